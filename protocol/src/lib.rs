@@ -1,0 +1,4 @@
+//! Kafka's wire protocol.
+#![forbid(unsafe_code)]
+
+pub mod records;
