@@ -1,0 +1,67 @@
+//! ShareGroupDescribe (key 77): state and members of share groups.
+//!
+//! Version 1, flexible.
+//!
+//! - v1: KIP-932
+
+use strandline_protocol_derive::Wire;
+
+use crate::error::ErrorCode;
+use crate::ids::{GroupId, TopicId, TopicName};
+
+#[derive(Clone, Debug, PartialEq, Wire)]
+#[wire(kind = "request", key = 77, versions = 1, flexible = 0..)]
+pub struct ShareGroupDescribeRequest {
+    pub group_ids: Vec<GroupId>,
+    pub include_authorized_operations: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Wire)]
+#[wire(kind = "response", key = 77, versions = 1, flexible = 0..)]
+pub struct ShareGroupDescribeResponse {
+    pub throttle_time_ms: i32,
+    pub groups: Vec<DescribedGroup>,
+}
+
+/// An element of `ShareGroupDescribeResponse::groups`.
+#[derive(Clone, Debug, PartialEq, Wire)]
+pub struct DescribedGroup {
+    pub error_code: ErrorCode,
+    #[wire(nullable, default = null)]
+    pub error_message: Option<String>,
+    pub group_id: GroupId,
+    pub group_state: String,
+    pub group_epoch: i32,
+    pub assignment_epoch: i32,
+    pub assignor_name: String,
+    pub members: Vec<Member>,
+    #[wire(default = -2_147_483_648)]
+    pub authorized_operations: i32,
+}
+
+/// An element of `DescribedGroup::members`.
+#[derive(Clone, Debug, PartialEq, Wire)]
+pub struct Member {
+    pub member_id: String,
+    #[wire(nullable, default = null)]
+    pub rack_id: Option<String>,
+    pub member_epoch: i32,
+    pub client_id: String,
+    pub client_host: String,
+    pub subscribed_topic_names: Vec<TopicName>,
+    pub assignment: Assignment,
+}
+
+/// Shared by fields of `ShareGroupDescribeResponse`.
+#[derive(Clone, Debug, PartialEq, Wire)]
+pub struct TopicPartitions {
+    pub topic_id: TopicId,
+    pub topic_name: TopicName,
+    pub partitions: Vec<i32>,
+}
+
+/// Shared by fields of `ShareGroupDescribeResponse`.
+#[derive(Clone, Debug, PartialEq, Wire)]
+pub struct Assignment {
+    pub topic_partitions: Vec<TopicPartitions>,
+}
