@@ -182,6 +182,7 @@ class Kafka(Broker):
         pid = int((self.directory / "node1/pid").read_text())
         self.repeated = pathlib.Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
         subprocess.run([script, "stop", str(self.directory)], check=True, capture_output=True)
+        os.sync()  # Its configuration is not what a power cut is to take away.
 
     def clean_codes(self) -> tuple[int, ...]:
         return (0, 143)

@@ -218,10 +218,10 @@ class History:
     def write(self, path: str) -> None:
         """The history as lines of JSON, for a look at it afterwards."""
         with open(path, "w", encoding="utf-8") as out:
-            for value, send in self.sends.items():
+            for value, send in list(self.sends.items()):
                 out.write(json.dumps({"send": value, **dataclasses.asdict(send)}) + "\n")
-            for reader, records in self.reads.items():
-                for partition, offset, read in records:
+            for reader, records in list(self.reads.items()):
+                for partition, offset, read in list(records):
                     out.write(json.dumps({"reader": reader, "partition": partition, "offset": offset, "value": read}) + "\n")
             for (partition, offset), last in (self.final or {}).items():
                 out.write(json.dumps({"final": last, "partition": partition, "offset": offset}) + "\n")
