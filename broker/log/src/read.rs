@@ -1,0 +1,206 @@
+//! Reads: which bytes answer one, or where they lie.
+//!
+//! The newest batches come from the tail cache. For older ones the answer names the file: a position in the active segment,
+//! whose index is in memory, or the sealed index to ask. Nothing at or above the bound or not yet readable is ever given.
+
+use std::cmp::Ordering;
+
+use strandline_protocol::ids::Offset;
+
+use crate::disk::FilePath;
+use crate::index;
+use crate::log::Log;
+use crate::names::SegmentFile;
+use crate::segment::{Active, Sealed};
+use crate::slice::{FileSlice, FirstBatch, Slice, Start};
+use crate::transactions::{AbortedIndex, AbortedQuery};
+
+/// What answers a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// In order. Behind a file the next slice is wanted only while the bytes before it do not make up `bytes_max`.
+    pub slices: Vec<Slice>,
+    /// Bytes of the answer; an upper bound for files. 0 if there is nothing to read yet.
+    pub bytes_estimate: u64,
+}
+
+/// Why a read cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// `OFFSET_OUT_OF_RANGE`.
+    #[error("offset {offset} does not lie between {log_start} and {log_end}")]
+    OutOfRange {
+        offset: Offset,
+        log_start: Offset,
+        log_end: Offset,
+    },
+}
+
+/// A segment, finished or not, as a reader sees it.
+struct Readable {
+    base: Offset,
+    log: FilePath,
+    /// How much of it may be read.
+    bytes: u64,
+    start: Start,
+    /// Whether a reader that finds nothing in it can be sure that there is nothing.
+    is_last_word: bool,
+}
+
+impl Log {
+    /// Answers with batches from the one that holds `from` on. None of them reaches `below`.
+    ///
+    /// The answer is empty if `from` is at or above `below` or the readable end.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] if `from` is below the log start or above the log end.
+    pub fn read(
+        &self,
+        from: Offset,
+        below: Offset,
+        bytes_max: u32,
+        first: FirstBatch,
+    ) -> Result<Read, ReadError> {
+        let positions = self.positions();
+        if from < positions.log_start || from > positions.log_end {
+            return Err(ReadError::OutOfRange {
+                offset: from,
+                log_start: positions.log_start,
+                log_end: positions.log_end,
+            });
+        }
+        let below = below.min(positions.readable_end);
+        if from >= below {
+            return Ok(Read {
+                slices: Vec::new(),
+                bytes_estimate: 0,
+            });
+        }
+        if let Some(cached) =
+            self.tail
+                .read(from, below, bytes_max as usize, first == FirstBatch::Whole)
+        {
+            let bytes_estimate = cached.iter().map(|bytes| bytes.len() as u64).sum();
+            return Ok(Read {
+                slices: cached.into_iter().map(Slice::Memory).collect(),
+                bytes_estimate,
+            });
+        }
+        Ok(self.read_files(from, below, bytes_max, first))
+    }
+
+    /// The segment that holds `from`, and the ones behind it as long as there may be nothing left to read in those before.
+    fn read_files(&self, from: Offset, below: Offset, bytes_max: u32, first: FirstBatch) -> Read {
+        let mut read = Read {
+            slices: Vec::new(),
+            bytes_estimate: 0,
+        };
+        let first_segment = self
+            .sealed
+            .partition_point(|segment| segment.base <= from)
+            .saturating_sub(1);
+        let sealed = self.sealed[first_segment..]
+            .iter()
+            .map(|segment| self.readable_sealed(segment, from));
+        let active = self
+            .active
+            .iter()
+            .map(|active| self.readable_active(active, from));
+        for segment in sealed.chain(active).filter(|segment| segment.bytes > 0) {
+            let position = if let Start::Position(position) = segment.start {
+                position
+            } else {
+                0
+            };
+            read.bytes_estimate += u64::from(bytes_max).min(segment.bytes.saturating_sub(position));
+            read.slices.push(Slice::File(FileSlice {
+                log: segment.log,
+                base_offset: segment.base,
+                start: segment.start,
+                from,
+                below,
+                position_end: segment.bytes,
+                bytes_max,
+                first,
+            }));
+            if segment.is_last_word {
+                break;
+            }
+        }
+        read
+    }
+
+    fn readable_sealed(&self, segment: &Sealed, from: Offset) -> Readable {
+        let start = match &segment.unwritten {
+            Some(unwritten) => Start::Position(u64::from(index::lookup(
+                &unwritten.offsets,
+                segment.base,
+                from,
+            ))),
+            None => Start::Index(self.segment_file(segment.base, SegmentFile::OffsetIndex)),
+        };
+        Readable {
+            base: segment.base,
+            log: self.segment_file(segment.base, SegmentFile::Log),
+            bytes: self.readable_bytes(segment.base, segment.bytes),
+            start,
+            is_last_word: segment.ends_at_next,
+        }
+    }
+
+    fn readable_active(&self, active: &Active, from: Offset) -> Readable {
+        Readable {
+            base: active.base,
+            log: active.log.clone(),
+            bytes: self.readable_bytes(active.base, active.bytes),
+            start: Start::Position(active.position_for(from)),
+            is_last_word: true,
+        }
+    }
+
+    /// How much of the segment at `base` is written.
+    pub(crate) fn readable_bytes(&self, base: Offset, bytes: u64) -> u64 {
+        match base.cmp(&self.written.base) {
+            Ordering::Less => bytes,
+            Ordering::Equal => self.written.bytes,
+            Ordering::Greater => 0,
+        }
+    }
+
+    /// Which aborted transactions a reader from `from` to below `below` has to know; a job, for sealed indexes lie in
+    /// files.
+    pub fn aborted(&self, from: Offset, below: Offset) -> AbortedQuery {
+        let first = self
+            .sealed
+            .partition_point(|segment| segment.base <= from)
+            .saturating_sub(1);
+        let mut indexes = Vec::new();
+        for segment in self.sealed[first..]
+            .iter()
+            .filter(|segment| segment.aborted > 0)
+        {
+            indexes.push(match &segment.unwritten {
+                Some(unwritten) => AbortedIndex::Memory(unwritten.aborted.clone()),
+                None => AbortedIndex::File(
+                    self.segment_file(segment.base, SegmentFile::TransactionIndex),
+                ),
+            });
+        }
+        if let Some(active) = self
+            .active
+            .as_ref()
+            .filter(|active| !active.aborted.is_empty())
+        {
+            indexes.push(AbortedIndex::Memory(active.aborted.clone()));
+        }
+        AbortedQuery {
+            from,
+            below,
+            indexes,
+        }
+    }
+
+    pub(crate) fn segment_file(&self, base: Offset, kind: SegmentFile) -> FilePath {
+        FilePath::inside(&self.directory, &kind.name(base))
+    }
+}
