@@ -1,11 +1,13 @@
 """Topics through a well-known client, for the set-up of proofs."""
 
 import concurrent.futures
+import time
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 ADMIN_SECONDS = 30
+SHOWN_SECONDS = 10
 
 
 def create_topics(bootstrap: str, names: list[str], partitions: int = 1, config: dict[str, str] | None = None) -> None:
@@ -15,8 +17,15 @@ def create_topics(bootstrap: str, names: list[str], partitions: int = 1, config:
     concurrent.futures.wait(created := list(admin.create_topics(wanted, operation_timeout=ADMIN_SECONDS).values()), timeout=ADMIN_SECONDS)
     for future in created:
         future.result(0)
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while missing := not_shown(admin, names, partitions):
+        if time.monotonic() > deadline:
+            raise KafkaException(f"created with {partitions} partitions, but metadata shows {missing}")
+        time.sleep(0.05)
+
+
+def not_shown(admin: AdminClient, names: list[str], partitions: int) -> dict[str, int]:
+    """The topics that metadata shows with another number of partitions."""
     shown = admin.list_topics(timeout=ADMIN_SECONDS).topics
-    for name in names:
-        count = len(shown[name].partitions) if name in shown else 0
-        if count != partitions:
-            raise KafkaException(f"{name} was created with {partitions} partitions, metadata shows {count}")
+    counts = {name: len(shown[name].partitions) if name in shown else 0 for name in names}
+    return {name: count for name, count in counts.items() if count != partitions}

@@ -126,7 +126,7 @@ def attempt(what: str, action) -> str | None:
     try:
         action()
         return None
-    except Exception as problem:  # noqa: BLE001 - a client may fail with anything; all of it goes into the table
+    except Exception as problem:  # A client may fail with anything; all of it goes into the table.
         return f"{what}: {type(problem).__name__}: {problem}"
 
 
@@ -158,7 +158,7 @@ def compare(bootstrap: str, topic: Topic, reader: Client) -> str:
         return f"skip: {unable}"
     try:
         seen = reader.read(bootstrap, topic.name)
-    except Exception as problem:  # noqa: BLE001
+    except Exception as problem:
         return f"{type(problem).__name__}: {problem}"
     views = [reader.view(record) for record in expected]
     if seen == views:

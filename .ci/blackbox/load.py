@@ -70,7 +70,7 @@ class Load:
     def guarded(self, action, *given) -> None:
         try:
             action(*given)
-        except Exception as problem:  # noqa: BLE001 - a thread's end must not go unnoticed
+        except Exception as problem:  # A thread's end must not go unnoticed.
             self.problems.append(f"{given[0]}: {type(problem).__name__}: {problem}")
 
     def produce(self, name: str, number: int) -> None:

@@ -92,13 +92,14 @@ def castagnoli_table() -> list[int]:
 CASTAGNOLI = castagnoli_table()
 
 
-def batch(values: list[bytes], timestamp: int = 1_700_000_000_000, attributes: int = 0, payload: bytes | None = None) -> bytes:
-    """A record batch, magic 2, without producer id; `payload` replaces the records' bytes (the CRC still holds)."""
+def batch(values: list[bytes], attributes: int = 0, payload: bytes | None = None, count: int | None = None) -> bytes:
+    """A record batch, magic 2, without producer id; `payload` and `count` replace what is true of the records (the CRC still holds)."""
+    timestamp, count = 1_700_000_000_000, len(values) if count is None else count
     records = b""
     for delta, value in enumerate(values):
         body = b"\0" + varint(0) + varint(delta) + varint(-1) + varint(len(value)) + value + varint(0)
         records += varint(len(body)) + body
-    checked = struct.pack(">hiqqqhii", attributes, len(values) - 1, timestamp, timestamp, -1, -1, -1, len(values)) + (records if payload is None else payload)
+    checked = struct.pack(">hiqqqhii", attributes, count - 1, timestamp, timestamp, -1, -1, -1, count) + (records if payload is None else payload)
     after_length = struct.pack(">iBI", 0, 2, crc32c(checked)) + checked
     return struct.pack(">qi", 0, len(after_length)) + after_length
 
@@ -123,9 +124,9 @@ def metadata_flexible(topics: list[str]) -> bytes:
     return frame(3, 12, uvarint(len(topics) + 1) + named + b"\0\0\0", flexible=True)
 
 
-def create_topics(topic: str, partitions: int) -> bytes:
+def create_topics(topic: str, partitions: int, validate_only: bool) -> bytes:
     wanted = string(topic) + struct.pack(">ih", partitions, 1) + array([]) + array([])
-    return frame(19, 3, array([wanted]) + struct.pack(">ib", 1000, 0))
+    return frame(19, 3, array([wanted]) + struct.pack(">ib", 1000, int(validate_only)))
 
 
 def list_offsets(topic: str) -> bytes:
@@ -152,7 +153,7 @@ def valid_requests(topic: str) -> list[bytes]:
         produce(topic, words, acks=1),
         produce(topic, batch([b"not really compressed"], attributes=1, payload=b"\x1f\x8b\x08\0\0\0\0\0")),
         fetch(topic),
-        create_topics(f"{topic}-more", 1),
+        create_topics(f"{topic}-more", 1, validate_only=True),
         list_offsets(topic),
         init_producer_id(),
         describe_configs(topic),

@@ -1,0 +1,298 @@
+"""A hundred connections send what no client would; the broker neither falls nor swells, and a well-behaved client beside them is served.
+
+Random bytes, mutated and truncated frames, lengths and counts out of all proportion, batches with a right checksum around wrong
+content, bombs of compression, drop-by-drop senders, half-closed and reset connections. Loopback only, bounded in time.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+import zlib
+
+from confluent_kafka import Producer, TopicPartition
+
+from . import admin, cluster, wire
+from .cluster import Broker, Failed
+from .load import consumer_of, passing
+
+CONNECTIONS = 100
+SECONDS = {"gate": 10, "full": 60}
+TOPIC = "hostile"
+POLITE_TOPIC = "polite"
+POLITE_PAUSE_SECONDS = 0.02
+#: The polite client shares two cores with a hundred attackers; served means answered within this.
+POLITE_ANSWER_SECONDS_MAX = 5.0
+POLITE_SERVED_LEAST_PER_SECOND = 5
+GROWTH_MIB_MAX = 512
+#: File descriptors that may remain after all attackers are gone.
+DESCRIPTORS_LEFT_MAX = 30
+SOCKET_SECONDS = 0.3
+EXTREMES = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\0", b"\xff\xff", b"\x7f\xff", b"\xff\xff\xff\xff\x0f", b"\xff" * 10)
+
+
+def main() -> int:
+    parser = cluster.arguments(__doc__)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--growth-mib", type=int, default=GROWTH_MIB_MAX, help="by how much the broker's memory may grow (default: %(default)s)")
+    chosen = parser.parse_args()
+    seconds = chosen.seconds or SECONDS[chosen.profile]
+    with cluster.workspace(chosen.work) as work, cluster.started(chosen.broker, work / "broker", cluster.free_port(chosen.port)) as broker:
+        admin.create_topics(broker.bootstrap, [TOPIC, POLITE_TOPIC])
+        siege(broker, seconds, chosen.seed, chosen.growth_mib << 20)
+    return 0
+
+
+def siege(broker: Broker, seconds: float, seed: int, growth_max: int) -> None:
+    polite = Polite(broker.bootstrap)
+    polite.run_for(2.0)
+    before = broker.resident_bytes() if broker.process else 0
+    descriptors = open_descriptors(broker)
+    print(f"{CONNECTIONS} connections for {seconds:g} s, seed {seed}", flush=True)
+    with concurrent.futures.ProcessPoolExecutor(1) as other_process:
+        attacks = other_process.submit(attack, broker.port, seed, seconds)
+        highest, served_before, began = before, polite.served, time.monotonic()
+        worker = threading.Thread(target=polite.run_for, args=(seconds,))
+        worker.start()
+        while worker.is_alive():
+            time.sleep(0.1)
+            broker.check_running()
+            if broker.process:
+                highest = max(highest, broker.resident_bytes())
+        served_per_second = (polite.served - served_before) / (time.monotonic() - began)
+        count = attacks.result(timeout=60)
+    print(
+        f"{count:,} attacks; memory {before >> 20} MiB before, {highest >> 20} MiB at most; "
+        f"polite client: {served_per_second:.1f} round trips a second, slowest {polite.slowest * 1000:.0f} ms"
+    )
+    problems = []
+    if highest - before > growth_max:
+        problems.append(f"memory grew by {(highest - before) >> 20} MiB")
+    verdict(broker, polite, served_per_second, descriptors, problems)
+
+
+def attack(port: int, seed: int, seconds: float) -> int:
+    """All attackers, in a process of their own so that they do not slow the polite client down by the interpreter's lock."""
+    over = threading.Event()
+    attackers = [Attacker(port, random.Random(f"{seed} {number}"), over) for number in range(CONNECTIONS)]
+    for attacker in attackers:
+        attacker.start()
+    over.wait(seconds)
+    over.set()
+    for attacker in attackers:
+        attacker.join(10)
+    return sum(attacker.attacks for attacker in attackers)
+
+
+def verdict(broker: Broker, polite: "Polite", served_per_second: float, descriptors: int, problems: list[str]) -> None:
+    problems += polite.problems
+    if polite.slowest > POLITE_ANSWER_SECONDS_MAX:
+        problems.append(f"the polite client waited {polite.slowest:.1f} s for an answer")
+    if served_per_second < POLITE_SERVED_LEAST_PER_SECOND:
+        problems.append(f"the polite client was served only {served_per_second:.1f} times a second")
+    if not wire.answers(broker.port):
+        problems.append("the broker does not answer any more")
+    left = settled_descriptors(broker, descriptors)
+    if left > descriptors + DESCRIPTORS_LEFT_MAX:
+        problems.append(f"{left} file descriptors are open, {descriptors} were before")
+    broker.check_running()
+    broker.check_log()
+    polite.run_for(1.0)
+    if problems + polite.problems:
+        raise Failed("\n".join(dict.fromkeys(problems + polite.problems)))
+
+
+def open_descriptors(broker: Broker) -> int:
+    return len(os.listdir(pathlib.Path("/proc") / str(broker.process.pid) / "fd")) if broker.process else 0
+
+
+def settled_descriptors(broker: Broker, before: int) -> int:
+    """Closed connections take the broker a moment to notice."""
+    deadline = time.monotonic() + 10
+    while open_descriptors(broker) > before + DESCRIPTORS_LEFT_MAX and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return open_descriptors(broker)
+
+
+class Polite:
+    """Writes a record, waits for the acknowledgement, reads it back, again and again."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "log_level": 0})
+        self.consumer = consumer_of(bootstrap)
+        self.consumer.assign([TopicPartition(POLITE_TOPIC, 0, 0)])
+        self.served = 0
+        self.slowest = 0.0
+        self.problems: list[str] = []
+
+    def run_for(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.problems:
+            began = time.monotonic()
+            value = b"polite %d" % self.served
+            self.producer.produce(POLITE_TOPIC, value, on_delivery=self.answered)
+            if self.producer.flush(POLITE_ANSWER_SECONDS_MAX * 2):
+                self.problems.append("a polite record was not acknowledged")
+            elif not self.problems:
+                self.read_back(value)
+            if self.served:
+                self.slowest = max(self.slowest, time.monotonic() - began)
+            self.served += 1
+            time.sleep(POLITE_PAUSE_SECONDS)
+
+    def answered(self, error, _: object) -> None:
+        if error is not None:
+            self.problems.append(f"a polite record was refused: {error}")
+
+    def read_back(self, value: bytes) -> None:
+        deadline = time.monotonic() + POLITE_ANSWER_SECONDS_MAX * 2
+        while time.monotonic() < deadline:
+            message = self.consumer.poll(0.5)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                if message.value() != value:
+                    self.problems.append(f"the polite client read {message.value()!r} instead of {value!r}")
+                return
+            if error.code() >= 0 and not passing(error):
+                self.problems.append(f"the polite client cannot read: {error}")
+                return
+        self.problems.append("a polite record was not read back")
+
+
+class Attacker(threading.Thread):
+    """One connection at a time, one bad idea after the other."""
+
+    def __init__(self, port: int, rng: random.Random, over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.port, self.rng, self.over = port, rng, over
+        self.attacks = 0
+        self.frames = wire.valid_requests(TOPIC)
+
+    def run(self) -> None:
+        ideas = (self.noise, self.mutants, self.mutants, self.mutants, self.cut_short, self.out_of_proportion, self.wrong_batches, self.drop_by_drop, self.half_closed, self.reset, self.unread_answers)
+        while not self.over.is_set():
+            with contextlib.suppress(OSError):
+                with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                    connection.settimeout(SOCKET_SECONDS)
+                    self.rng.choice(ideas)(connection)
+            self.attacks += 1
+
+    def drain(self, connection: socket.socket) -> None:
+        """Takes one answer, or the end of the connection, or nothing for a while."""
+        connection.recv(65536)
+
+    def noise(self, connection: socket.socket) -> None:
+        connection.sendall(self.rng.randbytes(self.rng.choice((1, 4, 100, 5_000, 200_000))))
+        self.drain(connection)
+
+    def mutants(self, connection: socket.socket) -> None:
+        for _ in range(self.rng.randrange(1, 30)):
+            connection.sendall(mutated(self.rng, self.rng.choice(self.frames)))
+            if self.rng.random() < 0.5:
+                self.drain(connection)
+
+    def cut_short(self, connection: socket.socket) -> None:
+        frame = self.rng.choice(self.frames)
+        connection.sendall(frame[: self.rng.randrange(1, len(frame))])
+        if self.rng.random() < 0.5:
+            self.drain(connection)
+
+    def out_of_proportion(self, connection: socket.socket) -> None:
+        length = self.rng.choice((-1, -(1 << 31), 0, 1, 3, 7, (1 << 31) - 1, 100 << 20, (100 << 20) + 1, 0x48545450))
+        connection.sendall(struct.pack(">i", length) + self.rng.randbytes(self.rng.randrange(0, 20_000)))
+        self.drain(connection)
+
+    def wrong_batches(self, connection: socket.socket) -> None:
+        for _ in range(self.rng.randrange(1, 10)):
+            connection.sendall(wire.produce(TOPIC, wrong_batch(self.rng), acks=self.rng.choice((-1, 1))))
+            self.drain(connection)
+
+    def drop_by_drop(self, connection: socket.socket) -> None:
+        frame = self.rng.choice(self.frames)
+        for position in range(len(frame)):
+            connection.sendall(frame[position : position + 1])
+            if self.over.wait(0.02):
+                return
+
+    def half_closed(self, connection: socket.socket) -> None:
+        frame = self.rng.choice(self.frames)
+        connection.sendall(frame if self.rng.random() < 0.5 else frame[:-1])
+        connection.shutdown(socket.SHUT_WR)
+        self.drain(connection)
+
+    def reset(self, connection: socket.socket) -> None:
+        connection.sendall(self.rng.choice(self.frames))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def unread_answers(self, connection: socket.socket) -> None:
+        """Asks and asks without ever taking an answer."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        asks = (wire.fetch(TOPIC, max_bytes=50 << 20, max_wait_ms=0), wire.metadata([TOPIC]), wire.api_versions())
+        for _ in range(self.rng.randrange(1, 2_000)):
+            connection.sendall(self.rng.choice(asks))
+        self.over.wait(0.2)
+
+
+def mutated(rng: random.Random, frame: bytes) -> bytes:
+    """The frame with a few bytes changed; mostly its length is put right, so that the change is reached."""
+    body = bytearray(frame[4:])
+    for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
+        at = rng.randrange(len(body)) if body else 0
+        change = rng.randrange(6)
+        if change == 0 and body:
+            body[at] ^= 1 << rng.randrange(8)
+        elif change == 1 and body:
+            body[at] = rng.randrange(256)
+        elif change == 2:
+            extreme = rng.choice(EXTREMES)
+            body[at : at + len(extreme)] = extreme
+        elif change == 3:
+            del body[at : at + rng.randrange(1, 9)]
+        elif change == 4:
+            body[at:at] = rng.randbytes(rng.randrange(1, 9))
+        else:
+            body[at:at] = body[at : at + rng.randrange(1, 64)]
+    length = len(body) if rng.random() < 0.9 else len(body) + rng.choice((-3, -1, 1, 3))
+    return struct.pack(">i", length) + bytes(body)
+
+
+def wrong_batch(rng: random.Random) -> bytes:
+    """A batch whose checksum holds and whose content does not."""
+    kind = rng.randrange(7)
+    if kind == 0:
+        return wire.batch([], attributes=1, payload=BOMB, count=1)
+    if kind == 1:
+        return wire.batch([], attributes=2, payload=wire.uvarint((1 << 32) - 1) + rng.randbytes(50), count=1)
+    if kind == 2:
+        return wire.batch([b"x"], count=rng.choice((0, -1, 2, 1 << 30, (1 << 31) - 1)))
+    if kind == 3:
+        return wire.batch([b"x"], attributes=rng.choice((0x10, 0x20, 0x30, 5, 6, 7, 0x7FFF)))
+    if kind == 4:
+        return wire.batch([], attributes=rng.randrange(5), payload=rng.randbytes(rng.randrange(0, 300)), count=rng.randrange(1, 5))
+    if kind == 5:
+        return wire.batch([], payload=wire.varint(rng.choice((-1, 1 << 31, 1 << 40, 5))) + rng.randbytes(40), count=1)
+    whole = bytearray(wire.batch([b"a" * 100] * 3))
+    whole[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+    return bytes(whole) + rng.randbytes(rng.choice((0, 0, 1, 61)))
+
+
+def bomb() -> bytes:
+    """A gzip member of half a megabyte that becomes 512 MiB of zeroes."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join([squeeze.compress(b"\0" * (1 << 20)) for _ in range(512)]) + squeeze.flush()
+
+
+BOMB = bomb()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
