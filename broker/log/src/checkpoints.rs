@@ -48,16 +48,8 @@ mod tests {
     #[test]
     fn a_checkpoint_is_read_back() {
         let entries = vec![
-            OffsetCheckpoint {
-                topic: "orders".into(),
-                partition: 0,
-                offset: Offset(12),
-            },
-            OffsetCheckpoint {
-                topic: "a.b-c".into(),
-                partition: 11,
-                offset: Offset(0),
-            },
+            OffsetCheckpoint { topic: "orders".into(), partition: 0, offset: Offset(12) },
+            OffsetCheckpoint { topic: "a.b-c".into(), partition: 11, offset: Offset(0) },
         ];
         let bytes = encode(&entries);
         assert_eq!(&bytes[..], b"0\n2\norders 0 12\na.b-c 11 0\n");
@@ -66,13 +58,7 @@ mod tests {
 
     #[test]
     fn a_line_with_a_word_too_many_or_few_is_refused() {
-        assert_eq!(
-            parse(b"0\n1\norders 0\n"),
-            Err(FormatError::Line { line: 3 })
-        );
-        assert_eq!(
-            parse(b"0\n1\norders 0 1 2\n"),
-            Err(FormatError::Line { line: 3 })
-        );
+        assert_eq!(parse(b"0\n1\norders 0\n"), Err(FormatError::Line { line: 3 }));
+        assert_eq!(parse(b"0\n1\norders 0 1 2\n"), Err(FormatError::Line { line: 3 }));
     }
 }

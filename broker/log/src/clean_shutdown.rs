@@ -18,10 +18,7 @@ pub struct CleanShutdown {
 impl CleanShutdown {
     /// Renders the file.
     pub fn encode(&self) -> Bytes {
-        Bytes::from(format!(
-            "{{\"version\":0,\"brokerEpoch\":{}}}",
-            self.broker_epoch
-        ))
+        Bytes::from(format!("{{\"version\":0,\"brokerEpoch\":{}}}", self.broker_epoch))
     }
 
     /// Parses the file.
@@ -29,14 +26,9 @@ impl CleanShutdown {
     /// # Errors
     /// [`FormatError`] if it is no JSON object with a broker epoch: the shutdown was clean, the epoch is unknown.
     pub fn parse(contents: &[u8]) -> Result<Self, FormatError> {
-        let value: Value =
-            serde_json::from_str(text(contents)?).map_err(|_| FormatError::NotJson)?;
+        let value: Value = serde_json::from_str(text(contents)?).map_err(|_| FormatError::NotJson)?;
         let broker_epoch = value.get("brokerEpoch").and_then(Value::as_i64);
-        Ok(Self {
-            broker_epoch: broker_epoch.ok_or(FormatError::Field {
-                field: "brokerEpoch",
-            })?,
-        })
+        Ok(Self { broker_epoch: broker_epoch.ok_or(FormatError::Field { field: "brokerEpoch" })? })
     }
 }
 
@@ -54,11 +46,6 @@ mod tests {
     #[test]
     fn an_empty_file_knows_no_epoch() {
         assert_eq!(CleanShutdown::parse(b""), Err(FormatError::NotJson));
-        assert_eq!(
-            CleanShutdown::parse(b"{}"),
-            Err(FormatError::Field {
-                field: "brokerEpoch"
-            })
-        );
+        assert_eq!(CleanShutdown::parse(b"{}"), Err(FormatError::Field { field: "brokerEpoch" }));
     }
 }

@@ -72,12 +72,7 @@ pub enum DiskOp {
     /// Puts `parts` one after the other at `position`, which is the file's logical end, in one write. Position 0 makes
     /// the file, and its directory if it is missing; both are durable with the first durable append. Answered by
     /// [`DiskDone::Appended`].
-    Append {
-        file: FilePath,
-        position: u64,
-        parts: Vec<Part>,
-        durability: Durability,
-    },
+    Append { file: FilePath, position: u64, parts: Vec<Part>, durability: Durability },
     /// The file ends for good at `bytes`: what lies behind is cut off, contents and length are made durable, and the
     /// file is closed for appending. A missing file stays missing.
     Seal { file: FilePath, bytes: u64 },

@@ -42,14 +42,10 @@ impl LeaderEpochs {
     pub fn parse(contents: &[u8]) -> Result<Self, FormatError> {
         let entries = parse_checkpoint(contents, |line| {
             let (epoch, start) = line.split_once(' ')?;
-            let entry = EpochEntry {
-                epoch: LeaderEpoch(epoch.parse().ok()?),
-                start: Offset(start.parse().ok()?),
-            };
+            let entry = EpochEntry { epoch: LeaderEpoch(epoch.parse().ok()?), start: Offset(start.parse().ok()?) };
             (entry.epoch.0 >= 0 && entry.start.0 >= 0).then_some(entry)
         })?;
-        let grows =
-            |pair: &[EpochEntry]| pair[0].epoch < pair[1].epoch && pair[0].start <= pair[1].start;
+        let grows = |pair: &[EpochEntry]| pair[0].epoch < pair[1].epoch && pair[0].start <= pair[1].start;
         match entries.windows(2).position(|pair| !grows(pair)) {
             Some(place) => Err(FormatError::Order { entry: place + 1 }),
             None => Ok(Self { entries }),
@@ -78,22 +74,11 @@ impl LeaderEpochs {
     ///
     /// Entries that the new one contradicts, because they are not older or begin no earlier, are dropped.
     pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
-        assert!(
-            epoch.0 >= 0 && start.0 >= 0,
-            "an epoch and its start are never negative"
-        );
-        if self
-            .entries
-            .last()
-            .is_some_and(|last| last.epoch == epoch && last.start <= start)
-        {
+        assert!(epoch.0 >= 0 && start.0 >= 0, "an epoch and its start are never negative");
+        if self.entries.last().is_some_and(|last| last.epoch == epoch && last.start <= start) {
             return false;
         }
-        while self
-            .entries
-            .last()
-            .is_some_and(|last| last.epoch >= epoch || last.start >= start)
-        {
+        while self.entries.last().is_some_and(|last| last.epoch >= epoch || last.start >= start) {
             self.entries.pop();
         }
         self.entries.push(EpochEntry { epoch, start });
@@ -106,16 +91,11 @@ impl LeaderEpochs {
             return None;
         }
         if self.latest() == Some(epoch) {
-            return Some(EpochEnd {
-                epoch,
-                end: log_end,
-            });
+            return Some(EpochEnd { epoch, end: log_end });
         }
         let higher = self.entries.partition_point(|entry| entry.epoch <= epoch);
         let end = self.entries.get(higher)?.start;
-        let floor = higher
-            .checked_sub(1)
-            .map_or(epoch, |place| self.entries[place].epoch);
+        let floor = higher.checked_sub(1).map_or(epoch, |place| self.entries[place].epoch);
         Some(EpochEnd { epoch: floor, end })
     }
 
@@ -166,33 +146,19 @@ mod tests {
     }
 
     fn pairs(epochs: &LeaderEpochs) -> Vec<(i32, i64)> {
-        epochs
-            .entries()
-            .iter()
-            .map(|entry| (entry.epoch.0, entry.start.0))
-            .collect()
+        epochs.entries().iter().map(|entry| (entry.epoch.0, entry.start.0)).collect()
     }
 
     fn end(epochs: &LeaderEpochs, epoch: i32) -> Option<(i32, i64)> {
-        epochs
-            .end_offset_for(LeaderEpoch(epoch), Offset(100))
-            .map(|end| (end.epoch.0, end.end.0))
+        epochs.end_offset_for(LeaderEpoch(epoch), Offset(100)).map(|end| (end.epoch.0, end.end.0))
     }
 
     #[test]
     fn the_end_of_an_epoch_is_the_start_of_the_next() {
         let epochs = epochs(&[(2, 10), (4, 20), (7, 30)]);
-        assert_eq!(
-            end(&epochs, 7),
-            Some((7, 100)),
-            "the latest epoch ends at the log's end"
-        );
+        assert_eq!(end(&epochs, 7), Some((7, 100)), "the latest epoch ends at the log's end");
         assert_eq!(end(&epochs, 4), Some((4, 30)));
-        assert_eq!(
-            end(&epochs, 5),
-            Some((4, 30)),
-            "an unknown epoch in between is answered by the one before"
-        );
+        assert_eq!(end(&epochs, 5), Some((4, 30)), "an unknown epoch in between is answered by the one before");
         assert_eq!(end(&epochs, 1), Some((1, 10)), "below the first known one");
         assert_eq!(end(&epochs, 8), None);
         assert_eq!(end(&epochs, -1), None);
@@ -210,11 +176,7 @@ mod tests {
     #[test]
     fn a_new_epoch_drops_the_ones_it_contradicts() {
         let mut epochs = epochs(&[(2, 10), (3, 20), (4, 20)]);
-        assert_eq!(
-            pairs(&epochs),
-            [(2, 10), (4, 20)],
-            "an epoch without records gives way"
-        );
+        assert_eq!(pairs(&epochs), [(2, 10), (4, 20)], "an epoch without records gives way");
         epochs.assign(LeaderEpoch(3), Offset(15));
         assert_eq!(pairs(&epochs), [(2, 10), (3, 15)]);
     }
@@ -241,23 +203,14 @@ mod tests {
         let epochs = epochs(&[(0, 0), (3, 20)]);
         assert_eq!(&epochs.encode()[..], b"0\n2\n0 0\n3 20\n");
         assert_eq!(LeaderEpochs::parse(&epochs.encode()), Ok(epochs));
-        assert_eq!(
-            LeaderEpochs::parse(b"0\n2\n3 5\n2 9\n"),
-            Err(FormatError::Order { entry: 1 })
-        );
-        assert_eq!(
-            LeaderEpochs::parse(b"0\n1\n-1 9\n"),
-            Err(FormatError::Line { line: 3 })
-        );
+        assert_eq!(LeaderEpochs::parse(b"0\n2\n3 5\n2 9\n"), Err(FormatError::Order { entry: 1 }));
+        assert_eq!(LeaderEpochs::parse(b"0\n1\n-1 9\n"), Err(FormatError::Line { line: 3 }));
     }
 
     #[test]
     fn the_epoch_of_an_offset_is_the_last_one_that_began_by_then() {
         let epochs = epochs(&[(2, 10), (3, 20)]);
         let of = |offset| epochs.epoch_of(Offset(offset)).map(|epoch| epoch.0);
-        assert_eq!(
-            (of(9), of(10), of(19), of(500)),
-            (None, Some(2), Some(2), Some(3))
-        );
+        assert_eq!((of(9), of(10), of(19), of(500)), (None, Some(2), Some(2), Some(3)));
     }
 }

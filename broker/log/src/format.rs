@@ -48,10 +48,7 @@ pub(crate) fn checkpoint<T>(entries: &[T], line: impl Fn(&mut String, &T)) -> By
 }
 
 /// Parses a text checkpoint of version 0. An empty file has no entries: Kafka makes it before it first writes.
-pub(crate) fn parse_checkpoint<T>(
-    contents: &[u8],
-    entry: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<T>, FormatError> {
+pub(crate) fn parse_checkpoint<T>(contents: &[u8], entry: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, FormatError> {
     let mut lines = text(contents)?.lines();
     let Some(version) = lines.next() else {
         return Ok(Vec::new());
@@ -69,10 +66,7 @@ pub(crate) fn parse_checkpoint<T>(
         .map(|(index, line)| entry(line).ok_or(FormatError::Line { line: index + 3 }))
         .collect::<Result<_, _>>()?;
     if entries.len() != expected {
-        return Err(FormatError::Count {
-            expected,
-            found: entries.len(),
-        });
+        return Err(FormatError::Count { expected, found: entries.len() });
     }
     Ok(entries)
 }
@@ -101,22 +95,9 @@ mod tests {
 
     #[test]
     fn a_malformed_checkpoint_is_refused_with_its_place() {
-        let error =
-            |contents: &[u8]| parse_checkpoint(contents, number).expect_err("it is malformed");
-        assert_eq!(
-            error(b"1\n0\n"),
-            FormatError::Version {
-                expected: 0,
-                found: 1
-            }
-        );
-        assert_eq!(
-            error(b"0\n2\n7\n"),
-            FormatError::Count {
-                expected: 2,
-                found: 1
-            }
-        );
+        let error = |contents: &[u8]| parse_checkpoint(contents, number).expect_err("it is malformed");
+        assert_eq!(error(b"1\n0\n"), FormatError::Version { expected: 0, found: 1 });
+        assert_eq!(error(b"0\n2\n7\n"), FormatError::Count { expected: 2, found: 1 });
         assert_eq!(error(b"0\n1\nx\n"), FormatError::Line { line: 3 });
         assert_eq!(error(b"0\n1\n\xff\n"), FormatError::NotText);
     }

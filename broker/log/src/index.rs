@@ -48,10 +48,8 @@ pub fn valid_entries(index: &[u8], base: Offset, log_bytes: u64) -> usize {
     let mut last: Option<Entry> = None;
     for (slot, bytes) in index.chunks_exact(ENTRY_BYTES).enumerate() {
         let entry = entry_of(bytes, base);
-        let grows =
-            last.is_none_or(|last| entry.offset > last.offset && entry.position > last.position);
-        let inside =
-            entry.offset >= base && entry.position > 0 && u64::from(entry.position) < log_bytes;
+        let grows = last.is_none_or(|last| entry.offset > last.offset && entry.position > last.position);
+        let inside = entry.offset >= base && entry.position > 0 && u64::from(entry.position) < log_bytes;
         if !grows || !inside {
             return slot;
         }
@@ -70,9 +68,7 @@ impl OffsetIndex {
     /// Takes over the first `entries` entries of `bytes`.
     pub fn from_prefix(bytes: &[u8], entries: usize) -> Self {
         let end = (entries * ENTRY_BYTES).min(bytes.len());
-        Self {
-            bytes: bytes[..end].to_vec(),
-        }
+        Self { bytes: bytes[..end].to_vec() }
     }
 
     /// Adds an entry. Offset and position must lie behind those of the last one.
@@ -80,16 +76,10 @@ impl OffsetIndex {
     /// # Panics
     /// If the offset does not fit behind `base` in 31 bits: the segment should have been rolled.
     pub fn push(&mut self, base: Offset, entry: Entry) {
-        debug_assert!(
-            self.last(base)
-                .is_none_or(|last| entry.offset > last.offset)
-        );
-        debug_assert!(
-            self.last(base)
-                .is_none_or(|last| entry.position > last.position)
-        );
-        let relative = i32::try_from(entry.offset.distance_from(base))
-            .expect("a segment is rolled before its relative offsets overflow");
+        debug_assert!(self.last(base).is_none_or(|last| entry.offset > last.offset));
+        debug_assert!(self.last(base).is_none_or(|last| entry.position > last.position));
+        let relative =
+            i32::try_from(entry.offset.distance_from(base)).expect("a segment is rolled before its relative offsets overflow");
         self.bytes.extend_from_slice(&relative.to_be_bytes());
         self.bytes.extend_from_slice(&entry.position.to_be_bytes());
     }
@@ -117,19 +107,9 @@ impl OffsetIndex {
 }
 
 fn entry_of(bytes: &[u8], base: Offset) -> Entry {
-    let word = |start: usize| {
-        [
-            bytes[start],
-            bytes[start + 1],
-            bytes[start + 2],
-            bytes[start + 3],
-        ]
-    };
+    let word = |start: usize| [bytes[start], bytes[start + 1], bytes[start + 2], bytes[start + 3]];
     let relative = i32::from_be_bytes(word(0));
-    Entry {
-        offset: Offset(base.0.saturating_add(i64::from(relative))),
-        position: u32::from_be_bytes(word(4)),
-    }
+    Entry { offset: Offset(base.0.saturating_add(i64::from(relative))), position: u32::from_be_bytes(word(4)) }
 }
 
 /// Number of entries for which `holds` says yes; it must say yes for a prefix.
@@ -156,13 +136,7 @@ mod tests {
     fn three() -> OffsetIndex {
         let mut index = OffsetIndex::default();
         for (offset, position) in [(109, 4_200), (150, 9_000), (151, 13_111)] {
-            index.push(
-                BASE,
-                Entry {
-                    offset: Offset(offset),
-                    position,
-                },
-            );
+            index.push(BASE, Entry { offset: Offset(offset), position });
         }
         index
     }
@@ -195,13 +169,7 @@ mod tests {
         let mut index = three();
         index.truncate(BASE, Offset(150));
         assert_eq!(index.entries(), 1);
-        assert_eq!(
-            index.last(BASE),
-            Some(Entry {
-                offset: Offset(109),
-                position: 4_200
-            })
-        );
+        assert_eq!(index.last(BASE), Some(Entry { offset: Offset(109), position: 4_200 }));
         index.truncate(BASE, Offset(0));
         assert_eq!(index.last(BASE), None);
     }

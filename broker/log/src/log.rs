@@ -16,9 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use strandline_protocol::records::{
-    BatchError, BatchHeader, Batches, PREFIX_BYTES, TimestampType, stamped_prefix,
-};
+use strandline_protocol::records::{BatchError, BatchHeader, Batches, PREFIX_BYTES, TimestampType, stamped_prefix};
 
 use crate::config::LogConfig;
 use crate::disk::{DiskDone, DiskError, DiskOp, Durability, FilePath, Part};
@@ -45,12 +43,7 @@ pub struct Positions {
 
 impl Positions {
     pub(crate) fn at(offset: Offset) -> Self {
-        Self {
-            log_start: offset,
-            durable_end: offset,
-            readable_end: offset,
-            log_end: offset,
-        }
+        Self { log_start: offset, durable_end: offset, readable_end: offset, log_end: offset }
     }
 }
 
@@ -70,10 +63,7 @@ pub enum AppendError {
     #[error("the log takes nothing any more")]
     Closed,
     #[error("leader epoch {found} is below {latest}")]
-    EpochBehind {
-        latest: LeaderEpoch,
-        found: LeaderEpoch,
-    },
+    EpochBehind { latest: LeaderEpoch, found: LeaderEpoch },
     /// The given offset of a batch lies below the log's end.
     #[error("offset {found} is below the log's end {log_end}")]
     OffsetBehind { log_end: Offset, found: Offset },
@@ -154,10 +144,7 @@ impl Log {
             has_directory: false,
             positions: Positions::at(Offset::ZERO),
             recovery_point: Offset::ZERO,
-            written: Written {
-                base: Offset::ZERO,
-                bytes: 0,
-            },
+            written: Written { base: Offset::ZERO, bytes: 0 },
             sealed: Vec::new(),
             active: None,
             epochs: LeaderEpochs::default(),
@@ -253,39 +240,26 @@ impl Log {
     ///
     /// Source: `ProducerStateManager`; see [`crate::producers`].
     pub fn check_producer(&self, header: &BatchHeader, origin: Origin) -> ProducerVerdict {
-        self.producers
-            .as_ref()
-            .map_or(ProducerVerdict::New, |producers| {
-                producers.check(header, origin)
-            })
+        self.producers.as_ref().map_or(ProducerVerdict::New, |producers| producers.check(header, origin))
     }
 
     /// Judges a transaction marker before it is appended.
     ///
     /// # Errors
     /// [`ProducerRefusal`] if the producer's or the coordinator's epoch is old.
-    pub fn check_marker(
-        &self,
-        header: &BatchHeader,
-        marker: Marker,
-    ) -> Result<(), ProducerRefusal> {
-        self.producers
-            .as_ref()
-            .map_or(Ok(()), |producers| producers.check_marker(header, marker))
+    pub fn check_marker(&self, header: &BatchHeader, marker: Marker) -> Result<(), ProducerRefusal> {
+        self.producers.as_ref().map_or(Ok(()), |producers| producers.check_marker(header, marker))
     }
 
     /// Where the oldest transaction begins that is not decided, or whose marker is not below the high watermark that was
     /// told last.
     pub fn first_unstable(&self) -> Option<Offset> {
-        self.producers
-            .as_ref()
-            .and_then(|producers| producers.transactions().first_unstable())
+        self.producers.as_ref().and_then(|producers| producers.transactions().first_unstable())
     }
 
     /// What a reader of committed records may read up to, given the high watermark.
     pub fn last_stable(&self, high_watermark: Offset) -> Offset {
-        self.first_unstable()
-            .map_or(high_watermark, |unstable| unstable.min(high_watermark))
+        self.first_unstable().map_or(high_watermark, |unstable| unstable.min(high_watermark))
     }
 
     /// Tells how far the log is replicated: transactions that ended below become stable.
@@ -315,44 +289,23 @@ impl Log {
     ///
     /// # Errors
     /// [`AppendError`]; nothing was appended then.
-    pub fn append(
-        &mut self,
-        now_ms: i64,
-        bytes: Bytes,
-        epoch: LeaderEpoch,
-    ) -> Result<Appended, AppendError> {
+    pub fn append(&mut self, now_ms: i64, bytes: Bytes, epoch: LeaderEpoch) -> Result<Appended, AppendError> {
         self.check_open()?;
         self.check_epoch(epoch)?;
         let header = whole_batch(&bytes)?;
         let base = self.positions.log_end;
-        let last = base
-            .plus(i64::from(header.last_offset_delta.max(0)))
-            .filter(|last| *last < Offset::MAX);
+        let last = base.plus(i64::from(header.last_offset_delta.max(0))).filter(|last| *last < Offset::MAX);
         let last = last.ok_or(AppendError::OffsetsExhausted)?;
         self.check_size(&header)?;
         self.assign_epoch(epoch, base);
         let prefix = stamped_prefix(base.0, header.batch_length, epoch.0);
-        self.place(
-            now_ms,
-            &header,
-            Part {
-                prefix,
-                body: bytes.slice(PREFIX_BYTES..),
-            },
-            base,
-            last,
-            &bytes,
-        );
+        self.place(now_ms, &header, Part { prefix, body: bytes.slice(PREFIX_BYTES..) }, base, last, &bytes);
         self.check_positions();
         let log_append_time_ms = match header.timestamp_type() {
             TimestampType::LogAppendTime => header.max_timestamp,
             TimestampType::CreateTime => -1,
         };
-        Ok(Appended {
-            base_offset: base,
-            last_offset: last,
-            log_append_time_ms,
-        })
+        Ok(Appended { base_offset: base, last_offset: last, log_append_time_ms })
     }
 
     /// Takes batches that already carry offset and epoch, as a follower or the metadata log's writer has them.
@@ -375,17 +328,7 @@ impl Log {
                 self.assign_epoch(LeaderEpoch(header.partition_leader_epoch), base);
             }
             let prefix = stamped_prefix(base.0, header.batch_length, header.partition_leader_epoch);
-            self.place(
-                now_ms,
-                &header,
-                Part {
-                    prefix,
-                    body: batch.slice(PREFIX_BYTES..),
-                },
-                base,
-                last,
-                &batch,
-            );
+            self.place(now_ms, &header, Part { prefix, body: batch.slice(PREFIX_BYTES..) }, base, last, &batch);
         }
         self.check_positions();
         Ok(())
@@ -396,18 +339,10 @@ impl Log {
         if self.state == State::Failed {
             return None;
         }
-        while self
-            .doomed
-            .front()
-            .is_some_and(|(due_ms, _)| *due_ms <= now_ms)
-        {
+        while self.doomed.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
             if let Some((_, op)) = self.doomed.pop_front() {
                 let last_of_all = matches!(op, DiskOp::DeleteDirectory { .. });
-                let then = if last_of_all {
-                    Then::Closed
-                } else {
-                    Then::Nothing
-                };
+                let then = if last_of_all { Then::Closed } else { Then::Nothing };
                 self.queue.push_behind(Step::Do { op, then });
             }
         }
@@ -426,11 +361,7 @@ impl Log {
     ///
     /// # Panics
     /// If none was in flight, or an append did not bring its bytes back.
-    pub fn on_done(
-        &mut self,
-        now_ms: i64,
-        result: Result<DiskDone, DiskError>,
-    ) -> Result<Progress, DiskError> {
+    pub fn on_done(&mut self, now_ms: i64, result: Result<DiskDone, DiskError>) -> Result<Progress, DiskError> {
         let then = self.queue.take_in_flight();
         let done = match result {
             Ok(done) => done,
@@ -462,89 +393,47 @@ impl Log {
     fn become_true(&mut self, now_ms: i64, then: Then, done: DiskDone) {
         match then {
             Then::Nothing => {}
-            Then::Appended {
-                base,
-                position,
-                bytes,
-                first,
-                end,
-                ends,
-            } => {
+            Then::Appended { base, position, bytes, first, end, ends } => {
                 let DiskDone::Appended(contents) = done else {
                     panic!("an append brings its bytes back");
                 };
-                assert_eq!(
-                    contents.len() as u64,
-                    bytes,
-                    "an append brings back exactly its parts"
-                );
-                self.written = Written {
-                    base,
-                    bytes: position + bytes,
-                };
+                assert_eq!(contents.len() as u64, bytes, "an append brings back exactly its parts");
+                self.written = Written { base, bytes: position + bytes };
                 self.tail.push(first, end, contents, ends);
                 self.positions.readable_end = self.positions.readable_end.max(end);
                 if self.config.durability == Durability::Durable {
                     self.positions.durable_end = self.positions.durable_end.max(end);
                 }
             }
-            Then::Durable { end } => {
-                self.positions.durable_end = self.positions.durable_end.max(end)
-            }
+            Then::Durable { end } => self.positions.durable_end = self.positions.durable_end.max(end),
             Then::IndexesWritten { base } => self.forget_indexes(base),
             Then::Checkpointed { point } => self.recovery_point = self.recovery_point.max(point),
             Then::Doomed { files } => self.doom(now_ms, files),
             Then::DoomedDirectory { directory } => {
                 let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
                 self.doomed.clear();
-                self.doomed
-                    .push_back((due_ms, DiskOp::DeleteDirectory { directory }));
+                self.doomed.push_back((due_ms, DiskOp::DeleteDirectory { directory }));
             }
             Then::Closed => self.state = State::Closed,
         }
     }
 
     fn forget_indexes(&mut self, base: Offset) {
-        if let Ok(place) = self
-            .sealed
-            .binary_search_by_key(&base, |segment| segment.base)
-        {
+        if let Ok(place) = self.sealed.binary_search_by_key(&base, |segment| segment.base) {
             self.sealed[place].unwritten = None;
         }
     }
 
     /// Puts a batch behind the last one: into the active segment, or into a new one.
-    fn place(
-        &mut self,
-        now_ms: i64,
-        header: &BatchHeader,
-        part: Part,
-        base: Offset,
-        last: Offset,
-        batch: &[u8],
-    ) {
-        let placed = Placed {
-            last_offset: last,
-            bytes: part.bytes() as u32,
-            max_timestamp_ms: header.max_timestamp,
-        };
+    fn place(&mut self, now_ms: i64, header: &BatchHeader, part: Part, base: Offset, last: Offset, batch: &[u8]) {
+        let placed = Placed { last_offset: last, bytes: part.bytes() as u32, max_timestamp_ms: header.max_timestamp };
         self.make_room(now_ms, base, &placed);
         self.note_producer(now_ms, header, base, last, batch);
-        let active = self
-            .active
-            .as_mut()
-            .expect("make_room leaves an active segment");
+        let active = self.active.as_mut().expect("make_room leaves an active segment");
         let position = active.bytes;
         active.note(&placed, self.config.index_interval_bytes);
-        let end = BatchEnd {
-            last_offset: last,
-            bytes: placed.bytes,
-        };
-        match self
-            .queue
-            .gather()
-            .filter(|gather| gather.bytes + u64::from(placed.bytes) <= APPEND_BYTES_MAX)
-        {
+        let end = BatchEnd { last_offset: last, bytes: placed.bytes };
+        match self.queue.gather().filter(|gather| gather.bytes + u64::from(placed.bytes) <= APPEND_BYTES_MAX) {
             Some(gather) => {
                 gather.bytes += u64::from(placed.bytes);
                 gather.end = last.next();
@@ -574,44 +463,35 @@ impl Log {
         if !self.has_directory {
             self.has_directory = true;
             let file = FilePath::inside(&self.directory, PARTITION_METADATA);
-            let op = DiskOp::Write {
-                file,
-                contents: partition_metadata::encode(self.topic_id),
-            };
+            let op = DiskOp::Write { file, contents: partition_metadata::encode(self.topic_id) };
             self.queue.push(Step::plain(op), self.config.durability);
         }
         let Some(active) = &self.active else {
-            self.active = Some(Box::new(Active::new(
-                &self.directory,
-                self.positions.log_end,
-                now_ms,
-            )));
+            self.active = Some(Box::new(Active::new(&self.directory, self.positions.log_end, now_ms)));
             // An offset far behind the log's end is out of reach for indexes that begin there.
             return self.make_room(now_ms, base, placed);
         };
         if !active.is_full_for(placed, &self.config, self.jitter_ms(active.base), now_ms) {
+            self.cut_first();
             return;
         }
         // The new segment begins at the log's end, so that segments leave no gap between them, unless the
         // batch is then still out of its reach.
-        let reachable =
-            i32::try_from(placed.last_offset.distance_from(self.positions.log_end)).is_ok();
-        let next_base = if reachable {
-            self.positions.log_end
-        } else {
-            base
-        };
+        let reachable = i32::try_from(placed.last_offset.distance_from(self.positions.log_end)).is_ok();
+        let next_base = if reachable { self.positions.log_end } else { base };
         self.roll(now_ms, next_base);
     }
 
-    fn note_producer(
-        &mut self,
-        now_ms: i64,
-        header: &BatchHeader,
-        base: Offset,
-        last: Offset,
-        batch: &[u8],
-    ) {
+    /// Cuts off what a crash left behind the log's end, once, before something else is put there.
+    fn cut_first(&mut self) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.cut_first) {
+            active.cut_first = false;
+            let op = DiskOp::Truncate { file: active.log.clone(), bytes: active.bytes };
+            self.queue.push(Step::plain(op), self.config.durability);
+        }
+    }
+
+    fn note_producer(&mut self, now_ms: i64, header: &BatchHeader, base: Offset, last: Offset, batch: &[u8]) {
         if !header.has_producer_id() {
             return;
         }
@@ -634,11 +514,7 @@ impl Log {
     }
 
     fn check_open(&self) -> Result<(), AppendError> {
-        if self.state == State::Open {
-            Ok(())
-        } else {
-            Err(AppendError::Closed)
-        }
+        if self.state == State::Open { Ok(()) } else { Err(AppendError::Closed) }
     }
 
     fn check_epoch(&self, found: LeaderEpoch) -> Result<(), AppendError> {
@@ -666,9 +542,7 @@ impl Log {
             if found < log_end {
                 return Err(AppendError::OffsetBehind { log_end, found });
             }
-            let last = found
-                .plus(i64::from(header.last_offset_delta))
-                .filter(|last| *last >= found && *last < Offset::MAX);
+            let last = found.plus(i64::from(header.last_offset_delta)).filter(|last| *last >= found && *last < Offset::MAX);
             log_end = last.ok_or(AppendError::OffsetsExhausted)?.next();
             self.check_size(&header)?;
             let found = LeaderEpoch(header.partition_leader_epoch);
@@ -686,24 +560,10 @@ impl Log {
     /// `log_start <= durable_end <= readable_end <= log_end`, and nothing may be skipped by a recovery that is not durable.
     #[inline]
     pub(crate) fn check_positions(&self) {
-        let Positions {
-            log_start,
-            durable_end,
-            readable_end,
-            log_end,
-        } = self.positions;
-        assert!(
-            log_start <= durable_end,
-            "log start {log_start} is not above the durable end {durable_end}"
-        );
-        assert!(
-            durable_end <= readable_end,
-            "durable end {durable_end} is not above the readable end {readable_end}"
-        );
-        assert!(
-            readable_end <= log_end,
-            "readable end {readable_end} is not above the log end {log_end}"
-        );
+        let Positions { log_start, durable_end, readable_end, log_end } = self.positions;
+        assert!(log_start <= durable_end, "log start {log_start} is not above the durable end {durable_end}");
+        assert!(durable_end <= readable_end, "durable end {durable_end} is not above the readable end {readable_end}");
+        assert!(readable_end <= log_end, "readable end {readable_end} is not above the log end {log_end}");
         assert!(
             self.recovery_point <= durable_end,
             "recovery point {} is not above the durable end {durable_end}",
@@ -715,10 +575,7 @@ impl Log {
 fn whole_batch(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = BatchHeader::parse(bytes)?;
     if header.size_bytes() != bytes.len() {
-        return Err(BatchError::Partial {
-            have: bytes.len(),
-            need: header.size_bytes(),
-        });
+        return Err(BatchError::Partial { have: bytes.len(), need: header.size_bytes() });
     }
     Ok(header)
 }

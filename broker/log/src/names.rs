@@ -45,13 +45,7 @@ pub enum SegmentFile {
 
 impl SegmentFile {
     /// Every kind, the records first.
-    pub const ALL: [Self; 5] = [
-        Self::Log,
-        Self::OffsetIndex,
-        Self::TimeIndex,
-        Self::TransactionIndex,
-        Self::Snapshot,
-    ];
+    pub const ALL: [Self; 5] = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex, Self::Snapshot];
 
     /// The ending of the name, with its dot.
     pub fn suffix(self) -> &'static str {
@@ -118,19 +112,12 @@ impl FileName {
             return Self::Temporary;
         }
         if let Some(inner) = name.strip_suffix(".cleaned") {
-            return Self::Cleaned {
-                base: leading_offset(inner),
-            };
+            return Self::Cleaned { base: leading_offset(inner) };
         }
         if let Some(inner) = name.strip_suffix(".swap") {
-            return Self::Swap {
-                target: inner.to_owned(),
-                base: leading_offset(inner),
-            };
+            return Self::Swap { target: inner.to_owned(), base: leading_offset(inner) };
         }
-        segment_file(name)
-            .or_else(|| metadata_snapshot(name))
-            .unwrap_or(Self::Other)
+        segment_file(name).or_else(|| metadata_snapshot(name)).unwrap_or(Self::Other)
     }
 }
 
@@ -163,10 +150,7 @@ impl DirectoryName {
             return Self::Other;
         };
         match plain_number(digits).and_then(|number| i32::try_from(number).ok()) {
-            Some(partition) if !topic.is_empty() => Self::Partition {
-                topic: topic.to_owned(),
-                partition,
-            },
+            Some(partition) if !topic.is_empty() => Self::Partition { topic: topic.to_owned(), partition },
             _ => Self::Other,
         }
     }
@@ -181,30 +165,21 @@ pub fn partition_directory(topic: &str, partition: i32) -> String {
 pub fn deleted_directory(directory: &str, unique: u128) -> String {
     let (topic, partition) = directory.rsplit_once('-').unwrap_or((directory, "0"));
     let ending = format!("-{partition}.{unique:032x}-delete");
-    let kept: String = topic
-        .chars()
-        .take(NAME_BYTES_MAX.saturating_sub(ending.len()))
-        .collect();
+    let kept: String = topic.chars().take(NAME_BYTES_MAX.saturating_sub(ending.len())).collect();
     kept + &ending
 }
 
 fn segment_file(name: &str) -> Option<FileName> {
     SegmentFile::ALL.into_iter().find_map(|kind| {
         let digits = name.strip_suffix(kind.suffix())?;
-        Some(FileName::Segment {
-            base: Offset(plain_number(digits)?),
-            kind,
-        })
+        Some(FileName::Segment { base: Offset(plain_number(digits)?), kind })
     })
 }
 
 fn metadata_snapshot(name: &str) -> Option<FileName> {
     let (end, epoch) = name.strip_suffix(".checkpoint")?.split_once('-')?;
     let epoch = i32::try_from(plain_number(epoch)?).ok()?;
-    Some(FileName::Checkpoint {
-        end: Offset(plain_number(end)?),
-        epoch: LeaderEpoch(epoch),
-    })
+    Some(FileName::Checkpoint { end: Offset(plain_number(end)?), epoch: LeaderEpoch(epoch) })
 }
 
 fn leading_offset(name: &str) -> Option<Offset> {
@@ -228,14 +203,7 @@ mod tests {
     fn the_name_of_every_segment_file_is_told_from_its_offset_and_back() {
         for kind in SegmentFile::ALL {
             let name = kind.name(Offset(368_769));
-            assert_eq!(
-                FileName::parse(&name),
-                FileName::Segment {
-                    base: Offset(368_769),
-                    kind
-                },
-                "{name}"
-            );
+            assert_eq!(FileName::parse(&name), FileName::Segment { base: Offset(368_769), kind }, "{name}");
         }
         assert_eq!(SegmentFile::Log.name(Offset(5)), "00000000000000000005.log");
     }
@@ -244,51 +212,25 @@ mod tests {
     fn a_metadata_snapshot_is_named_by_end_and_epoch() {
         let name = metadata_snapshot_name(Offset(12), LeaderEpoch(3));
         assert_eq!(name, "00000000000000000012-0000000003.checkpoint");
-        assert_eq!(
-            FileName::parse(&name),
-            FileName::Checkpoint {
-                end: Offset(12),
-                epoch: LeaderEpoch(3)
-            }
-        );
+        assert_eq!(FileName::parse(&name), FileName::Checkpoint { end: Offset(12), epoch: LeaderEpoch(3) });
     }
 
     #[test]
     fn leftovers_are_recognised() {
-        assert_eq!(
-            FileName::parse("00000000000000000000.log.deleted"),
-            FileName::Deleted
-        );
+        assert_eq!(FileName::parse("00000000000000000000.log.deleted"), FileName::Deleted);
         assert_eq!(
             FileName::parse("00000000000000000007.log.swap"),
-            FileName::Swap {
-                target: "00000000000000000007.log".into(),
-                base: Some(Offset(7))
-            }
+            FileName::Swap { target: "00000000000000000007.log".into(), base: Some(Offset(7)) }
         );
-        assert_eq!(
-            FileName::parse("00000000000000000007.index.cleaned"),
-            FileName::Cleaned {
-                base: Some(Offset(7))
-            }
-        );
-        assert_eq!(
-            FileName::parse("leader-epoch-checkpoint.tmp"),
-            FileName::Temporary
-        );
+        assert_eq!(FileName::parse("00000000000000000007.index.cleaned"), FileName::Cleaned { base: Some(Offset(7)) });
+        assert_eq!(FileName::parse("leader-epoch-checkpoint.tmp"), FileName::Temporary);
         assert_eq!(FileName::parse("-0000000000000000001.log"), FileName::Other);
         assert_eq!(FileName::parse("notes.txt"), FileName::Other);
     }
 
     #[test]
     fn a_partition_directory_may_hold_dashes_in_its_topic() {
-        assert_eq!(
-            DirectoryName::parse("a-b-12"),
-            DirectoryName::Partition {
-                topic: "a-b".into(),
-                partition: 12
-            }
-        );
+        assert_eq!(DirectoryName::parse("a-b-12"), DirectoryName::Partition { topic: "a-b".into(), partition: 12 });
         assert_eq!(DirectoryName::parse("lost+found"), DirectoryName::Other);
         assert_eq!(DirectoryName::parse("a-+1"), DirectoryName::Other);
     }
@@ -297,10 +239,7 @@ mod tests {
     fn a_deleted_directory_keeps_within_the_longest_name() {
         let name = deleted_directory(&partition_directory(&"t".repeat(249), 7), 0xab);
         assert_eq!(name.len(), NAME_BYTES_MAX);
-        assert!(
-            name.ends_with("-7.000000000000000000000000000000ab-delete"),
-            "{name}"
-        );
+        assert!(name.ends_with("-7.000000000000000000000000000000ab-delete"), "{name}");
         assert_eq!(DirectoryName::parse(&name), DirectoryName::Deleted);
     }
 }

@@ -20,27 +20,15 @@ pub fn encode(topic_id: TopicId) -> Bytes {
 pub fn parse(contents: &[u8]) -> Result<TopicId, FormatError> {
     let mut lines = text(contents)?.lines();
     let mut value = |key: &str, line: usize| {
-        let words = lines
-            .next()
-            .and_then(|line| line.split_once(char::is_whitespace));
-        words
-            .filter(|(found, _)| *found == key)
-            .map(|(_, value)| value.trim())
-            .ok_or(FormatError::Line { line })
+        let words = lines.next().and_then(|line| line.split_once(char::is_whitespace));
+        words.filter(|(found, _)| *found == key).map(|(_, value)| value.trim()).ok_or(FormatError::Line { line })
     };
-    let version: i32 = value("version:", 1)?
-        .parse()
-        .map_err(|_| FormatError::Line { line: 1 })?;
+    let version: i32 = value("version:", 1)?.parse().map_err(|_| FormatError::Line { line: 1 })?;
     // Kafka reads versions above 0 too, so that it can be downgraded.
     if version < 0 {
-        return Err(FormatError::Version {
-            expected: 0,
-            found: version,
-        });
+        return Err(FormatError::Version { expected: 0, found: version });
     }
-    let topic_id: TopicId = value("topic_id:", 2)?
-        .parse()
-        .map_err(|_| FormatError::Line { line: 2 })?;
+    let topic_id: TopicId = value("topic_id:", 2)?.parse().map_err(|_| FormatError::Line { line: 2 })?;
     if topic_id.is_zero() {
         return Err(FormatError::Field { field: "topic_id" });
     }
@@ -53,20 +41,14 @@ mod tests {
 
     #[test]
     fn the_file_is_read_back() {
-        assert_eq!(
-            &encode(TopicId::METADATA)[..],
-            b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"
-        );
+        assert_eq!(&encode(TopicId::METADATA)[..], b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ");
         assert_eq!(parse(&encode(TopicId::METADATA)), Ok(TopicId::METADATA));
     }
 
     #[test]
     fn a_file_without_an_id_is_refused() {
         assert_eq!(parse(b"version: 0\n"), Err(FormatError::Line { line: 2 }));
-        assert_eq!(
-            parse(b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA"),
-            Err(FormatError::Field { field: "topic_id" })
-        );
+        assert_eq!(parse(b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA"), Err(FormatError::Field { field: "topic_id" }));
         assert_eq!(parse(b""), Err(FormatError::Line { line: 1 }));
     }
 }

@@ -42,11 +42,7 @@ pub enum ProducerVerdict {
     /// To be appended.
     New,
     /// Appended before: to be answered like then, once it is committed.
-    Duplicate {
-        base_offset: Offset,
-        last_offset: Offset,
-        timestamp_ms: i64,
-    },
+    Duplicate { base_offset: Offset, last_offset: Offset, timestamp_ms: i64 },
     /// Not to be appended.
     Refused(ProducerRefusal),
 }
@@ -59,10 +55,7 @@ pub enum ProducerRefusal {
     OutOfOrder { last: i32, found: i32 },
     /// `INVALID_PRODUCER_EPOCH`.
     #[error("producer epoch {found} is below {current}")]
-    InvalidEpoch {
-        current: ProducerEpoch,
-        found: ProducerEpoch,
-    },
+    InvalidEpoch { current: ProducerEpoch, found: ProducerEpoch },
     /// `INVALID_TXN_STATE`: a plain batch while the producer's transaction is open.
     #[error("a batch outside the transaction that is open since offset {since}")]
     TransactionOpen { since: Offset },
@@ -103,10 +96,7 @@ pub fn marker_of(header: &BatchHeader, batch: &[u8]) -> Option<Marker> {
         _ => return None,
     };
     let marker = EndTransactionMarker::from_value(record.value).ok()?;
-    Some(Marker {
-        outcome,
-        coordinator_epoch: marker.coordinator_epoch,
-    })
+    Some(Marker { outcome, coordinator_epoch: marker.coordinator_epoch })
 }
 
 /// A batch of a producer, placed in the log.
@@ -120,12 +110,7 @@ struct CachedBatch {
 }
 
 impl CachedBatch {
-    const NONE: Self = Self {
-        last_sequence: -1,
-        delta: 0,
-        last_offset: Offset::NONE,
-        timestamp_ms: -1,
-    };
+    const NONE: Self = Self { last_sequence: -1, delta: 0, last_offset: Offset::NONE, timestamp_ms: -1 };
 
     fn first_sequence(&self) -> i32 {
         // Sequences wrap from i32::MAX to 0.
@@ -217,9 +202,7 @@ impl Producer {
 
     fn duplicate_of(&self, first_sequence: i32, last_sequence: i32) -> Option<&CachedBatch> {
         let known = &self.batches[..usize::from(self.cached)];
-        known.iter().find(|batch| {
-            batch.first_sequence() == first_sequence && batch.last_sequence == last_sequence
-        })
+        known.iter().find(|batch| batch.first_sequence() == first_sequence && batch.last_sequence == last_sequence)
     }
 
     fn entry(&self, producer_id: ProducerId) -> ProducerEntry {
@@ -279,17 +262,12 @@ impl Producers {
 
     /// What a snapshot of this moment holds, by producer id.
     pub fn entries(&self) -> Vec<ProducerEntry> {
-        self.known
-            .iter()
-            .map(|(producer_id, producer)| producer.entry(*producer_id))
-            .collect()
+        self.known.iter().map(|(producer_id, producer)| producer.entry(*producer_id)).collect()
     }
 
     /// The producers with their state, by id.
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
-        self.known
-            .iter()
-            .map(|(producer_id, producer)| (*producer_id, producer))
+        self.known.iter().map(|(producer_id, producer)| (*producer_id, producer))
     }
 
     /// How many are known.
@@ -335,11 +313,7 @@ impl Producers {
     ///
     /// # Errors
     /// [`ProducerRefusal::InvalidEpoch`] and [`ProducerRefusal::CoordinatorFenced`].
-    pub fn check_marker(
-        &self,
-        header: &BatchHeader,
-        marker: Marker,
-    ) -> Result<(), ProducerRefusal> {
+    pub fn check_marker(&self, header: &BatchHeader, marker: Marker) -> Result<(), ProducerRefusal> {
         let Some(producer) = self.known.get(&ProducerId(header.producer_id)) else {
             return Ok(());
         };
@@ -352,20 +326,11 @@ impl Producers {
     }
 
     /// Notes a data batch that lies in the log from `base_offset` to `last_offset`.
-    pub fn note_batch(
-        &mut self,
-        header: &BatchHeader,
-        base_offset: Offset,
-        last_offset: Offset,
-        now_ms: i64,
-    ) {
+    pub fn note_batch(&mut self, header: &BatchHeader, base_offset: Offset, last_offset: Offset, now_ms: i64) {
         if !header.has_producer_id() {
             return;
         }
-        let producer = self
-            .known
-            .entry(ProducerId(header.producer_id))
-            .or_insert_with(|| Producer::unknown(now_ms));
+        let producer = self.known.entry(ProducerId(header.producer_id)).or_insert_with(|| Producer::unknown(now_ms));
         producer.enter_epoch(ProducerEpoch(header.producer_epoch));
         producer.last_heard_ms = now_ms;
         producer.timestamp_ms = header.max_timestamp;
@@ -377,8 +342,7 @@ impl Producers {
         });
         if header.is_transactional() && producer.transaction_first == Offset::NONE {
             producer.transaction_first = base_offset;
-            self.transactions
-                .begin(ProducerId(header.producer_id), base_offset);
+            self.transactions.begin(ProducerId(header.producer_id), base_offset);
         }
     }
 
@@ -390,10 +354,7 @@ impl Producers {
         offset: Offset,
         now_ms: i64,
     ) -> Option<AbortedTransaction> {
-        let producer = self
-            .known
-            .entry(ProducerId(header.producer_id))
-            .or_insert_with(|| Producer::unknown(now_ms));
+        let producer = self.known.entry(ProducerId(header.producer_id)).or_insert_with(|| Producer::unknown(now_ms));
         producer.enter_epoch(ProducerEpoch(header.producer_epoch));
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.timestamp_ms = header.max_timestamp;
@@ -403,21 +364,14 @@ impl Producers {
             return None;
         }
         let last_stable = self.transactions.complete(first, offset);
-        let aborted = AbortedTransaction {
-            producer_id: ProducerId(header.producer_id),
-            first,
-            last: offset,
-            last_stable,
-        };
+        let aborted = AbortedTransaction { producer_id: ProducerId(header.producer_id), first, last: offset, last_stable };
         (marker.outcome == Outcome::Abort).then_some(aborted)
     }
 
     /// Forgets producers that were silent for `expiration_ms` and have no open transaction.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        let silent =
-            |producer: &Producer| now_ms.saturating_sub(producer.last_heard_ms) >= expiration_ms;
-        self.known
-            .retain(|_, producer| producer.transaction_first != Offset::NONE || !silent(producer));
+        let silent = |producer: &Producer| now_ms.saturating_sub(producer.last_heard_ms) >= expiration_ms;
+        self.known.retain(|_, producer| producer.transaction_first != Offset::NONE || !silent(producer));
     }
 
     /// Makes room when more than `producers_max` are known: those that were silent longest and have no open
@@ -426,13 +380,8 @@ impl Producers {
         if self.known.len() <= producers_max {
             return;
         }
-        let idle = self
-            .known
-            .iter()
-            .filter(|(_, producer)| producer.transaction_first == Offset::NONE);
-        let mut oldest: Vec<(i64, ProducerId)> = idle
-            .map(|(id, producer)| (producer.last_heard_ms, *id))
-            .collect();
+        let idle = self.known.iter().filter(|(_, producer)| producer.transaction_first == Offset::NONE);
+        let mut oldest: Vec<(i64, ProducerId)> = idle.map(|(id, producer)| (producer.last_heard_ms, *id)).collect();
         oldest.sort_unstable();
         let surplus = self.known.len() - producers_max + producers_max / EVICTED_PART;
         // The newcomer stays, even if all others have open transactions.
@@ -451,10 +400,7 @@ impl Producers {
 
 fn check_epoch(producer: &Producer, found: ProducerEpoch) -> Result<(), ProducerRefusal> {
     if found < producer.epoch {
-        return Err(ProducerRefusal::InvalidEpoch {
-            current: producer.epoch,
-            found,
-        });
+        return Err(ProducerRefusal::InvalidEpoch { current: producer.epoch, found });
     }
     Ok(())
 }
@@ -465,15 +411,10 @@ fn refusal(producer: &Producer, header: &BatchHeader, origin: Origin) -> Option<
     }
     if origin == Origin::Client && !follows(producer, header) {
         let last = producer.last_sequence();
-        return Some(ProducerRefusal::OutOfOrder {
-            last,
-            found: header.base_sequence,
-        });
+        return Some(ProducerRefusal::OutOfOrder { last, found: header.base_sequence });
     }
     match producer.transaction_first() {
-        Some(since) if !header.is_transactional() => {
-            Some(ProducerRefusal::TransactionOpen { since })
-        }
+        Some(since) if !header.is_transactional() => Some(ProducerRefusal::TransactionOpen { since }),
         _ => None,
     }
 }

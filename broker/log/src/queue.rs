@@ -65,10 +65,7 @@ pub(crate) enum Step {
 
 impl Step {
     pub(crate) fn plain(op: DiskOp) -> Self {
-        Self::Do {
-            op,
-            then: Then::Nothing,
-        }
+        Self::Do { op, then: Then::Nothing }
     }
 }
 
@@ -87,31 +84,10 @@ pub(crate) struct Gather {
 
 impl Gather {
     fn into_step(self, durability: Durability) -> Step {
-        let Self {
-            file,
-            base,
-            position,
-            bytes,
-            first,
-            end,
-            parts,
-            ends,
-        } = self;
+        let Self { file, base, position, bytes, first, end, parts, ends } = self;
         Step::Do {
-            op: DiskOp::Append {
-                file,
-                position,
-                parts,
-                durability,
-            },
-            then: Then::Appended {
-                base,
-                position,
-                bytes,
-                first,
-                end,
-                ends,
-            },
+            op: DiskOp::Append { file, position, parts, durability },
+            then: Then::Appended { base, position, bytes, first, end, ends },
         }
     }
 }
@@ -164,9 +140,7 @@ impl Queue {
     /// # Panics
     /// If none was in flight.
     pub(crate) fn take_in_flight(&mut self) -> Then {
-        self.in_flight
-            .take()
-            .expect("an operation ends after it was given out")
+        self.in_flight.take().expect("an operation ends after it was given out")
     }
 
     /// Does `step` after everything that is wanted in order.

@@ -35,10 +35,7 @@ impl QuorumState {
         let (leader, epoch, voted) = (self.leader.0, self.leader_epoch.0, self.voted.0);
         let value = match &self.voters {
             Voters::Configured(voters) => {
-                let voters: Vec<Value> = voters
-                    .iter()
-                    .map(|voter| json!({ "voterId": voter.0 }))
-                    .collect();
+                let voters: Vec<Value> = voters.iter().map(|voter| json!({ "voterId": voter.0 })).collect();
                 // The empty cluster id and the offset 0 are what Kafka writes: both fields are dead.
                 json!({
                     "clusterId": "", "leaderId": leader, "leaderEpoch": epoch, "votedId": voted, "appliedOffset": 0,
@@ -58,13 +55,10 @@ impl QuorumState {
     /// # Errors
     /// [`FormatError`] if it is no JSON object, its version is unknown or a field is missing.
     pub fn parse(contents: &[u8]) -> Result<Self, FormatError> {
-        let value: Value =
-            serde_json::from_str(text(contents)?).map_err(|_| FormatError::NotJson)?;
+        let value: Value = serde_json::from_str(text(contents)?).map_err(|_| FormatError::NotJson)?;
         let voters = match number(&value, "data_version")? {
             0 => configured_voters(&value)?,
-            1 => Voters::InLog {
-                voted_directory: voted_directory(&value)?,
-            },
+            1 => Voters::InLog { voted_directory: voted_directory(&value)? },
             found => return Err(FormatError::Version { expected: 1, found }),
         };
         Ok(Self {
@@ -78,9 +72,7 @@ impl QuorumState {
 
 fn number(value: &Value, field: &'static str) -> Result<i32, FormatError> {
     let number = value.get(field).and_then(Value::as_i64);
-    number
-        .and_then(|number| i32::try_from(number).ok())
-        .ok_or(FormatError::Field { field })
+    number.and_then(|number| i32::try_from(number).ok()).ok_or(FormatError::Field { field })
 }
 
 fn configured_voters(value: &Value) -> Result<Voters, FormatError> {
@@ -88,9 +80,7 @@ fn configured_voters(value: &Value) -> Result<Voters, FormatError> {
     match value.get(FIELD) {
         None | Some(Value::Null) => Ok(Voters::Configured(Vec::new())),
         Some(Value::Array(voters)) => {
-            let ids = voters
-                .iter()
-                .map(|voter| number(voter, "voterId").map(BrokerId));
+            let ids = voters.iter().map(|voter| number(voter, "voterId").map(BrokerId));
             ids.collect::<Result<_, _>>().map(Voters::Configured)
         }
         Some(_) => Err(FormatError::Field { field: FIELD }),
@@ -100,8 +90,7 @@ fn configured_voters(value: &Value) -> Result<Voters, FormatError> {
 fn voted_directory(value: &Value) -> Result<Uuid, FormatError> {
     const FIELD: &str = "votedDirectoryId";
     let text = value.get(FIELD).and_then(Value::as_str);
-    text.and_then(|text| text.parse().ok())
-        .ok_or(FormatError::Field { field: FIELD })
+    text.and_then(|text| text.parse().ok()).ok_or(FormatError::Field { field: FIELD })
 }
 
 #[cfg(test)]
@@ -109,53 +98,30 @@ mod tests {
     use super::*;
 
     fn state(voters: Voters) -> QuorumState {
-        QuorumState {
-            leader: BrokerId(1),
-            leader_epoch: LeaderEpoch(2),
-            voted: BrokerId(-1),
-            voters,
-        }
+        QuorumState { leader: BrokerId(1), leader_epoch: LeaderEpoch(2), voted: BrokerId(-1), voters }
     }
 
     #[test]
     fn both_versions_are_read_back() {
         let configured = state(Voters::Configured(vec![BrokerId(1), BrokerId(2)]));
         assert_eq!(QuorumState::parse(&configured.encode()), Ok(configured));
-        let in_log = state(Voters::InLog {
-            voted_directory: Uuid([9; 16]),
-        });
+        let in_log = state(Voters::InLog { voted_directory: Uuid([9; 16]) });
         assert_eq!(QuorumState::parse(&in_log.encode()), Ok(in_log));
     }
 
     #[test]
     fn what_kafka_writes_is_read() {
-        let text = br#"{"leaderId":1,"leaderEpoch":2,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}"#;
-        assert_eq!(
-            QuorumState::parse(text),
-            Ok(state(Voters::InLog {
-                voted_directory: Uuid::ZERO
-            }))
-        );
+        let text =
+            br#"{"leaderId":1,"leaderEpoch":2,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}"#;
+        assert_eq!(QuorumState::parse(text), Ok(state(Voters::InLog { voted_directory: Uuid::ZERO })));
         let text = br#"{"clusterId":"","leaderId":1,"leaderEpoch":2,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0}"#;
-        assert_eq!(
-            QuorumState::parse(text),
-            Ok(state(Voters::Configured(vec![BrokerId(1)])))
-        );
+        assert_eq!(QuorumState::parse(text), Ok(state(Voters::Configured(vec![BrokerId(1)]))));
     }
 
     #[test]
     fn an_unknown_version_or_a_missing_field_is_refused() {
-        assert_eq!(
-            QuorumState::parse(br#"{"data_version":2}"#),
-            Err(FormatError::Version {
-                expected: 1,
-                found: 2
-            })
-        );
-        assert_eq!(
-            QuorumState::parse(br#"{"data_version":0}"#),
-            Err(FormatError::Field { field: "leaderId" })
-        );
+        assert_eq!(QuorumState::parse(br#"{"data_version":2}"#), Err(FormatError::Version { expected: 1, found: 2 }));
+        assert_eq!(QuorumState::parse(br#"{"data_version":0}"#), Err(FormatError::Field { field: "leaderId" }));
         assert_eq!(QuorumState::parse(b"1 2 3"), Err(FormatError::NotJson));
     }
 }

@@ -29,11 +29,7 @@ pub struct Read {
 pub enum ReadError {
     /// `OFFSET_OUT_OF_RANGE`.
     #[error("offset {offset} does not lie between {log_start} and {log_end}")]
-    OutOfRange {
-        offset: Offset,
-        log_start: Offset,
-        log_end: Offset,
-    },
+    OutOfRange { offset: Offset, log_start: Offset, log_end: Offset },
 }
 
 /// A segment, finished or not, as a reader sees it.
@@ -54,64 +50,30 @@ impl Log {
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] if `from` is below the log start or above the log end.
-    pub fn read(
-        &self,
-        from: Offset,
-        below: Offset,
-        bytes_max: u32,
-        first: FirstBatch,
-    ) -> Result<Read, ReadError> {
+    pub fn read(&self, from: Offset, below: Offset, bytes_max: u32, first: FirstBatch) -> Result<Read, ReadError> {
         let positions = self.positions();
         if from < positions.log_start || from > positions.log_end {
-            return Err(ReadError::OutOfRange {
-                offset: from,
-                log_start: positions.log_start,
-                log_end: positions.log_end,
-            });
+            return Err(ReadError::OutOfRange { offset: from, log_start: positions.log_start, log_end: positions.log_end });
         }
         let below = below.min(positions.readable_end);
         if from >= below {
-            return Ok(Read {
-                slices: Vec::new(),
-                bytes_estimate: 0,
-            });
+            return Ok(Read { slices: Vec::new(), bytes_estimate: 0 });
         }
-        if let Some(cached) =
-            self.tail
-                .read(from, below, bytes_max as usize, first == FirstBatch::Whole)
-        {
+        if let Some(cached) = self.tail.read(from, below, bytes_max as usize, first == FirstBatch::Whole) {
             let bytes_estimate = cached.iter().map(|bytes| bytes.len() as u64).sum();
-            return Ok(Read {
-                slices: cached.into_iter().map(Slice::Memory).collect(),
-                bytes_estimate,
-            });
+            return Ok(Read { slices: cached.into_iter().map(Slice::Memory).collect(), bytes_estimate });
         }
         Ok(self.read_files(from, below, bytes_max, first))
     }
 
     /// The segment that holds `from`, and the ones behind it as long as there may be nothing left to read in those before.
     fn read_files(&self, from: Offset, below: Offset, bytes_max: u32, first: FirstBatch) -> Read {
-        let mut read = Read {
-            slices: Vec::new(),
-            bytes_estimate: 0,
-        };
-        let first_segment = self
-            .sealed
-            .partition_point(|segment| segment.base <= from)
-            .saturating_sub(1);
-        let sealed = self.sealed[first_segment..]
-            .iter()
-            .map(|segment| self.readable_sealed(segment, from));
-        let active = self
-            .active
-            .iter()
-            .map(|active| self.readable_active(active, from));
+        let mut read = Read { slices: Vec::new(), bytes_estimate: 0 };
+        let first_segment = self.sealed.partition_point(|segment| segment.base <= from).saturating_sub(1);
+        let sealed = self.sealed[first_segment..].iter().map(|segment| self.readable_sealed(segment, from));
+        let active = self.active.iter().map(|active| self.readable_active(active, from));
         for segment in sealed.chain(active).filter(|segment| segment.bytes > 0) {
-            let position = if let Start::Position(position) = segment.start {
-                position
-            } else {
-                0
-            };
+            let position = if let Start::Position(position) = segment.start { position } else { 0 };
             read.bytes_estimate += u64::from(bytes_max).min(segment.bytes.saturating_sub(position));
             read.slices.push(Slice::File(FileSlice {
                 log: segment.log,
@@ -132,11 +94,7 @@ impl Log {
 
     fn readable_sealed(&self, segment: &Sealed, from: Offset) -> Readable {
         let start = match &segment.unwritten {
-            Some(unwritten) => Start::Position(u64::from(index::lookup(
-                &unwritten.offsets,
-                segment.base,
-                from,
-            ))),
+            Some(unwritten) => Start::Position(u64::from(index::lookup(&unwritten.offsets, segment.base, from))),
             None => Start::Index(self.segment_file(segment.base, SegmentFile::OffsetIndex)),
         };
         Readable {
@@ -170,34 +128,18 @@ impl Log {
     /// Which aborted transactions a reader from `from` to below `below` has to know; a job, for sealed indexes lie in
     /// files.
     pub fn aborted(&self, from: Offset, below: Offset) -> AbortedQuery {
-        let first = self
-            .sealed
-            .partition_point(|segment| segment.base <= from)
-            .saturating_sub(1);
+        let first = self.sealed.partition_point(|segment| segment.base <= from).saturating_sub(1);
         let mut indexes = Vec::new();
-        for segment in self.sealed[first..]
-            .iter()
-            .filter(|segment| segment.aborted > 0)
-        {
+        for segment in self.sealed[first..].iter().filter(|segment| segment.aborted > 0) {
             indexes.push(match &segment.unwritten {
                 Some(unwritten) => AbortedIndex::Memory(unwritten.aborted.clone()),
-                None => AbortedIndex::File(
-                    self.segment_file(segment.base, SegmentFile::TransactionIndex),
-                ),
+                None => AbortedIndex::File(self.segment_file(segment.base, SegmentFile::TransactionIndex)),
             });
         }
-        if let Some(active) = self
-            .active
-            .as_ref()
-            .filter(|active| !active.aborted.is_empty())
-        {
+        if let Some(active) = self.active.as_ref().filter(|active| !active.aborted.is_empty()) {
             indexes.push(AbortedIndex::Memory(active.aborted.clone()));
         }
-        AbortedQuery {
-            from,
-            below,
-            indexes,
-        }
+        AbortedQuery { from, below, indexes }
     }
 
     pub(crate) fn segment_file(&self, base: Offset, kind: SegmentFile) -> FilePath {

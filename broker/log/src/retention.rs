@@ -24,10 +24,7 @@ pub struct Expired {
 pub enum DeleteError {
     /// `OFFSET_OUT_OF_RANGE`.
     #[error("offset {before} is above the high watermark {high_watermark}")]
-    AboveHighWatermark {
-        before: Offset,
-        high_watermark: Offset,
-    },
+    AboveHighWatermark { before: Offset, high_watermark: Offset },
     #[error("the log takes nothing any more")]
     Closed,
 }
@@ -49,8 +46,8 @@ impl Log {
         while let Some(oldest) = self.sealed.first() {
             let next = self.base_after(0);
             let outgrown = oldest.bytes <= surplus;
-            let goes = next <= self.positions.log_start
-                || (next <= high_watermark && (outgrown || self.is_too_old(oldest, now_ms)));
+            let goes =
+                next <= self.positions.log_start || (next <= high_watermark && (outgrown || self.is_too_old(oldest, now_ms)));
             if !goes {
                 break;
             }
@@ -72,19 +69,12 @@ impl Log {
     ///
     /// # Errors
     /// [`DeleteError`]
-    pub fn delete_records(
-        &mut self,
-        before: Offset,
-        high_watermark: Offset,
-    ) -> Result<Offset, DeleteError> {
+    pub fn delete_records(&mut self, before: Offset, high_watermark: Offset) -> Result<Offset, DeleteError> {
         if self.state != State::Open {
             return Err(DeleteError::Closed);
         }
         if before > high_watermark.min(self.positions.readable_end) {
-            return Err(DeleteError::AboveHighWatermark {
-                before,
-                high_watermark,
-            });
+            return Err(DeleteError::AboveHighWatermark { before, high_watermark });
         }
         self.start_at(before);
         while !self.sealed.is_empty() && self.base_after(0) <= self.positions.log_start {
@@ -108,25 +98,14 @@ impl Log {
         self.queue.clear();
         self.drop_cache();
         self.doomed.clear();
-        if !self.has_directory
-            || (was_idle && self.segments() == 0 && self.positions.log_end == Offset::ZERO)
-        {
+        if !self.has_directory || (was_idle && self.segments() == 0 && self.positions.log_end == Offset::ZERO) {
             self.state = State::Closed;
             return Ok(());
         }
         self.state = State::Closing;
         let directory = FilePath::top(&deleted_directory(&self.directory, unique));
-        let op = DiskOp::Rename {
-            from: FilePath::top(&self.directory),
-            to: directory.clone(),
-        };
-        self.queue.push(
-            Step::Do {
-                op,
-                then: Then::DoomedDirectory { directory },
-            },
-            self.config.durability,
-        );
+        let op = DiskOp::Rename { from: FilePath::top(&self.directory), to: directory.clone() };
+        self.queue.push(Step::Do { op, then: Then::DoomedDirectory { directory } }, self.config.durability);
         Ok(())
     }
 
@@ -145,41 +124,21 @@ impl Log {
     fn end_expired_active(&mut self, now_ms: i64, high_watermark: Offset) {
         let end = self.positions.log_end;
         let is_expired = self.active.as_ref().is_some_and(|active| {
-            active.bytes > 0
-                && older_than(
-                    active.largest.timestamp_ms,
-                    self.config.retention_ms,
-                    now_ms,
-                )
+            active.bytes > 0 && older_than(active.largest.timestamp_ms, self.config.retention_ms, now_ms)
         });
         if !is_expired || high_watermark < end || self.positions.readable_end < end {
             return;
         }
-        if self
-            .sealed
-            .iter()
-            .any(|segment| !self.is_too_old(segment, now_ms))
-        {
+        if self.sealed.iter().any(|segment| !self.is_too_old(segment, now_ms)) {
             return;
         }
         self.roll(now_ms, end);
         let file = self.segment_file(end, SegmentFile::Log);
-        self.queue.push(
-            Step::plain(DiskOp::Write {
-                file,
-                contents: bytes::Bytes::new(),
-            }),
-            self.config.durability,
-        );
+        self.queue.push(Step::plain(DiskOp::Write { file, contents: bytes::Bytes::new() }), self.config.durability);
     }
 
     fn is_too_old(&self, segment: &Sealed, now_ms: i64) -> bool {
-        self.config.expires
-            && older_than(
-                segment.largest_timestamp_ms,
-                self.config.retention_ms,
-                now_ms,
-            )
+        self.config.expires && older_than(segment.largest_timestamp_ms, self.config.retention_ms, now_ms)
     }
 
     /// Bytes above `retention.bytes`.
@@ -192,21 +151,13 @@ impl Log {
 
     fn first_base(&self) -> Offset {
         let active = self.active.as_ref().map(|active| active.base);
-        self.sealed
-            .first()
-            .map(|segment| segment.base)
-            .or(active)
-            .unwrap_or(self.positions.log_end)
+        self.sealed.first().map(|segment| segment.base).or(active).unwrap_or(self.positions.log_end)
     }
 
     /// Where the segment after the sealed one at `place` begins.
     pub(crate) fn base_after(&self, place: usize) -> Offset {
         let active = self.active.as_ref().map(|active| active.base);
-        self.sealed
-            .get(place + 1)
-            .map(|segment| segment.base)
-            .or(active)
-            .unwrap_or(self.positions.log_end)
+        self.sealed.get(place + 1).map(|segment| segment.base).or(active).unwrap_or(self.positions.log_end)
     }
 
     fn start_at(&mut self, offset: Offset) {
@@ -223,41 +174,20 @@ impl Log {
     fn remove_oldest(&mut self) {
         let segment = self.sealed.remove(0);
         let log = self.segment_file(segment.base, SegmentFile::Log);
-        let marked = FilePath::inside(
-            &self.directory,
-            &format!("{}.deleted", SegmentFile::Log.name(segment.base)),
-        );
+        let marked = FilePath::inside(&self.directory, &format!("{}.deleted", SegmentFile::Log.name(segment.base)));
         let mut files = vec![marked.clone()];
-        let kinds = [
-            SegmentFile::OffsetIndex,
-            SegmentFile::TimeIndex,
-            SegmentFile::TransactionIndex,
-            SegmentFile::Snapshot,
-        ];
+        let kinds = [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TransactionIndex, SegmentFile::Snapshot];
         files.extend(kinds.map(|kind| self.segment_file(segment.base, kind)));
-        let step = Step::Do {
-            op: DiskOp::Rename {
-                from: log,
-                to: marked,
-            },
-            then: Then::Doomed { files },
-        };
-        self.queue
-            .push(Step::Release(vec![step]), self.config.durability);
+        let step = Step::Do { op: DiskOp::Rename { from: log, to: marked }, then: Then::Doomed { files } };
+        self.queue.push(Step::Release(vec![step]), self.config.durability);
     }
 
     pub(crate) fn doom(&mut self, now_ms: i64, files: Vec<FilePath>) {
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
-        self.doomed.extend(
-            files
-                .into_iter()
-                .map(|file| (due_ms, DiskOp::Delete { file })),
-        );
+        self.doomed.extend(files.into_iter().map(|file| (due_ms, DiskOp::Delete { file })));
     }
 }
 
 fn older_than(largest_timestamp_ms: i64, retention_ms: i64, now_ms: i64) -> bool {
-    retention_ms >= 0
-        && largest_timestamp_ms != NO_TIMESTAMP
-        && now_ms.saturating_sub(largest_timestamp_ms) > retention_ms
+    retention_ms >= 0 && largest_timestamp_ms != NO_TIMESTAMP && now_ms.saturating_sub(largest_timestamp_ms) > retention_ms
 }

@@ -34,8 +34,7 @@ impl Log {
         let mut steps = self.index_steps(ended.base, &indexes);
         steps.extend(self.state_steps(end));
         self.stray_snapshot = None;
-        self.queue
-            .push(Step::Release(steps), self.config.durability);
+        self.queue.push(Step::Release(steps), self.config.durability);
         self.sealed.push(Sealed {
             base: ended.base,
             bytes: ended.bytes,
@@ -59,19 +58,12 @@ impl Log {
         let (base, log, indexes) = (active.base, active.log.clone(), Arc::new(active.indexes()));
         let end = self.positions.log_end;
         if self.config.durability == Durability::Written {
-            self.queue.push(
-                Step::Do {
-                    op: DiskOp::Sync { file: log },
-                    then: Then::Durable { end },
-                },
-                Durability::Written,
-            );
+            self.queue.push(Step::Do { op: DiskOp::Sync { file: log }, then: Then::Durable { end } }, Durability::Written);
         }
         let mut steps = self.index_steps(base, &indexes);
         steps.extend(self.state_steps(end));
         self.stray_snapshot = (end != base).then_some(end);
-        self.queue
-            .push(Step::Release(steps), self.config.durability);
+        self.queue.push(Step::Release(steps), self.config.durability);
         true
     }
 
@@ -124,27 +116,13 @@ impl Log {
     /// Writes of a segment's index files; the segment's indexes are forgotten here when the last is done.
     fn index_steps(&self, base: Offset, indexes: &Indexes) -> Vec<Step> {
         let file = |kind: SegmentFile| FilePath::inside(&self.directory, &kind.name(base));
-        let write = |kind, contents| {
-            Step::plain(DiskOp::Write {
-                file: file(kind),
-                contents,
-            })
-        };
+        let write = |kind, contents| Step::plain(DiskOp::Write { file: file(kind), contents });
         let mut steps = vec![write(SegmentFile::OffsetIndex, indexes.offsets.clone())];
         if !indexes.aborted.is_empty() {
-            steps.push(write(
-                SegmentFile::TransactionIndex,
-                transactions::encode(&indexes.aborted),
-            ));
+            steps.push(write(SegmentFile::TransactionIndex, transactions::encode(&indexes.aborted)));
         }
-        let op = DiskOp::Write {
-            file: file(SegmentFile::TimeIndex),
-            contents: indexes.times.clone(),
-        };
-        steps.push(Step::Do {
-            op,
-            then: Then::IndexesWritten { base },
-        });
+        let op = DiskOp::Write { file: file(SegmentFile::TimeIndex), contents: indexes.times.clone() };
+        steps.push(Step::Do { op, then: Then::IndexesWritten { base } });
         steps
     }
 
@@ -152,24 +130,12 @@ impl Log {
     /// epochs if they changed. The snapshot of the checkpoint before goes.
     fn state_steps(&mut self, end: Offset) -> Vec<Step> {
         let epochs = self.epochs_dirty.then(|| self.epoch_step());
-        let entries = self
-            .producers
-            .as_ref()
-            .map(|producers| producers.entries())
-            .unwrap_or_default();
-        let op = DiskOp::Write {
-            file: self.snapshot_file(end),
-            contents: snapshot::encode(entries),
-        };
+        let entries = self.producers.as_ref().map(|producers| producers.entries()).unwrap_or_default();
+        let op = DiskOp::Write { file: self.snapshot_file(end), contents: snapshot::encode(entries) };
         let mut steps: Vec<Step> = epochs.into_iter().collect();
-        steps.push(Step::Do {
-            op,
-            then: Then::Checkpointed { point: end },
-        });
+        steps.push(Step::Do { op, then: Then::Checkpointed { point: end } });
         if let Some(stray) = self.stray_snapshot.filter(|stray| *stray != end) {
-            steps.push(Step::plain(DiskOp::Delete {
-                file: self.snapshot_file(stray),
-            }));
+            steps.push(Step::plain(DiskOp::Delete { file: self.snapshot_file(stray) }));
         }
         steps
     }
@@ -181,10 +147,7 @@ impl Log {
     pub(crate) fn epoch_step(&mut self) -> Step {
         self.epochs_dirty = false;
         let file = FilePath::inside(&self.directory, LEADER_EPOCH_CHECKPOINT);
-        Step::plain(DiskOp::Write {
-            file,
-            contents: self.epochs.encode(),
-        })
+        Step::plain(DiskOp::Write { file, contents: self.epochs.encode() })
     }
 
     /// How much earlier than `segment.ms` the segment at `base` ends: the same after every restart, different for every
@@ -195,14 +158,8 @@ impl Log {
 }
 
 fn seal(segment: &Active, end: Offset) -> Step {
-    let op = DiskOp::Seal {
-        file: segment.log.clone(),
-        bytes: segment.bytes,
-    };
-    Step::Do {
-        op,
-        then: Then::Durable { end },
-    }
+    let op = DiskOp::Seal { file: segment.log.clone(), bytes: segment.bytes };
+    Step::Do { op, then: Then::Durable { end } }
 }
 
 fn jitter_ms(config: &LogConfig, directory: &str, base: Offset) -> i64 {
@@ -212,8 +169,6 @@ fn jitter_ms(config: &LogConfig, directory: &str, base: Offset) -> i64 {
     }
     // FNV-1a: any mixing will do.
     let bytes = directory.bytes().chain(base.0.to_be_bytes());
-    let mixed = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let mixed = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     ((mixed >> 1) as i64) % bound
 }

@@ -76,6 +76,9 @@ pub(crate) struct Active {
     pub(crate) dirty: bool,
     /// Whether the file may be longer than `bytes`.
     pub(crate) padded: bool,
+    /// Whether what a crash left behind `bytes` has to be cut off before the next append, so that nothing of it can ever
+    /// look like records that follow.
+    pub(crate) cut_first: bool,
 }
 
 impl Active {
@@ -89,24 +92,23 @@ impl Active {
             aborted: Vec::new(),
             bytes_since_entry: 0,
             first_timestamp_ms: NO_TIMESTAMP,
-            largest: time_index::Entry {
-                timestamp_ms: NO_TIMESTAMP,
-                offset: base,
-            },
+            largest: time_index::Entry { timestamp_ms: NO_TIMESTAMP, offset: base },
             created_ms: now_ms,
             dirty: false,
             padded: false,
+            cut_first: false,
         }
     }
 
+    /// A segment of which everything before `bytes`, where a batch begins, is known already.
+    pub(crate) fn resume(self, bytes: u64, first_timestamp_ms: i64, offsets: OffsetIndex, times: TimeIndex) -> Self {
+        let none = time_index::Entry { timestamp_ms: NO_TIMESTAMP, offset: self.base };
+        let largest = times.last(self.base).unwrap_or(none);
+        Self { bytes, first_timestamp_ms, offsets, times, largest, ..self }
+    }
+
     /// Whether the segment has to end before `batch`.
-    pub(crate) fn is_full_for(
-        &self,
-        batch: &Placed,
-        config: &LogConfig,
-        jitter_ms: i64,
-        now_ms: i64,
-    ) -> bool {
+    pub(crate) fn is_full_for(&self, batch: &Placed, config: &LogConfig, jitter_ms: i64, now_ms: i64) -> bool {
         if self.bytes == 0 {
             return !self.reaches(batch.last_offset);
         }
@@ -133,10 +135,7 @@ impl Active {
             self.first_timestamp_ms = batch.max_timestamp_ms;
         }
         if batch.max_timestamp_ms > self.largest.timestamp_ms {
-            self.largest = time_index::Entry {
-                timestamp_ms: batch.max_timestamp_ms,
-                offset: batch.last_offset,
-            };
+            self.largest = time_index::Entry { timestamp_ms: batch.max_timestamp_ms, offset: batch.last_offset };
         }
         if self.bytes_since_entry > u64::from(index_interval_bytes) {
             self.add_index_entries(batch.last_offset);
@@ -149,13 +148,7 @@ impl Active {
 
     fn add_index_entries(&mut self, last_offset: Offset) {
         let position = u32::try_from(self.bytes).expect("segment.bytes fits in 32 bits");
-        self.offsets.push(
-            self.base,
-            index::Entry {
-                offset: last_offset,
-                position,
-            },
-        );
+        self.offsets.push(self.base, index::Entry { offset: last_offset, position });
         self.times.push(self.base, self.largest);
         self.bytes_since_entry = 0;
     }

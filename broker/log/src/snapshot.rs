@@ -19,11 +19,7 @@ const HEAD_BYTES: usize = 6;
 
 /// Renders a snapshot.
 pub fn encode(producer_entries: Vec<ProducerEntry>) -> Bytes {
-    let body = ProducerSnapshot {
-        crc: 0,
-        producer_entries,
-    }
-    .to_bytes(VERSION);
+    let body = ProducerSnapshot { crc: 0, producer_entries }.to_bytes(VERSION);
     let mut contents = BytesMut::with_capacity(2 + body.len());
     contents.extend_from_slice(&VERSION.to_be_bytes());
     contents.extend_from_slice(&body);
@@ -38,17 +34,11 @@ pub fn encode(producer_entries: Vec<ProducerEntry>) -> Bytes {
 /// [`FormatError`] if the version is unknown, the checksum wrong or the entries malformed.
 pub fn parse(contents: &Bytes) -> Result<Vec<ProducerEntry>, FormatError> {
     if contents.len() < HEAD_BYTES {
-        return Err(FormatError::Length {
-            expected: HEAD_BYTES,
-            found: contents.len(),
-        });
+        return Err(FormatError::Length { expected: HEAD_BYTES, found: contents.len() });
     }
     let version = i16::from_be_bytes([contents[0], contents[1]]);
     if version != VERSION {
-        return Err(FormatError::Version {
-            expected: i32::from(VERSION),
-            found: i32::from(version),
-        });
+        return Err(FormatError::Version { expected: i32::from(VERSION), found: i32::from(version) });
     }
     let expected = u32::from_be_bytes([contents[2], contents[3], contents[4], contents[5]]);
     let found = crc32c(&contents[HEAD_BYTES..]);
@@ -56,11 +46,7 @@ pub fn parse(contents: &Bytes) -> Result<Vec<ProducerEntry>, FormatError> {
         return Err(FormatError::Checksum { expected, found });
     }
     let snapshot = ProducerSnapshot::from_bytes(contents.slice(2..), VERSION);
-    Ok(snapshot
-        .map_err(|_| FormatError::Field {
-            field: "producer_entries",
-        })?
-        .producer_entries)
+    Ok(snapshot.map_err(|_| FormatError::Field { field: "producer_entries" })?.producer_entries)
 }
 
 #[cfg(test)]
@@ -98,12 +84,6 @@ mod tests {
             flipped[place] ^= 0x10;
             assert!(parse(&Bytes::from(flipped)).is_err(), "bit in byte {place}");
         }
-        assert_eq!(
-            parse(&contents.slice(..3)),
-            Err(FormatError::Length {
-                expected: 6,
-                found: 3
-            })
-        );
+        assert_eq!(parse(&contents.slice(..3)), Err(FormatError::Length { expected: 6, found: 3 }));
     }
 }

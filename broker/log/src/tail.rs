@@ -40,41 +40,20 @@ impl Tail {
     }
 
     /// Adds the batches of a finished append. `ends` carries the length of each batch.
-    pub(crate) fn push(
-        &mut self,
-        first: Offset,
-        end: Offset,
-        bytes: Bytes,
-        mut ends: Vec<BatchEnd>,
-    ) {
+    pub(crate) fn push(&mut self, first: Offset, end: Offset, bytes: Bytes, mut ends: Vec<BatchEnd>) {
         let mut position = 0;
         for batch in &mut ends {
             position += batch.bytes;
             batch.bytes = position;
         }
-        assert_eq!(
-            position as usize,
-            bytes.len(),
-            "an append brings back exactly its parts"
-        );
+        assert_eq!(position as usize, bytes.len(), "an append brings back exactly its parts");
         self.bytes += bytes.len();
-        self.chunks.push_back(Chunk {
-            first,
-            end,
-            bytes,
-            ends,
-        });
+        self.chunks.push_back(Chunk { first, end, bytes, ends });
     }
 
     /// Whole batches from the one that holds `from` on, none of which ends at or above `below`, up to `bytes_max` bytes but
     /// the first one whatever its size if `first_whole`. `None` if `from` is not held.
-    pub(crate) fn read(
-        &self,
-        from: Offset,
-        below: Offset,
-        bytes_max: usize,
-        first_whole: bool,
-    ) -> Option<Vec<Bytes>> {
+    pub(crate) fn read(&self, from: Offset, below: Offset, bytes_max: usize, first_whole: bool) -> Option<Vec<Bytes>> {
         if self.first().is_none_or(|first| from < first) {
             return None;
         }
@@ -120,24 +99,12 @@ impl Tail {
 
 impl Chunk {
     /// From where to where this chunk answers, and whether the answer ends here.
-    fn range(
-        &self,
-        from: Offset,
-        below: Offset,
-        room: usize,
-        first_whole: bool,
-    ) -> (usize, usize, bool) {
-        let position = |batch: usize| {
-            batch
-                .checked_sub(1)
-                .map_or(0, |before| self.ends[before].bytes as usize)
-        };
+    fn range(&self, from: Offset, below: Offset, room: usize, first_whole: bool) -> (usize, usize, bool) {
+        let position = |batch: usize| batch.checked_sub(1).map_or(0, |before| self.ends[before].bytes as usize);
         let first = self.ends.partition_point(|batch| batch.last_offset < from);
         let readable = self.ends.partition_point(|batch| batch.last_offset < below);
         let start = position(first);
-        let mut fitting = self
-            .ends
-            .partition_point(|batch| (batch.bytes as usize).saturating_sub(start) <= room);
+        let mut fitting = self.ends.partition_point(|batch| (batch.bytes as usize).saturating_sub(start) <= room);
         if first_whole {
             fitting = fitting.max(first + 1);
         }
@@ -154,12 +121,7 @@ mod tests {
     fn tail() -> Tail {
         let mut tail = Tail::default();
         for (first, batches) in [(0, 2), (4, 3)] {
-            let ends = (0..batches)
-                .map(|batch| BatchEnd {
-                    last_offset: Offset(first + batch * 2 + 1),
-                    bytes: 10,
-                })
-                .collect();
+            let ends = (0..batches).map(|batch| BatchEnd { last_offset: Offset(first + batch * 2 + 1), bytes: 10 }).collect();
             let bytes = Bytes::from(vec![first as u8; 10 * batches as usize]);
             tail.push(Offset(first), Offset(first + batches * 2), bytes, ends);
         }

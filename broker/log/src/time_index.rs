@@ -20,9 +20,7 @@ pub struct Entry {
 
 /// The last entry with a timestamp at or below `timestamp_ms`.
 pub fn lookup(index: &[u8], base: Offset, timestamp_ms: i64) -> Option<Entry> {
-    let at_or_below = partition_point(index, |entry| {
-        entry_of(entry, base).timestamp_ms <= timestamp_ms
-    });
+    let at_or_below = partition_point(index, |entry| entry_of(entry, base).timestamp_ms <= timestamp_ms);
     entry_at(index, base, at_or_below.checked_sub(1)?)
 }
 
@@ -51,9 +49,7 @@ pub fn valid_entries(index: &[u8], base: Offset) -> usize {
     let mut last: Option<Entry> = None;
     for (slot, bytes) in index.chunks_exact(ENTRY_BYTES).enumerate() {
         let entry = entry_of(bytes, base);
-        let grows = last.is_none_or(|last| {
-            entry.timestamp_ms > last.timestamp_ms && entry.offset > last.offset
-        });
+        let grows = last.is_none_or(|last| entry.timestamp_ms > last.timestamp_ms && entry.offset > last.offset);
         let empty = entry.timestamp_ms == 0 && entry.offset == base && slot + 1 < entries(index);
         if !grows || entry.offset < base || entry.timestamp_ms < 0 || empty {
             return slot;
@@ -73,9 +69,7 @@ impl TimeIndex {
     /// Takes over the first `entries` entries of `bytes`.
     pub fn from_prefix(bytes: &[u8], entries: usize) -> Self {
         let end = (entries * ENTRY_BYTES).min(bytes.len());
-        Self {
-            bytes: bytes[..end].to_vec(),
-        }
+        Self { bytes: bytes[..end].to_vec() }
     }
 
     /// Adds an entry if its timestamp is larger than that of the last one.
@@ -83,17 +77,12 @@ impl TimeIndex {
     /// # Panics
     /// If the offset does not fit behind `base` in 31 bits: the segment should have been rolled.
     pub fn push(&mut self, base: Offset, entry: Entry) {
-        if entry.timestamp_ms < 0
-            || self
-                .last(base)
-                .is_some_and(|last| entry.timestamp_ms <= last.timestamp_ms)
-        {
+        if entry.timestamp_ms < 0 || self.last(base).is_some_and(|last| entry.timestamp_ms <= last.timestamp_ms) {
             return;
         }
-        let relative = i32::try_from(entry.offset.distance_from(base))
-            .expect("a segment is rolled before its relative offsets overflow");
-        self.bytes
-            .extend_from_slice(&entry.timestamp_ms.to_be_bytes());
+        let relative =
+            i32::try_from(entry.offset.distance_from(base)).expect("a segment is rolled before its relative offsets overflow");
+        self.bytes.extend_from_slice(&entry.timestamp_ms.to_be_bytes());
         self.bytes.extend_from_slice(&relative.to_be_bytes());
     }
 
@@ -126,10 +115,7 @@ fn entry_of(bytes: &[u8], base: Offset) -> Entry {
     relative.copy_from_slice(&bytes[8..ENTRY_BYTES]);
     Entry {
         timestamp_ms: i64::from_be_bytes(timestamp),
-        offset: Offset(
-            base.0
-                .saturating_add(i64::from(i32::from_be_bytes(relative))),
-        ),
+        offset: Offset(base.0.saturating_add(i64::from(i32::from_be_bytes(relative)))),
     }
 }
 
@@ -157,13 +143,7 @@ mod tests {
     fn three() -> TimeIndex {
         let mut index = TimeIndex::default();
         for (timestamp_ms, offset) in [(50, 1_003), (70, 1_010), (90, 1_011)] {
-            index.push(
-                BASE,
-                Entry {
-                    timestamp_ms,
-                    offset: Offset(offset),
-                },
-            );
+            index.push(BASE, Entry { timestamp_ms, offset: Offset(offset) });
         }
         index
     }
@@ -173,29 +153,14 @@ mod tests {
         let index = three();
         let at = |timestamp| lookup(index.as_bytes(), BASE, timestamp).map(|entry| entry.offset.0);
         assert_eq!((at(49), at(50), at(69)), (None, Some(1_003), Some(1_003)));
-        assert_eq!(
-            (at(70), at(90), at(i64::MAX)),
-            (Some(1_010), Some(1_011), Some(1_011))
-        );
+        assert_eq!((at(70), at(90), at(i64::MAX)), (Some(1_010), Some(1_011), Some(1_011)));
     }
 
     #[test]
     fn a_timestamp_that_is_not_larger_adds_nothing() {
         let mut index = three();
-        index.push(
-            BASE,
-            Entry {
-                timestamp_ms: 90,
-                offset: Offset(1_020),
-            },
-        );
-        index.push(
-            BASE,
-            Entry {
-                timestamp_ms: -1,
-                offset: Offset(1_020),
-            },
-        );
+        index.push(BASE, Entry { timestamp_ms: 90, offset: Offset(1_020) });
+        index.push(BASE, Entry { timestamp_ms: -1, offset: Offset(1_020) });
         assert_eq!(index.entries(), 3);
     }
 
@@ -210,25 +175,14 @@ mod tests {
     #[test]
     fn the_last_entry_below_an_offset_is_found() {
         let index = three();
-        let below = |offset| {
-            last_below(index.as_bytes(), BASE, Offset(offset)).map(|entry| entry.timestamp_ms)
-        };
-        assert_eq!(
-            (below(1_003), below(1_004), below(1_011), below(5_000)),
-            (None, Some(50), Some(70), Some(90))
-        );
+        let below = |offset| last_below(index.as_bytes(), BASE, Offset(offset)).map(|entry| entry.timestamp_ms);
+        assert_eq!((below(1_003), below(1_004), below(1_011), below(5_000)), (None, Some(50), Some(70), Some(90)));
     }
 
     #[test]
     fn truncation_drops_entries_at_and_above() {
         let mut index = three();
         index.truncate(BASE, Offset(1_011));
-        assert_eq!(
-            index.last(BASE),
-            Some(Entry {
-                timestamp_ms: 70,
-                offset: Offset(1_010)
-            })
-        );
+        assert_eq!(index.last(BASE), Some(Entry { timestamp_ms: 70, offset: Offset(1_010) }));
     }
 }

@@ -33,12 +33,7 @@ impl AbortedTransaction {
     /// Appends the entry to what a `.txnindex` holds.
     pub fn encode(&self, index: &mut Vec<u8>) {
         index.extend_from_slice(&0i16.to_be_bytes());
-        for field in [
-            self.producer_id.0,
-            self.first.0,
-            self.last.0,
-            self.last_stable.0,
-        ] {
+        for field in [self.producer_id.0, self.first.0, self.last.0, self.last_stable.0] {
             index.extend_from_slice(&field.to_be_bytes());
         }
     }
@@ -66,17 +61,10 @@ pub fn parse(index: &[u8]) -> Result<Vec<AbortedTransaction>, FormatError> {
     for (place, bytes) in index.chunks_exact(ENTRY_BYTES).enumerate() {
         let version = i16::from_be_bytes([bytes[0], bytes[1]]);
         if version != 0 {
-            return Err(FormatError::Version {
-                expected: 0,
-                found: i32::from(version),
-            });
+            return Err(FormatError::Version { expected: 0, found: i32::from(version) });
         }
         let entry = entry_of(&bytes[2..]);
-        if entry.first > entry.last
-            || entries
-                .last()
-                .is_some_and(|before| before.last >= entry.last)
-        {
+        if entry.first > entry.last || entries.last().is_some_and(|before| before.last >= entry.last) {
             return Err(FormatError::Order { entry: place });
         }
         entries.push(entry);
@@ -122,10 +110,7 @@ pub enum AbortedIndex {
 ///
 /// # Errors
 /// [`DiskError`] if an index cannot be read or makes no sense.
-pub fn aborted(
-    files: &dyn Files,
-    query: &AbortedQuery,
-) -> Result<Vec<AbortedTransaction>, DiskError> {
+pub fn aborted(files: &dyn Files, query: &AbortedQuery) -> Result<Vec<AbortedTransaction>, DiskError> {
     let mut found = Vec::new();
     for index in &query.indexes {
         let entries = match index {
@@ -145,10 +130,7 @@ pub fn aborted(
 }
 
 /// Reads a whole `.txnindex`; a missing one is empty.
-pub(crate) fn read(
-    files: &dyn Files,
-    file: &FilePath,
-) -> Result<Vec<AbortedTransaction>, DiskError> {
+pub(crate) fn read(files: &dyn Files, file: &FilePath) -> Result<Vec<AbortedTransaction>, DiskError> {
     let mut contents = Vec::new();
     loop {
         match files.read(file, contents.len() as u64, READ_BYTES) {
@@ -162,10 +144,7 @@ pub(crate) fn read(
             Err(error) => return Err(error),
         }
     }
-    parse(&contents).map_err(|error| DiskError::Failed {
-        file: file.clone(),
-        reason: error.to_string(),
-    })
+    parse(&contents).map_err(|error| DiskError::Failed { file: file.clone(), reason: error.to_string() })
 }
 
 /// The transactions of one log that are not decided, or decided but not replicated.
@@ -200,14 +179,10 @@ impl Transactions {
     pub fn complete(&mut self, first: Offset, marker: Offset) -> Offset {
         if let Some(place) = self.ongoing.iter().position(|known| known.first == first) {
             self.ongoing.remove(place);
-            let place = self
-                .unreplicated
-                .partition_point(|known| known.first < first);
+            let place = self.unreplicated.partition_point(|known| known.first < first);
             self.unreplicated.insert(place, Completed { first, marker });
         }
-        self.ongoing
-            .first()
-            .map_or(marker.next(), |next| next.first)
+        self.ongoing.first().map_or(marker.next(), |next| next.first)
     }
 
     /// Where the first transaction begins whose outcome a reader may not rely on yet.
@@ -219,16 +194,13 @@ impl Transactions {
 
     /// The producer and first offset of the oldest transaction without a marker.
     pub fn oldest_ongoing(&self) -> Option<(ProducerId, Offset)> {
-        self.ongoing
-            .first()
-            .map(|known| (known.producer_id, known.first))
+        self.ongoing.first().map(|known| (known.producer_id, known.first))
     }
 
     /// Forgets completed transactions whose markers lie below the high watermark.
     pub fn on_high_watermark(&mut self, high_watermark: Offset) {
         if !self.unreplicated.is_empty() {
-            self.unreplicated
-                .retain(|known| known.marker >= high_watermark);
+            self.unreplicated.retain(|known| known.marker >= high_watermark);
         }
     }
 
@@ -259,17 +231,8 @@ mod tests {
         assert_eq!(bytes.len(), 2 * ENTRY_BYTES);
         assert_eq!(parse(&bytes), Ok(entries.clone()));
         assert_eq!(parse(&bytes[..ENTRY_BYTES + 5]), Ok(entries[..1].to_vec()));
-        assert_eq!(
-            parse(&[0; 2 * ENTRY_BYTES]),
-            Err(FormatError::Order { entry: 1 })
-        );
-        assert_eq!(
-            parse(&[1; ENTRY_BYTES]),
-            Err(FormatError::Version {
-                expected: 0,
-                found: 0x0101
-            })
-        );
+        assert_eq!(parse(&[0; 2 * ENTRY_BYTES]), Err(FormatError::Order { entry: 1 }));
+        assert_eq!(parse(&[1; ENTRY_BYTES]), Err(FormatError::Version { expected: 0, found: 0x0101 }));
     }
 
     #[test]
@@ -278,18 +241,10 @@ mod tests {
         assert_eq!(transactions.first_unstable(), None);
         transactions.begin(ProducerId(1), Offset(10));
         transactions.begin(ProducerId(2), Offset(12));
-        assert_eq!(
-            transactions.complete(Offset(10), Offset(20)),
-            Offset(12),
-            "another one is still open"
-        );
+        assert_eq!(transactions.complete(Offset(10), Offset(20)), Offset(12), "another one is still open");
         assert_eq!(transactions.first_unstable(), Some(Offset(10)));
         transactions.on_high_watermark(Offset(20));
-        assert_eq!(
-            transactions.first_unstable(),
-            Some(Offset(10)),
-            "the marker itself is not below yet"
-        );
+        assert_eq!(transactions.first_unstable(), Some(Offset(10)), "the marker itself is not below yet");
         transactions.on_high_watermark(Offset(21));
         assert_eq!(transactions.first_unstable(), Some(Offset(12)));
         assert_eq!(transactions.complete(Offset(12), Offset(30)), Offset(31));
@@ -300,19 +255,11 @@ mod tests {
         let query = |from, below| AbortedQuery {
             from: Offset(from),
             below: Offset(below),
-            indexes: vec![AbortedIndex::Memory(vec![
-                entry(1, 0, 10, 11),
-                entry(2, 5, 20, 21),
-                entry(3, 30, 40, 41),
-            ])],
+            indexes: vec![AbortedIndex::Memory(vec![entry(1, 0, 10, 11), entry(2, 5, 20, 21), entry(3, 30, 40, 41)])],
         };
         let found = |from, below| {
-            let found = aborted(&crate::memory::MemoryDisk::default(), &query(from, below))
-                .expect("nothing is read");
-            found
-                .iter()
-                .map(|entry| entry.producer_id.0)
-                .collect::<Vec<_>>()
+            let found = aborted(&crate::memory::MemoryDisk::default(), &query(from, below)).expect("nothing is read");
+            found.iter().map(|entry| entry.producer_id.0).collect::<Vec<_>>()
         };
         assert_eq!(found(0, 4), [1]);
         assert_eq!(found(11, 35), [2, 3]);

@@ -1,0 +1,279 @@
+//! What recovery finds out about segments by looking into their files.
+//!
+//! A walk feeds every batch to the same [`Active`] segment that appends feed, so rebuilt indexes are those that appending would have
+//! made. Below the recovery point a header is believed; from there on the checksum must hold, offsets must grow and leader
+//! epochs must not fall.
+
+use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::records::{BatchHeader, HEADER_BYTES};
+
+use crate::disk::{DiskError, FilePath, Files};
+use crate::epochs::LeaderEpochs;
+use crate::index::{self, OffsetIndex};
+use crate::listing::ListedSegment;
+use crate::names::SegmentFile;
+use crate::producers::{Producers, marker_of};
+use crate::recover::Recovery;
+use crate::scan::{BatchInFile, Depth, Scan, Stop};
+use crate::segment::{Active, NO_TIMESTAMP, Placed, Sealed};
+use crate::time_index::{self, TimeIndex};
+use crate::transactions;
+
+/// Bytes of an index that are read first; more only if all of them are entries. Kafka allocates 10 MiB ahead.
+const INDEX_BYTES_FIRST: usize = 16 << 10;
+
+/// A segment after its walk.
+pub(crate) struct Walked {
+    pub(crate) segment: Active,
+    /// Behind its last batch.
+    pub(crate) end: Offset,
+    pub(crate) stop: Stop,
+}
+
+/// Looks into the segments of one directory.
+pub(crate) struct Walker<'a> {
+    pub(crate) files: &'a dyn Files,
+    pub(crate) recovery: &'a Recovery,
+    /// The log ends here at the latest.
+    pub(crate) bound: Offset,
+    /// Below this everything was durable.
+    pub(crate) trusted_below: Offset,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) bytes_read: u64,
+}
+
+impl Walker<'_> {
+    /// What is known of a segment without looking into its records: its largest timestamp is the last entry of its time index.
+    /// `None` if an index is missing or invalid.
+    pub(crate) fn trusted(&self, listed: &ListedSegment, next: Offset) -> Result<Option<Sealed>, DiskError> {
+        if !self.offset_index_is_intact(listed)? {
+            return Ok(None);
+        }
+        let last = self.last_time_entry(listed, next)?;
+        Ok(last.map(|last| Sealed {
+            base: listed.base,
+            bytes: listed.bytes,
+            largest_timestamp_ms: last.timestamp_ms,
+            aborted: listed.aborted(),
+            ends_at_next: last.offset.next() == next,
+            unwritten: None,
+        }))
+    }
+
+    fn offset_index_is_intact(&self, listed: &ListedSegment) -> Result<bool, DiskError> {
+        let entry_bytes = index::ENTRY_BYTES as u64;
+        let Some(bytes) = listed.offset_index_bytes.filter(|bytes| bytes % entry_bytes == 0) else {
+            return Ok(false);
+        };
+        let Some(last) = bytes.checked_sub(entry_bytes) else {
+            return Ok(true);
+        };
+        let entry = self.files.read(&self.file(listed.base, SegmentFile::OffsetIndex), last, index::ENTRY_BYTES)?;
+        Ok(index::valid_entries(&entry, listed.base, listed.bytes) == 1)
+    }
+
+    /// The last entry of a sealed time index; `None` if it is missing or invalid. An empty one says that no record has a timestamp.
+    fn last_time_entry(&self, listed: &ListedSegment, next: Offset) -> Result<Option<time_index::Entry>, DiskError> {
+        let entry_bytes = time_index::ENTRY_BYTES as u64;
+        let Some(bytes) = listed.time_index_bytes.filter(|bytes| bytes % entry_bytes == 0) else {
+            return Ok(None);
+        };
+        let Some(last) = bytes.checked_sub(entry_bytes) else {
+            return Ok(Some(time_index::Entry { timestamp_ms: NO_TIMESTAMP, offset: listed.base }));
+        };
+        let file = self.file(listed.base, SegmentFile::TimeIndex);
+        let entry = self.files.read(&file, last, time_index::ENTRY_BYTES)?;
+        // A last entry of zeros is space that Kafka allocated ahead and did not cut off.
+        let zeros = last > 0 && entry.iter().all(|byte| *byte == 0);
+        let entry = time_index::entry_at(&entry, listed.base, 0).filter(|_| !zeros);
+        Ok(entry.filter(|entry| entry.timestamp_ms >= 0 && entry.offset >= listed.base && entry.offset < next))
+    }
+
+    /// A segment of which nothing is known.
+    pub(crate) fn from_start(&self, listed: &ListedSegment) -> Active {
+        Active::new(&self.recovery.directory, listed.base, self.recovery.now_ms)
+    }
+
+    /// A segment of which everything is known up to the last index entry below the recovery point.
+    pub(crate) fn resume(&self, listed: &ListedSegment) -> Result<Active, DiskError> {
+        let empty = self.from_start(listed);
+        if self.trusted_below <= listed.base {
+            return Ok(empty);
+        }
+        let offsets = self.offset_index(listed)?;
+        let Some(last) = offsets.last(listed.base) else {
+            return Ok(empty);
+        };
+        let Some(header) = self.header_at(listed, u64::from(last.position))? else {
+            return Ok(empty);
+        };
+        let fits = header.base_offset <= last.offset.0 && header.base_offset >= listed.base.0;
+        let first = self.header_at(listed, 0)?;
+        let Some(first) = first.filter(|_| fits) else {
+            return Ok(empty);
+        };
+        let times = self.time_index(listed, Offset(header.base_offset))?;
+        Ok(empty.resume(u64::from(last.position), first.max_timestamp, offsets, times))
+    }
+
+    fn offset_index(&self, listed: &ListedSegment) -> Result<OffsetIndex, DiskError> {
+        let valid = |bytes: &[u8]| index::valid_entries(bytes, listed.base, listed.bytes);
+        let file = self.file(listed.base, SegmentFile::OffsetIndex);
+        let (bytes, entries) = self.index_prefix(&file, listed.offset_index_bytes, index::ENTRY_BYTES, valid)?;
+        let mut offsets = OffsetIndex::from_prefix(&bytes, entries);
+        offsets.truncate(listed.base, self.trusted_below);
+        Ok(offsets)
+    }
+
+    fn time_index(&self, listed: &ListedSegment, below: Offset) -> Result<TimeIndex, DiskError> {
+        let valid = |bytes: &[u8]| time_index::valid_entries(bytes, listed.base);
+        let file = self.file(listed.base, SegmentFile::TimeIndex);
+        let (bytes, entries) = self.index_prefix(&file, listed.time_index_bytes, time_index::ENTRY_BYTES, valid)?;
+        let mut times = TimeIndex::from_prefix(&bytes, entries);
+        times.truncate(listed.base, below);
+        Ok(times)
+    }
+
+    /// Reads as much of an index as holds entries, and says how many.
+    fn index_prefix(
+        &self,
+        file: &FilePath,
+        listed_bytes: Option<u64>,
+        entry_bytes: usize,
+        valid: impl Fn(&[u8]) -> usize,
+    ) -> Result<(bytes::Bytes, usize), DiskError> {
+        let whole = listed_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+        let mut wanted = INDEX_BYTES_FIRST / entry_bytes * entry_bytes;
+        loop {
+            let bytes = self.files.read(file, 0, wanted.min(whole))?;
+            let entries = valid(&bytes);
+            if entries < bytes.len() / entry_bytes || bytes.len() >= whole || bytes.len() < wanted.min(whole) {
+                return Ok((bytes, entries));
+            }
+            wanted = wanted.saturating_mul(4);
+        }
+    }
+
+    fn header_at(&self, listed: &ListedSegment, position: u64) -> Result<Option<BatchHeader>, DiskError> {
+        let bytes = self.files.read(&self.file(listed.base, SegmentFile::Log), position, HEADER_BYTES)?;
+        Ok(BatchHeader::parse(&bytes).ok())
+    }
+
+    /// Walks from where `segment` stands to the end of what is good. The next batch begins at `expected` or behind.
+    pub(crate) fn walk(
+        &mut self,
+        listed: &ListedSegment,
+        mut segment: Active,
+        mut expected: Offset,
+    ) -> Result<Walked, DiskError> {
+        let log = segment.log.clone();
+        let mut scan = Scan::new(self.files, &log, segment.bytes, listed.bytes);
+        let interval = self.recovery.config.index_interval_bytes;
+        let stop = loop {
+            let depth = if expected < self.trusted_below { Depth::Header } else { Depth::Checksum };
+            let batch = match scan.next(depth)? {
+                Ok(batch) => batch,
+                Err(stop) => break stop,
+            };
+            let header = &batch.header;
+            if let Some(stop) = self.refuse(header, &segment, expected, depth) {
+                break stop;
+            }
+            if header.partition_leader_epoch >= 0
+                && Some(header.partition_leader_epoch) != self.epochs.latest().map(|epoch| epoch.0)
+            {
+                self.epochs.assign(LeaderEpoch(header.partition_leader_epoch), Offset(header.base_offset));
+            }
+            expected = Offset(header.next_offset());
+            segment.note(&placed(header), interval);
+        };
+        self.bytes_read += scan.bytes_read();
+        // A resumed segment without a batch behind its last index entry cannot be: the entry's own batch is there.
+        Ok(Walked { segment, end: expected, stop })
+    }
+
+    fn refuse(&self, header: &BatchHeader, segment: &Active, expected: Offset, depth: Depth) -> Option<Stop> {
+        let (base, last) = (Offset(header.base_offset), Offset(header.last_offset()));
+        let in_reach = i32::try_from(last.distance_from(segment.base)).is_ok();
+        if base < expected || last < base || !in_reach {
+            return Some(Stop::OffsetBack);
+        }
+        if last >= self.bound {
+            return Some(Stop::Bound);
+        }
+        let latest = self.epochs.latest().map_or(-1, |epoch| epoch.0);
+        let falls = header.partition_leader_epoch >= 0 && header.partition_leader_epoch < latest;
+        (falls && depth == Depth::Checksum).then_some(Stop::EpochBack)
+    }
+
+    /// Notes the batches from `from` to `end` with their producers. Aborted transactions are noted in those of `fresh`, the segments
+    /// whose indexes are in memory, that hold the markers.
+    pub(crate) fn replay(
+        &mut self,
+        mut producers: Producers,
+        from: Offset,
+        end: Offset,
+        sealed: &[Sealed],
+        mut fresh: Vec<&mut Active>,
+    ) -> Result<Producers, DiskError> {
+        for segment in &mut fresh {
+            let known = transactions::read(self.files, &self.file(segment.base, SegmentFile::TransactionIndex));
+            segment.aborted = known.unwrap_or_default();
+            segment.aborted.retain(|entry| entry.last < from);
+        }
+        if from >= end {
+            return Ok(producers);
+        }
+        let active = fresh.last().map(|active| (active.base, active.bytes));
+        let all: Vec<(Offset, u64)> = sealed.iter().map(|sealed| (sealed.base, sealed.bytes)).chain(active).collect();
+        let first = all.partition_point(|(base, _)| *base <= from).saturating_sub(1);
+        for (base, bytes) in &all[first..] {
+            let log = self.file(*base, SegmentFile::Log);
+            let start = match fresh.iter().find(|segment| segment.base == *base) {
+                Some(segment) => segment.position_for(from),
+                None => self.sealed_position(*base, from)?,
+            };
+            let mut scan = Scan::new(self.files, &log, start, *bytes);
+            while let Ok(batch) = scan.next(Depth::Header)? {
+                if Offset(batch.header.base_offset) >= from {
+                    self.replay_batch(&mut producers, &batch, *base, &mut fresh);
+                }
+            }
+            self.bytes_read += scan.bytes_read();
+        }
+        Ok(producers)
+    }
+
+    fn replay_batch(&self, producers: &mut Producers, batch: &BatchInFile, segment: Offset, fresh: &mut [&mut Active]) {
+        let header = &batch.header;
+        if !header.has_producer_id() {
+            return;
+        }
+        let (base, now_ms) = (Offset(header.base_offset), self.recovery.now_ms);
+        if !header.is_control() {
+            producers.note_batch(header, base, Offset(header.last_offset()), now_ms);
+        } else if let Some(marker) = marker_of(header, &batch.bytes)
+            && let Some(aborted) = producers.note_marker(header, marker, base, now_ms)
+            && let Some(segment) = fresh.iter_mut().find(|known| known.base == segment)
+        {
+            segment.aborted.push(aborted);
+        }
+    }
+
+    fn sealed_position(&self, base: Offset, offset: Offset) -> Result<u64, DiskError> {
+        let index = crate::recover::read_whole(self.files, &self.file(base, SegmentFile::OffsetIndex))?;
+        Ok(u64::from(index::lookup(&index, base, offset)))
+    }
+
+    fn file(&self, base: Offset, kind: SegmentFile) -> FilePath {
+        FilePath::inside(&self.recovery.directory, &kind.name(base))
+    }
+}
+
+fn placed(header: &BatchHeader) -> Placed {
+    Placed {
+        last_offset: Offset(header.last_offset()),
+        bytes: header.size_bytes() as u32,
+        max_timestamp_ms: header.max_timestamp,
+    }
+}
