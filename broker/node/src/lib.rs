@@ -1,1 +1,33 @@
+//! Every decision of a broker: stepped, deterministic, without IO.
+//!
+//! [`Node::step`] takes what happened and the time, and says what is to be done. It never waits, locks, reads a clock,
+//! rolls dice that were not handed in, or touches a file; the same inputs give the same effects, which is what the
+//! simulator relies on. Start reading at `node.rs` (routing), `apis.rs` (what is served) and `io.rs` (the two enums).
 #![forbid(unsafe_code)]
+
+pub mod apis;
+pub mod boot;
+mod broker;
+pub mod config;
+mod controller;
+mod dice;
+mod directory;
+mod epochs;
+mod features;
+mod fetching;
+pub mod gauges;
+mod handlers;
+mod image;
+pub mod io;
+pub mod metadata_log;
+mod node;
+mod parked;
+mod registration;
+mod replicas;
+mod sessions;
+mod settings;
+mod tail;
+mod upkeep;
+
+pub use node::{METADATA_SLOT, Node, RecoveredPartition};
+pub use replicas::Traffic;

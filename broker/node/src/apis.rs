@@ -1,0 +1,110 @@
+//! The APIs that this broker serves: one row each. Advertising, routing, metrics labels and refusals read this table,
+//! so nothing is offered that has no handler.
+
+use strandline_protocol::api::{ApiKey, Request};
+use strandline_protocol::spec::Versions;
+
+use crate::broker::Broker;
+use crate::handlers::{
+    Answer, alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster,
+    describe_configs, describe_log_dirs, describe_quorum, describe_topic_partitions, fetch, find_coordinator, init_producer_id,
+    list_offsets, metadata, offset_for_leader_epoch,
+};
+use crate::io::{Effect, Now, RequestContext};
+
+/// One served API.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    pub api: ApiKey,
+    pub key: i16,
+    /// Versions that are decoded and answered: those of Kafka 4.3.1.
+    pub versions: Versions,
+    /// The first version that is advertised; below `versions` only for Produce.
+    pub advertised_from: i16,
+}
+
+const fn served(api: ApiKey, first: i16, last: i16) -> Served {
+    Served { api, key: api as i16, versions: Versions::new(first, last), advertised_from: first }
+}
+
+/// In order of key.
+#[rustfmt::skip]
+pub const SERVED: &[Served] = &[
+    // librdkafka switches compression and features off unless Produce 0 is advertised (KAFKA-18659); Kafka advertises it
+    // too and closes the connection on versions 0 to 2.
+    Served { advertised_from: 0, ..served(ApiKey::Produce, 3, 13) },
+    served(ApiKey::Fetch, 4, 18),
+    served(ApiKey::ListOffsets, 1, 11),
+    served(ApiKey::Metadata, 0, 13),
+    served(ApiKey::FindCoordinator, 0, 6),
+    served(ApiKey::ApiVersions, 0, 4),
+    served(ApiKey::CreateTopics, 2, 7),
+    served(ApiKey::DeleteTopics, 1, 6),
+    served(ApiKey::DeleteRecords, 0, 2),
+    served(ApiKey::InitProducerId, 0, 5),
+    served(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    served(ApiKey::DescribeConfigs, 1, 4),
+    served(ApiKey::AlterConfigs, 0, 2),
+    served(ApiKey::DescribeLogDirs, 1, 5),
+    served(ApiKey::CreatePartitions, 0, 3),
+    served(ApiKey::IncrementalAlterConfigs, 0, 1),
+    served(ApiKey::DescribeQuorum, 0, 2),
+    served(ApiKey::DescribeCluster, 0, 2),
+    served(ApiKey::DescribeTopicPartitions, 0, 0),
+];
+
+/// The row of an API in a version that is served, or nothing.
+pub fn find(key: i16, version: i16) -> Option<&'static Served> {
+    let row = &SERVED[SERVED.binary_search_by_key(&key, |api| api.key).ok()?];
+    row.versions.contains(version).then_some(row)
+}
+
+/// Routes a decoded request to its handler. Produce comes another way: its batches were examined first.
+pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request: Request, outbox: &mut Vec<Effect>) -> Answer {
+    match request {
+        Request::Fetch(request) => fetch::fetch(broker, now, context, request),
+        Request::ListOffsets(request) => list_offsets::list_offsets(broker, context, request, outbox),
+        Request::Metadata(request) => metadata::metadata(broker, now, context, request),
+        Request::FindCoordinator(request) => find_coordinator::find_coordinator(context, request),
+        Request::ApiVersions(request) => api_versions::api_versions(broker, context, request),
+        Request::CreateTopics(request) => create_topics::create_topics(broker, now, context, request),
+        Request::DeleteTopics(request) => delete_topics::delete_topics(broker, now, context, request),
+        Request::DeleteRecords(request) => delete_records::delete_records(broker, context, request, outbox),
+        Request::InitProducerId(request) => init_producer_id::init_producer_id(broker, now, context, request),
+        Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::offset_for_leader_epoch(broker, request),
+        Request::DescribeConfigs(request) => describe_configs::describe_configs(broker, request),
+        Request::AlterConfigs(request) => alter_configs::alter_configs(broker, now, context, request),
+        Request::DescribeLogDirs(request) => describe_log_dirs::describe_log_dirs(broker, context, request, outbox),
+        Request::CreatePartitions(request) => create_partitions::create_partitions(broker, now, context, request),
+        Request::IncrementalAlterConfigs(request) => alter_configs::incremental_alter_configs(broker, now, context, request),
+        Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
+        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),
+        Request::DescribeTopicPartitions(request) => describe_topic_partitions::describe_topic_partitions(broker, request),
+        _ => Answer::Close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strandline_protocol::api::APIS;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_serves_only_versions_that_can_be_decoded() {
+        assert!(SERVED.is_sorted_by(|left, right| left.key < right.key));
+        for served in SERVED {
+            let row = APIS.iter().find(|row| row.key == served.api).expect("known to the protocol");
+            assert!(row.request.versions.contains(served.versions.first), "{:?}", served.api);
+            assert!(row.stable_last >= served.versions.last, "{:?}", served.api);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_and_an_unserved_version_are_not_found() {
+        assert!(find(18, 4).is_some());
+        assert!(find(18, 5).is_none());
+        assert!(find(0, 2).is_none());
+        assert!(find(999, 0).is_none());
+    }
+}

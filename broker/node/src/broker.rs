@@ -1,0 +1,290 @@
+//! The state of a broker: what every handler may look at, and the few moves that several of them share.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use strandline_log::log::Log;
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName, Uuid};
+use strandline_protocol::metadata::MetadataRecord;
+
+use crate::config::BrokerConfig;
+use crate::config::topic::TopicConfig;
+use crate::controller::Controller;
+use crate::controller::topics::Bounds;
+use crate::dice::Dice;
+use crate::directory::Directory;
+use crate::handlers::Answer;
+use crate::image::Image;
+use crate::io::{Effect, Job, JobId, Now, PartitionRules, RequestContext, RulesTable};
+use crate::parked::{ParkedId, Place, Until, Waiting};
+use crate::replicas::{ProduceWaiter, Replica, Replicas};
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+
+/// Who this broker is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub node_id: i32,
+    pub cluster_id: String,
+    /// Of the log directory.
+    pub directory: Uuid,
+    /// Of this process: new at every start.
+    pub incarnation: Uuid,
+    /// Of this registration; -1 until it is committed.
+    pub epoch: i64,
+}
+
+/// What a finished job belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobOwner {
+    pub parked: ParkedId,
+    /// Index into the parked response's topics and that topic's partitions.
+    pub topic: usize,
+    pub partition: usize,
+}
+
+/// Producer ids that the controller gave this broker and that are not handed out yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProducerIdBlock {
+    pub next: i64,
+    pub end: i64,
+}
+
+pub struct Broker {
+    pub identity: Identity,
+    pub config: BrokerConfig,
+    pub settings: Settings,
+    /// Committed metadata.
+    pub image: Image,
+    pub controller: Controller,
+    pub replicas: Replicas,
+    pub waiting: Waiting,
+    pub sessions: Sessions,
+    pub directory: Directory,
+    pub dice: Dice,
+    pub producer_ids: ProducerIdBlock,
+    /// The block is committed once the metadata log is committed up to here.
+    pub producer_ids_before: Offset,
+    /// Topics that a Metadata request asked to create and that are not committed yet.
+    pub auto_creating: BTreeSet<TopicName>,
+    /// Replies that wait for the metadata log, in order of offset.
+    metadata_waiters: VecDeque<(Offset, ParkedId)>,
+    jobs: BTreeMap<JobId, JobOwner>,
+    next_job: u64,
+    topic_configs: BTreeMap<TopicId, Arc<TopicConfig>>,
+    default_config: Arc<TopicConfig>,
+    /// When logs remove files that they gave up, by the wall clock.
+    pub removals: BTreeSet<(i64, u32)>,
+    /// Slots whose log may have something for the disk.
+    dirty: Vec<u32>,
+    /// Topics changed since rules were last published.
+    rules_stale: bool,
+}
+
+/// What a broker is made of at start.
+pub struct Parts {
+    pub identity: Identity,
+    pub config: BrokerConfig,
+    pub settings: Settings,
+    pub image: Image,
+    pub controller: Controller,
+    pub directory: Directory,
+    pub dice: Dice,
+}
+
+impl Broker {
+    /// A broker that hosts nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
+        Self {
+            sessions: Sessions::new(parts.settings.fetch_sessions_max),
+            identity: parts.identity,
+            config: parts.config,
+            settings: parts.settings,
+            image: parts.image,
+            controller: parts.controller,
+            replicas: Replicas::default(),
+            waiting: Waiting::default(),
+            directory: parts.directory,
+            dice: parts.dice,
+            producer_ids: ProducerIdBlock::default(),
+            producer_ids_before: Offset::ZERO,
+            auto_creating: BTreeSet::new(),
+            metadata_waiters: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            topic_configs: BTreeMap::new(),
+            default_config,
+            removals: BTreeSet::new(),
+            dirty: Vec::new(),
+            rules_stale: true,
+        }
+    }
+
+    /// A hosted partition by the topic's name.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION.
+    pub fn replica_by_name(&self, topic: &TopicName, partition: i32) -> Result<&Replica, ErrorCode> {
+        let slot = self.image.topics.id_of(topic).and_then(|id| self.replicas.slot(id, partition));
+        slot.and_then(|slot| self.replicas.get(slot)).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    /// What decisions about topics need to know.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            partitions_default: self.settings.partitions_default,
+            replication_factor_default: self.settings.replication_factor_default,
+            partitions_max: self.settings.partitions_max,
+            directory: self.identity.directory,
+        }
+    }
+
+    /// Emits records and parks the reply that is true once they are committed.
+    pub fn emit_then(
+        &mut self,
+        now: Now,
+        context: &RequestContext,
+        records: Vec<MetadataRecord>,
+        response: Response,
+    ) -> Answer {
+        let before = self.controller.emit(now, records);
+        self.reply_when_committed(context, before, response)
+    }
+
+    /// Parks a reply until the metadata log is committed up to `before`.
+    pub fn reply_when_committed(&mut self, context: &RequestContext, before: Offset, response: Response) -> Answer {
+        let place = Place { connection: context.connection, sequence: context.sequence };
+        let until = Until::MetadataCommitted { response: Box::new(response) };
+        let parked = self.waiting.park(place, None, until);
+        self.metadata_waiters.push_back((before, parked));
+        Answer::Parked
+    }
+
+    /// Replies that waited for the metadata log and need not any more.
+    pub fn committed_waiters(&mut self, committed: Offset) -> Vec<ParkedId> {
+        let count = self.metadata_waiters.partition_point(|(before, _)| *before <= committed);
+        self.metadata_waiters.drain(..count).map(|(_, parked)| parked).collect()
+    }
+
+    /// The slot's log is looked at when the burst of inputs is over.
+    pub fn mark_dirty(&mut self, slot: u32) {
+        if let Some(replica) = self.replicas.get_mut(slot)
+            && !replica.dirty
+        {
+            replica.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Slots marked since the last call.
+    pub fn take_dirty(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Registers a produced batch that waits for its acknowledgement; waiters are in order of `end`.
+    pub fn wait_for_high_watermark(&mut self, slot: u32, waiter: ProduceWaiter) {
+        let Some(replica) = self.replicas.get_mut(slot) else { return };
+        let place = replica.produce_waiters.partition_point(|known| known.end <= waiter.end);
+        replica.produce_waiters.insert(place, waiter);
+        self.mark_dirty(slot);
+    }
+
+    /// Starts a job whose result belongs to a parked reply.
+    pub fn start_job(&mut self, owner: JobOwner, what: Job, outbox: &mut Vec<Effect>) {
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        self.jobs.insert(job, owner);
+        outbox.push(Effect::Start { job, what });
+    }
+
+    /// To whom a finished job belongs.
+    pub fn job_done(&mut self, job: JobId) -> Option<JobOwner> {
+        self.jobs.remove(&job)
+    }
+
+    /// A topic's typed configuration.
+    pub fn topic_config(&self, topic: TopicId) -> Arc<TopicConfig> {
+        self.topic_configs.get(&topic).unwrap_or(&self.default_config).clone()
+    }
+
+    /// Reads a topic's configuration anew and gives it to its replicas.
+    pub fn refresh_topic(&mut self, topic: TopicId) {
+        let Some(name) = self.image.topics.by_id(topic).map(|topic| topic.name.clone()) else {
+            self.topic_configs.remove(&topic);
+            self.rules_stale = true;
+            return;
+        };
+        let config = match self.image.topic_overrides(&name) {
+            None => self.default_config.clone(),
+            overrides => Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(overrides)),
+        };
+        let slots: Vec<u32> = self.replicas.of_topic(topic).collect();
+        for slot in slots {
+            if let Some(replica) = self.replicas.get_mut(slot) {
+                replica.config = config.clone();
+                replica.log.set_config(config.log.clone());
+            }
+        }
+        self.topic_configs.insert(topic, config);
+        self.rules_stale = true;
+    }
+
+    /// The broker's own keys changed: every topic is read anew.
+    pub fn refresh_all_topics(&mut self) {
+        self.default_config = Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(None));
+        let ids: Vec<TopicId> = self.image.topics.iter().map(|topic| topic.id).collect();
+        for id in ids {
+            self.refresh_topic(id);
+        }
+    }
+
+    /// What the rim judges batches by, if that changed since the last call.
+    pub fn take_rules(&mut self) -> Option<Arc<RulesTable>> {
+        if !std::mem::take(&mut self.rules_stale) {
+            return None;
+        }
+        let mut table = RulesTable::default();
+        for topic in self.image.topics.iter() {
+            let rules: PartitionRules = Arc::new(self.topic_config(topic.id).rules);
+            table.by_name.push((topic.name.clone(), rules.clone()));
+            table.by_id.push((topic.id, rules));
+        }
+        table.by_id.sort_by_key(|(id, _)| *id);
+        Some(Arc::new(table))
+    }
+
+    /// Hosts a partition with this log, new or recovered.
+    pub fn host(&mut self, topic: TopicId, name: TopicName, partition: i32, leader_epoch: LeaderEpoch, mut log: Log) {
+        let config = self.topic_config(topic);
+        log.set_config(config.log.clone());
+        let checkpointed = (log.positions().readable_end, log.positions().log_start);
+        self.replicas.insert(Replica {
+            topic,
+            name,
+            partition,
+            leader_epoch,
+            config,
+            log,
+            produce_waiters: VecDeque::new(),
+            fetch_waiters: Vec::new(),
+            deleted: false,
+            dirty: false,
+            checkpointed,
+            traffic: crate::replicas::Traffic::default(),
+            flushed_bytes_in: 0,
+        });
+    }
+
+    /// The next producer id, if the block has one left.
+    pub fn take_producer_id(&mut self) -> Option<ProducerId> {
+        if self.producer_ids.next >= self.producer_ids.end {
+            return None;
+        }
+        let id = self.producer_ids.next;
+        self.producer_ids.next += 1;
+        Some(ProducerId(id))
+    }
+}

@@ -1,0 +1,80 @@
+//! The keys of a broker: Kafka 4.3.1's names and defaults for what is served, and a few of our own.
+
+use super::row::{Kind, Row, Scope};
+use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
+
+const INT_MAX: i64 = i32::MAX as i64;
+const LONG_MAX: i64 = i64::MAX;
+const LONG_MAX_TEXT: &str = "9223372036854775807";
+
+const fn start(name: &'static str, kind: Kind, default: Option<&'static str>, unit: &'static str, prose: &'static str) -> Row {
+    Row { name, kind, default, unit, scope: Scope::Start, broker_key: None, prose }
+}
+
+const fn dynamic(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    unit: &'static str,
+    prose: &'static str,
+) -> Row {
+    Row { name, kind, default, unit, scope: Scope::Dynamic, broker_key: None, prose }
+}
+
+/// Every broker key, sorted by name.
+#[rustfmt::skip]
+pub const BROKER_KEYS: &[Row] = &[
+    start("advertised.listeners", Kind::Text, None, "", "Where clients are told to connect, as PLAINTEXT://HOST:PORT; by default what `listeners` says."),
+    start("auto.create.topics.enable", Kind::Boolean, Some("true"), "", "Whether a Metadata request that allows it creates the topics it names."),
+    start("broker.rack", Kind::Text, None, "", "Where this broker stands; told to clients."),
+    dynamic("compression.gzip.level", Kind::Int { least: -1, most: 9 }, Some("-1"), "", "Default of the topic key of this name."),
+    dynamic("compression.lz4.level", Kind::Int { least: 1, most: 17 }, Some("9"), "", "Default of the topic key of this name."),
+    dynamic("compression.type", Kind::OneOf(COMPRESSIONS), Some("producer"), "", "Default of the topic key of this name."),
+    dynamic("compression.zstd.level", Kind::Int { least: -131_072, most: 22 }, Some("3"), "", "Default of the topic key of this name."),
+    start("connections.max.idle.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("600000"), "ms", "A connection on which nothing happened for so long is closed."),
+    start("default.replication.factor", Kind::Int { least: 1, most: 32_767 }, Some("1"), "replicas", "Replicas of a topic that does not say."),
+    start("delete.topic.enable", Kind::Boolean, Some("true"), "", "Whether topics can be deleted."),
+    dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
+    start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
+    start("listeners", Kind::Text, Some("PLAINTEXT://127.0.0.1:9092"), "", "Where the broker listens, as PLAINTEXT://HOST:PORT."),
+    dynamic("log.cleanup.policy", Kind::List(POLICIES), Some("delete"), "", "Default of the topic key `cleanup.policy`."),
+    start("log.dirs", Kind::Text, Some("./strandline-data"), "", "The data directory (one)."),
+    dynamic("log.flush.interval.messages", Kind::Long { least: 1, most: LONG_MAX }, Some(LONG_MAX_TEXT), "records", "Default of the topic key `flush.messages`."),
+    dynamic("log.flush.interval.ms", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "ms", "Default of the topic key `flush.ms`."),
+    start("log.flush.offset.checkpoint.interval.ms", Kind::Int { least: 100, most: INT_MAX }, Some("60000"), "ms", "How often recovery points are written: a restart after a crash scans what was appended since."),
+    dynamic("log.index.interval.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("4096"), "bytes", "Default of the topic key `index.interval.bytes`."),
+    dynamic("log.index.size.max.bytes", Kind::Int { least: 4, most: INT_MAX }, Some("10485760"), "bytes", "Default of the topic key `segment.index.bytes`."),
+    start("log.io.executor", Kind::OneOf(&["auto", "uring", "threads", "buffered"]), Some("auto"), "", "How files are written and read: `uring` and `threads` go around the page cache, `buffered` through it; `auto` takes the first that the file system allows."),
+    dynamic("log.message.timestamp.after.max.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("3600000"), "ms", "Default of the topic key `message.timestamp.after.max.ms`."),
+    dynamic("log.message.timestamp.before.max.ms", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "ms", "Default of the topic key `message.timestamp.before.max.ms`."),
+    dynamic("log.message.timestamp.type", Kind::OneOf(TIMESTAMP_TYPES), Some("CreateTime"), "", "Default of the topic key `message.timestamp.type`."),
+    dynamic("log.retention.bytes", Kind::Long { least: -1, most: LONG_MAX }, Some("-1"), "bytes", "Default of the topic key `retention.bytes`."),
+    start("log.retention.check.interval.ms", Kind::Long { least: 1, most: LONG_MAX }, Some("300000"), "ms", "How often segments are looked at for retention."),
+    start("log.retention.hours", Kind::Int { least: -1, most: INT_MAX }, Some("168"), "hours", "Default of the topic key `retention.ms` where neither the minutes nor the milliseconds are set."),
+    start("log.retention.minutes", Kind::Int { least: -1, most: INT_MAX }, None, "minutes", "Goes before the hours."),
+    dynamic("log.retention.ms", Kind::Long { least: -1, most: LONG_MAX }, None, "ms", "Goes before the minutes and hours."),
+    start("log.roll.hours", Kind::Int { least: 1, most: INT_MAX }, Some("168"), "hours", "Default of the topic key `segment.ms` where the milliseconds are not set."),
+    dynamic("log.roll.jitter.ms", Kind::Long { least: 0, most: LONG_MAX }, None, "ms", "Default of the topic key `segment.jitter.ms`; 0 if unset."),
+    dynamic("log.roll.ms", Kind::Long { least: 1, most: LONG_MAX }, None, "ms", "Goes before the hours."),
+    dynamic("log.segment.bytes", Kind::Int { least: 1_048_576, most: INT_MAX }, Some("1073741824"), "bytes", "Default of the topic key `segment.bytes`."),
+    dynamic("log.segment.delete.delay.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("60000"), "ms", "Default of the topic key `file.delete.delay.ms`."),
+    start("max.connections", Kind::Int { least: 0, most: INT_MAX }, Some("2147483647"), "connections", "Most connections at a time."),
+    start("max.connections.per.ip", Kind::Int { least: 0, most: INT_MAX }, Some("2147483647"), "connections", "Most connections of one address at a time."),
+    start("max.incremental.fetch.session.cache.slots", Kind::Int { least: 0, most: INT_MAX }, Some("1000"), "sessions", "Most fetch sessions kept."),
+    start("max.request.partition.size.limit", Kind::Int { least: 1, most: INT_MAX }, Some("2000"), "partitions", "Most partitions in one DescribeTopicPartitions response."),
+    dynamic("message.max.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("1048588"), "bytes", "Default of the topic key `max.message.bytes`."),
+    dynamic("min.insync.replicas", Kind::Int { least: 1, most: INT_MAX }, Some("1"), "replicas", "Default of the topic key of this name."),
+    start("node.id", Kind::Int { least: 0, most: INT_MAX }, Some("1"), "", "This node's number in the cluster."),
+    start("num.partitions", Kind::Int { least: 1, most: INT_MAX }, Some("1"), "partitions", "Partitions of a topic that does not say."),
+    start("num.recovery.threads.per.data.dir", Kind::Int { least: 1, most: 1024 }, Some("2"), "threads", "Threads that open partitions at start."),
+    start("partitions.per.broker.max", Kind::Int { least: 1, most: INT_MAX }, Some("200000"), "partitions", "Most partitions that this broker hosts; more are refused."),
+    start("producer.id.expiration.ms", Kind::Int { least: 1, most: INT_MAX }, Some("86400000"), "ms", "A partition forgets an idle producer after this long."),
+    start("queued.max.request.bytes", Kind::Long { least: 1_048_576, most: LONG_MAX }, Some("268435456"), "bytes", "Most bytes of requests held at a time; connections wait unread above it. Kafka has no limit by default."),
+    start("queued.max.requests", Kind::Int { least: 1, most: INT_MAX }, Some("500"), "requests", "Most requests of one connection under way at a time; it waits unread above it."),
+    start("replica.high.watermark.checkpoint.interval.ms", Kind::Long { least: 100, most: LONG_MAX }, Some("5000"), "ms", "How often high watermarks and log starts that moved are written."),
+    start("request.threads", Kind::Int { least: 1, most: 1024 }, None, "threads", "Threads that serve connections; by default one for each core."),
+    start("socket.listen.backlog.size", Kind::Int { least: 1, most: INT_MAX }, Some("50"), "connections", "Connections that wait to be accepted."),
+    start("socket.request.max.bytes", Kind::Int { least: 1, most: INT_MAX }, Some("104857600"), "bytes", "Largest request frame."),
+    start("tail.cache.bytes", Kind::Long { least: 0, most: LONG_MAX }, Some("134217728"), "bytes", "Memory of the whole broker for the newest bytes of its partitions, from which tail readers are answered."),
+    dynamic("unclean.leader.election.enable", Kind::OneOf(&["false"]), Some("false"), "", "A replica that is not in sync never becomes leader by itself; `true` is refused."),
+];

@@ -1,0 +1,21 @@
+//! Features of the cluster (KIP-584) that this broker implements, with their levels.
+
+/// One feature.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Feature {
+    pub name: &'static str,
+    pub least: i16,
+    pub most: i16,
+}
+
+/// `metadata.version` of Kafka 3.3 (3.3-IV3), the oldest that a KRaft cluster of 4.x can have.
+pub(crate) const METADATA_VERSION_LEAST: i16 = 7;
+/// `metadata.version` of Kafka 4.3 (4.3-IV0): whose records we write.
+pub(crate) const METADATA_VERSION: i16 = 30;
+pub(crate) const METADATA_VERSION_NAME: &str = "metadata.version";
+
+/// In order of name. What is not here is not offered: groups, transactions and share groups come with their features.
+pub(crate) const FEATURES: &[Feature] = &[
+    Feature { name: "kraft.version", least: 0, most: 0 },
+    Feature { name: METADATA_VERSION_NAME, least: METADATA_VERSION_LEAST, most: METADATA_VERSION },
+];

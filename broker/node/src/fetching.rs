@@ -1,0 +1,224 @@
+//! The reading side of a Fetch: what each partition has to give now, and whether that is enough to answer.
+//!
+//! Partitions are served in the order of the request or session. Until one of them gives records the limits do not
+//! count for its first batch, so that a batch larger than any limit still gets through (KIP-74). Readers see records
+//! below the high watermark, or below the last stable offset if they ask for committed transactions only.
+//! Source: ReplicaManager.readFromLog, DelayedFetch.
+
+use strandline_log::read::ReadError;
+use strandline_log::slice::{FirstBatch, Slice};
+use strandline_log::transactions::AbortedQuery;
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::messages::fetch::{EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData};
+
+use crate::broker::Broker;
+use crate::epochs::{check_leader_epoch, end_offset_for};
+use crate::io::{FetchReply, PartitionSlices, Reply};
+use crate::sessions::{FetchKey, Kind, Wanted};
+
+/// Which records a reader wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+/// A Fetch that is ready to be served, now or when there is enough.
+#[derive(Debug)]
+pub struct FetchWait {
+    pub api_version: i16,
+    pub kind: Kind,
+    pub isolation: Isolation,
+    pub bytes_min: i64,
+    pub bytes_max: i64,
+    pub wanted: Vec<Target>,
+}
+
+/// One partition of a Fetch, looked up.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub key: FetchKey,
+    pub wanted: Wanted,
+    /// Where it is hosted, or why it is not.
+    pub slot: Result<u32, ErrorCode>,
+}
+
+/// What all partitions have to give now.
+pub(crate) struct Served {
+    partitions: Vec<ServedPartition>,
+    bytes: i64,
+    /// Something that must be told at once: an error or a diverging epoch.
+    urgent: bool,
+}
+
+struct ServedPartition {
+    key: FetchKey,
+    slot: Option<u32>,
+    read: Read,
+}
+
+impl Served {
+    /// Whether a Fetch that wants at least `bytes_min` bytes can be answered.
+    pub(crate) fn is_enough(&self, bytes_min: i64) -> bool {
+        self.urgent || self.bytes >= bytes_min
+    }
+}
+
+/// Reads every partition of a Fetch.
+pub(crate) fn serve(broker: &Broker, fetch: &FetchWait) -> Served {
+    let mut served = Served { partitions: Vec::with_capacity(fetch.wanted.len()), bytes: 0, urgent: false };
+    for target in &fetch.wanted {
+        let remaining = (fetch.bytes_max - served.bytes).max(0);
+        let first = if served.bytes == 0 { FirstBatch::Whole } else { FirstBatch::Fitting };
+        let read =
+            read(broker, fetch.isolation, target, remaining, first).unwrap_or_else(|failed| Read::without_records(*failed));
+        served.urgent |= read.data.error_code != ErrorCode::NONE || read.data.diverging_epoch != EpochEndOffset::default();
+        served.bytes += read.bytes;
+        served.partitions.push(ServedPartition { key: target.key.clone(), slot: target.slot.ok(), read });
+    }
+    served
+}
+
+struct Read {
+    data: PartitionData,
+    slices: Vec<Slice>,
+    aborted: Option<AbortedQuery>,
+    bytes: i64,
+}
+
+impl Read {
+    fn without_records(data: PartitionData) -> Self {
+        Self { data, slices: Vec::new(), aborted: None, bytes: 0 }
+    }
+}
+
+fn read(
+    broker: &Broker,
+    isolation: Isolation,
+    target: &Target,
+    bytes_max: i64,
+    first: FirstBatch,
+) -> Result<Read, Box<PartitionData>> {
+    let slot = target.slot.map_err(|code| failed(target, code, Offset::NONE, Offset::NONE))?;
+    let replica = broker
+        .replicas
+        .get(slot)
+        .ok_or_else(|| failed(target, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Offset::NONE, Offset::NONE))?;
+    let (high_watermark, log_start) = (replica.high_watermark(), replica.log_start());
+    let fail = |code| failed(target, code, high_watermark, log_start);
+    check_leader_epoch(replica.leader_epoch, target.wanted.current_leader_epoch).map_err(fail)?;
+    let stable = replica.last_stable_offset();
+    let mut data = PartitionData {
+        partition_index: target.key.partition,
+        high_watermark,
+        last_stable_offset: stable,
+        log_start_offset: log_start,
+        ..PartitionData::default()
+    };
+    if let Some(diverging) = diverging(replica, &target.wanted).map_err(fail)? {
+        data.diverging_epoch = diverging;
+        return Ok(Read::without_records(data));
+    }
+    let below = match isolation {
+        Isolation::ReadUncommitted => high_watermark,
+        Isolation::ReadCommitted => stable,
+    };
+    let from = target.wanted.fetch_offset;
+    let limit = bytes_max.min(i64::from(target.wanted.bytes_max)).max(0);
+    let read = replica.log.read(from, below, u32::try_from(limit).unwrap_or(u32::MAX), first);
+    let read = read.map_err(|ReadError::OutOfRange { .. }| fail(ErrorCode::OFFSET_OUT_OF_RANGE))?;
+    let mut aborted = None;
+    if isolation == Isolation::ReadCommitted {
+        data.aborted_transactions = Some(Vec::new());
+        aborted = Some(replica.log.aborted(from, below)).filter(|query| !query.indexes.is_empty());
+    }
+    Ok(Read { data, slices: read.slices, aborted, bytes: i64::try_from(read.bytes_estimate).unwrap_or(i64::MAX) })
+}
+
+/// Whether the reader's last epoch ended earlier here than it believes (KIP-320, Fetch v12).
+fn diverging(replica: &crate::replicas::Replica, wanted: &Wanted) -> Result<Option<EpochEndOffset>, ErrorCode> {
+    if wanted.last_fetched_epoch == LeaderEpoch::NONE {
+        return Ok(None);
+    }
+    let (epoch, end) = end_offset_for(replica, wanted.last_fetched_epoch);
+    if epoch == LeaderEpoch::NONE || end == Offset::NONE {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    let diverges = epoch < wanted.last_fetched_epoch || end < wanted.fetch_offset;
+    Ok(diverges.then_some(EpochEndOffset { epoch, end_offset: end }))
+}
+
+fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: Offset) -> Box<PartitionData> {
+    Box::new(PartitionData {
+        partition_index: target.key.partition,
+        error_code: code,
+        high_watermark,
+        last_stable_offset: Offset::NONE,
+        log_start_offset: log_start,
+        ..PartitionData::default()
+    })
+}
+
+/// Makes the reply of what was served; an incremental one names only what changed.
+pub(crate) fn reply(broker: &mut Broker, fetch: &FetchWait, served: Served) -> Reply {
+    let mut response = FetchResponse { session_id: fetch.kind.session(), ..FetchResponse::default() };
+    let mut slices = Vec::new();
+    for partition in served.partitions {
+        if !must_tell(broker, fetch.kind, &partition) {
+            continue;
+        }
+        let topic = topic_index(&mut response, &partition.key);
+        let partitions = &mut response.responses[topic].partitions;
+        if !partition.read.slices.is_empty() {
+            if let Some(replica) = partition.slot.and_then(|slot| broker.replicas.get_mut(slot)) {
+                replica.traffic.bytes_out += u64::try_from(partition.read.bytes).unwrap_or(0);
+            }
+            slices.push(PartitionSlices {
+                topic,
+                partition: partitions.len(),
+                slices: partition.read.slices,
+                aborted: partition.read.aborted,
+            });
+        }
+        partitions.push(partition.read.data);
+    }
+    if slices.is_empty() {
+        Reply::Body(Box::new(Response::Fetch(response)))
+    } else {
+        Reply::Fetch(Box::new(FetchReply { response, slices }))
+    }
+}
+
+fn must_tell(broker: &mut Broker, kind: Kind, partition: &ServedPartition) -> bool {
+    let healthy =
+        partition.read.data.error_code == ErrorCode::NONE && partition.read.data.diverging_epoch == EpochEndOffset::default();
+    let told = healthy.then_some((partition.read.data.high_watermark, partition.read.data.log_start_offset));
+    match kind {
+        Kind::Full { session: 0 } => true,
+        Kind::Full { session } => {
+            broker.sessions.must_tell(session, &partition.key, told, !partition.read.slices.is_empty());
+            true
+        }
+        Kind::Incremental { session } => {
+            broker.sessions.must_tell(session, &partition.key, told, !partition.read.slices.is_empty())
+        }
+    }
+}
+
+fn topic_index(response: &mut FetchResponse, key: &FetchKey) -> usize {
+    let same = |topic: &FetchableTopicResponse| topic.topic == key.name && topic.topic_id == key.id;
+    if let Some(last) = response.responses.len().checked_sub(1).filter(|last| same(&response.responses[*last])) {
+        return last;
+    }
+    if let Some(known) = response.responses.iter().position(same) {
+        return known;
+    }
+    response.responses.push(FetchableTopicResponse {
+        topic: key.name.clone(),
+        topic_id: key.id,
+        ..FetchableTopicResponse::default()
+    });
+    response.responses.len() - 1
+}

@@ -1,0 +1,56 @@
+//! What a node shows of itself to metrics: read between two steps, nothing is counted here.
+
+use std::collections::BTreeMap;
+
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
+
+use crate::node::Node;
+use crate::replicas::Traffic;
+
+/// One topic, over its partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicGauges {
+    pub partitions: usize,
+    pub log_bytes: u64,
+    pub traffic: Traffic,
+}
+
+/// A look at the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    pub topics: BTreeMap<TopicName, TopicGauges>,
+    pub hosted_partitions: usize,
+    /// Replies that wait for something.
+    pub parked_replies: usize,
+    pub fetch_sessions: usize,
+    pub tail_cache_bytes: usize,
+    pub metadata_epoch: LeaderEpoch,
+    pub metadata_end: Offset,
+    pub metadata_committed: Offset,
+}
+
+impl Node {
+    /// Looks at everything once; costs a walk over the hosted partitions.
+    pub fn gauges(&self) -> Gauges {
+        let broker = &self.broker;
+        let mut gauges = Gauges {
+            hosted_partitions: broker.replicas.count(),
+            parked_replies: broker.waiting.count(),
+            fetch_sessions: broker.sessions.count(),
+            metadata_epoch: broker.controller.epoch(),
+            metadata_end: broker.controller.end(),
+            metadata_committed: broker.controller.committed(),
+            ..Gauges::default()
+        };
+        for (_, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted) {
+            let topic = gauges.topics.entry(replica.name.clone()).or_default();
+            topic.partitions += 1;
+            topic.log_bytes += replica.log.bytes();
+            topic.traffic.records_in += replica.traffic.records_in;
+            topic.traffic.bytes_in += replica.traffic.bytes_in;
+            topic.traffic.bytes_out += replica.traffic.bytes_out;
+            gauges.tail_cache_bytes += replica.log.cached_bytes();
+        }
+        gauges
+    }
+}

@@ -1,0 +1,70 @@
+//! DeleteRecords (key 21), versions 0 to 2: move the log start forward.
+//!
+//! -1 stands for the high watermark. The answer leaves when the new log starts are on disk, so that deleted records do
+//! not come back after a crash. Source: ReplicaManager.deleteRecords, semantics of `log-start-offset-checkpoint`.
+
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{Offset, TopicName};
+use strandline_protocol::messages::delete_records::{
+    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+
+use super::Answer;
+use super::metadata::is_internal;
+use crate::broker::Broker;
+use crate::directory::After;
+use crate::io::{Effect, RequestContext};
+use crate::parked::{Place, Until};
+use crate::upkeep::write_log_starts;
+
+/// The offset that stands for the high watermark.
+const HIGH_WATERMARK: Offset = Offset(-1);
+
+pub(crate) fn delete_records(
+    broker: &mut Broker,
+    context: &RequestContext,
+    request: DeleteRecordsRequest,
+    outbox: &mut Vec<Effect>,
+) -> Answer {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            let (low_watermark, error_code) = match delete(broker, &topic.name, asked.partition_index, asked.offset) {
+                Ok(start) => (start, ErrorCode::NONE),
+                Err(code) => (Offset::NONE, code),
+            };
+            partitions.push(DeleteRecordsPartitionResult { partition_index: asked.partition_index, low_watermark, error_code });
+        }
+        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+    }
+    let response = DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() };
+    let place = Place { connection: context.connection, sequence: context.sequence };
+    let parked = broker.waiting.park(place, None, Until::Checkpointed { response: Box::new(response.into()) });
+    write_log_starts(broker, After::Reply(vec![parked]), outbox);
+    Answer::Parked
+}
+
+fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset) -> Result<Offset, ErrorCode> {
+    if is_internal(topic) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
+    let slot = broker
+        .image
+        .topics
+        .id_of(topic)
+        .and_then(|id| broker.replicas.slot(id, partition))
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let replica = broker.replicas.get_mut(slot).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    if !replica.config.deletes {
+        return Err(ErrorCode::POLICY_VIOLATION);
+    }
+    let high_watermark = replica.high_watermark();
+    let start = if offset == HIGH_WATERMARK { high_watermark } else { offset };
+    if start < Offset::ZERO || start > high_watermark {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    let start = replica.log.delete_records(start, high_watermark).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+    broker.mark_dirty(slot);
+    Ok(start)
+}

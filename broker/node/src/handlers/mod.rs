@@ -1,0 +1,44 @@
+//! One file an API: decode is done, the handler asks the owner of what it needs and answers.
+
+pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_records;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_quorum;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
+
+use strandline_protocol::api::Response;
+
+use crate::io::Reply;
+
+/// What a handler says.
+#[derive(Debug)]
+pub enum Answer {
+    /// The reply, now.
+    Reply(Reply),
+    /// Nothing is ever sent (acks = 0).
+    Silence,
+    /// The reply is parked; whoever completes it sends it.
+    Parked,
+    /// The connection is closed instead.
+    Close,
+}
+
+impl Answer {
+    /// A reply that is known at once.
+    pub fn now(response: impl Into<Response>) -> Self {
+        Self::Reply(Reply::Body(Box::new(response.into())))
+    }
+}

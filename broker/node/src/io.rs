@@ -1,0 +1,198 @@
+//! The two closed enums between a broker and its world, and the values they carry.
+//!
+//! [`Input`] is everything that can happen to a broker, [`Effect`] everything it can want. The shell feeds the one and
+//! carries out the other in order; the simulator is a second shell. Nothing here waits, reads a clock or touches a file.
+//!
+//! The shell may step many inputs in one go and calls [`crate::Node::settle`] once behind them: only then are writes
+//! given out, so that what came in together is written together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
+use strandline_log::slice::Slice;
+use strandline_log::transactions::AbortedQuery;
+use strandline_protocol::api::{Request, Response};
+use strandline_protocol::ids::{TopicId, TopicName};
+use strandline_protocol::messages::fetch::FetchResponse;
+use strandline_protocol::messages::produce::ProduceRequest;
+use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
+
+/// One accepted connection, never reused while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// The place of a request among those of its connection, counted from 0: replies leave in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+/// The clocks, told with every step. Both in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Since the Unix epoch; may jump. Only for timestamps that users see and for retention.
+    pub wall_ms: i64,
+    /// Since some start; never goes back. For every deadline.
+    pub monotonic_ms: u64,
+}
+
+/// What is known of a request besides its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestContext {
+    pub connection: ConnectionId,
+    pub sequence: Sequence,
+    pub api_version: i16,
+    /// From the request header; empty if the client gave none.
+    pub client_id: Arc<str>,
+}
+
+/// What can happen to a broker. Nothing else ever changes it.
+#[derive(Debug)]
+pub enum Input {
+    /// A decoded request.
+    Request { context: RequestContext, request: Asked },
+    /// An operation ended. One operation an owner is under way at any time.
+    Disk { owner: Owner, result: Result<DiskDone, DiskError> },
+    /// A job ended.
+    Job { job: JobId, result: JobResult },
+    /// A connection is gone; nothing is sent to it any more.
+    Disconnected { connection: ConnectionId },
+    /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
+    Tick,
+    /// The process was asked to end (SIGTERM): finish what was promised, close the logs cleanly, answer `Effect::Stopped`.
+    Shutdown,
+}
+
+/// A request as the rim hands it over: everything that costs time per byte is done.
+#[derive(Debug)]
+pub enum Asked {
+    /// Batches were examined, and rewritten where the topic's rules ask for it.
+    Produce(Box<CheckedProduce>),
+    /// Any other request, decoded.
+    Other(Box<Request>),
+}
+
+/// A Produce request whose batches were taken out and examined.
+#[derive(Debug)]
+pub struct CheckedProduce {
+    /// The request; `records` of every partition was taken out (left `None`).
+    pub request: ProduceRequest,
+    /// One entry a partition, in the order of the request's topics and partitions.
+    pub batches: Vec<BatchOutcome>,
+}
+
+/// What became of one partition's records in the rim.
+#[derive(Debug)]
+pub enum BatchOutcome {
+    /// Fit to be appended: `bytes` is what is to be stored (base offset and epoch not yet stamped) and `header` its
+    /// header as it stands there, after the rules' patches. `log_append_time_ms` is -1 unless the broker stamped it.
+    Checked { bytes: Bytes, header: BatchHeader, log_append_time_ms: i64 },
+    /// Refused by the rules; nothing of it is appended. Names the records that are to blame, if single ones are.
+    Refused { refusal: Refusal, offenders: Vec<Offender> },
+}
+
+/// Who gets the answer of a disk operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// A hosted partition's log, by its slot. Operations of one slot are carried out one after the other.
+    Partition(u32),
+    /// A file of the log directory itself (checkpoints, quorum state, the clean-shutdown file), by a running number;
+    /// carried out one after the other, in order.
+    Directory(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// Long work: a pure function over files, run by the shell, whose result comes back as an input.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// `strandline_log::lookup::find`: offset by timestamp, or of the largest timestamp.
+    FindTimestamp(strandline_log::lookup::Lookup),
+    /// The size of the file system that holds the log directory.
+    MeasureDirectory,
+}
+
+#[derive(Debug)]
+pub enum JobResult {
+    FoundTimestamp(Result<Option<strandline_log::lookup::Found>, DiskError>),
+    /// Bytes in all and bytes free of the file system that holds the log directory.
+    DirectoryMeasured {
+        total_bytes: i64,
+        usable_bytes: i64,
+    },
+}
+
+/// What a broker can want. The shell carries these out in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Sends a reply. Replies of one connection leave in the order of their `sequence`, whatever the order here.
+    Reply { connection: ConnectionId, sequence: Sequence, reply: Reply },
+    /// Carries out a disk operation.
+    Disk { owner: Owner, op: DiskOp },
+    /// Runs a job.
+    Start { job: JobId, what: Job },
+    /// Sends `Input::Tick` when the monotonic clock reaches this; the last one said counts.
+    WakeAt { monotonic_ms: u64 },
+    /// Closes the connection in place of the reply of this sequence, after the replies before it have left.
+    Close { connection: ConnectionId, sequence: Sequence, reason: CloseReason },
+    /// From now on requests are taken: the broker is registered and its partitions have their leader epochs. Given once.
+    Serving,
+    /// From now on produced batches are judged by these rules.
+    Publish(Arc<RulesTable>),
+    /// The log directory failed; the process must end, loudly, without the clean-shutdown file.
+    Fail { file: FilePath, reason: DiskError },
+    /// Everything is closed; the process may end.
+    Stopped,
+}
+
+/// A reply's body.
+#[derive(Debug)]
+pub enum Reply {
+    /// Encoded with the request's version and sent.
+    Body(Box<Response>),
+    /// A Fetch response whose records lie in memory or in files: the rim fills them in and sends it.
+    Fetch(Box<FetchReply>),
+    /// Nothing is sent (acks = 0); the place in the order of replies is given up.
+    Silence,
+}
+
+#[derive(Debug)]
+pub struct FetchReply {
+    /// `records` of the partitions named in `slices` is still empty.
+    pub response: FetchResponse,
+    pub slices: Vec<PartitionSlices>,
+}
+
+/// The records of one partition of a Fetch response.
+#[derive(Debug)]
+pub struct PartitionSlices {
+    /// Index into `response.responses`.
+    pub topic: usize,
+    /// Index into that topic's `partitions`.
+    pub partition: usize,
+    pub slices: Vec<Slice>,
+    /// Set for a reader of committed records when transactions were aborted near by: to be asked, and put into the
+    /// partition's `aborted_transactions` (which is an empty list so far).
+    pub aborted: Option<AbortedQuery>,
+}
+
+/// Why the broker closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// A produce with acks = 0 failed: closing is the only way to tell.
+    UnacknowledgedProduceFailed,
+    /// The request cannot be answered in its version.
+    Unanswerable,
+}
+
+/// What the rim needs to know of topics to judge produced batches. Replaced whole when metadata changes.
+#[derive(Clone, Debug, Default)]
+pub struct RulesTable {
+    /// Sorted by name.
+    pub by_name: Vec<(TopicName, PartitionRules)>,
+    /// Sorted by id, for Produce v13.
+    pub by_id: Vec<(TopicId, PartitionRules)>,
+}
+
+/// The rules of a topic's partitions, shared by both tables.
+pub type PartitionRules = Arc<ProduceRules>;

@@ -1,0 +1,216 @@
+//! The metadata log at start: recovered, and its records applied to an image.
+//!
+//! Reads through [`Files`] and decides nothing else. The newest snapshot (`*.checkpoint`) comes first, then every record
+//! behind it. Records between the begin and the abort of a metadata transaction (KIP-868) count for nothing.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use strandline_log::config::LogConfig;
+use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
+use strandline_log::log::Log;
+use strandline_log::names::{FileName, SegmentFile};
+use strandline_log::quorum_state::QuorumState;
+use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Shutdown, recover};
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use strandline_protocol::metadata::MetadataRecord;
+use strandline_protocol::records::{BatchHeader, Batches, OpenError, RecordError, Scratch, open};
+use strandline_protocol::wire::WireError;
+
+use crate::controller::METADATA_DIRECTORY;
+use crate::image::{ApplyError, Image};
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Most bytes of one batch of the metadata log. Source: KafkaRaftClient.MAX_BATCH_SIZE_BYTES is 8 MiB; ours are far smaller.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// What the metadata log came to.
+pub struct LoadedMetadata {
+    pub log: Log,
+    pub image: Image,
+    /// A new epoch, above every one so far.
+    pub epoch: LeaderEpoch,
+    /// To be carried out before the log is used.
+    pub repairs: Vec<DiskOp>,
+}
+
+/// Why the metadata log cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("the metadata log cannot be recovered: {0}")]
+    Recover(#[from] RecoverError),
+    #[error("a batch of {file} at position {position} cannot be read: {reason}")]
+    Batch { file: FilePath, position: u64, reason: OpenError },
+    #[error("a record of the metadata log at offset {offset} cannot be read: {reason}")]
+    Record { offset: Offset, reason: RecordError },
+    #[error("a record of the metadata log at offset {offset} cannot be decoded: {reason}")]
+    Decode { offset: Offset, reason: WireError },
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("{file} holds a batch above {BATCH_BYTES_MAX} bytes at position {position}")]
+    BatchTooLarge { file: FilePath, position: u64 },
+}
+
+/// Recovers the metadata log and replays it.
+///
+/// # Errors
+/// [`LoadError`]; the process cannot start.
+pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError> {
+    let directory = FilePath::top(METADATA_DIRECTORY);
+    // Records of the metadata log go only behind a snapshot, never by age or size.
+    let config = Arc::new(LogConfig { expires: false, ..LogConfig::default() });
+    let entries = match files.list(&directory) {
+        Ok(entries) => entries,
+        Err(DiskError::Missing { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let names: Vec<FileName> = entries.iter().map(|entry| FileName::parse(&entry.name)).collect();
+    let last_epoch = kept_epoch(files)?;
+    if !names.iter().any(|name| matches!(name, FileName::Segment { .. })) {
+        let log = Log::new(METADATA_DIRECTORY.to_owned(), TopicId::METADATA, config);
+        return Ok(LoadedMetadata { log, image: Image::default(), epoch: next(last_epoch), repairs: Vec::new() });
+    }
+    let recovery = Recovery {
+        directory: METADATA_DIRECTORY.into(),
+        config,
+        checkpoints: Checkpoints::default(),
+        shutdown: Shutdown::Unclean,
+        now_ms,
+    };
+    let recovered = recover(files, &recovery)?;
+    let mut replay = Replay::default();
+    if let Some((file, end)) = newest_snapshot(&names) {
+        replay.file(files, &file, u64::MAX)?;
+        replay.image.end = end;
+    }
+    let end = recovered.log.positions().log_end;
+    for segment in segments(&names) {
+        replay.below = end;
+        replay.file(files, &segment, u64::MAX)?;
+    }
+    replay.image.end = end;
+    let newest = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(last_epoch);
+    Ok(LoadedMetadata { log: recovered.log, image: replay.image, epoch: next(newest), repairs: recovered.repairs })
+}
+
+fn next(epoch: LeaderEpoch) -> LeaderEpoch {
+    epoch.next().unwrap_or(epoch)
+}
+
+fn kept_epoch(files: &dyn Files) -> Result<LeaderEpoch, LoadError> {
+    let file = FilePath::inside(METADATA_DIRECTORY, "quorum-state");
+    match files.read(&file, 0, CHUNK_BYTES) {
+        Ok(contents) => Ok(QuorumState::parse(&contents).map_or(LeaderEpoch(0), |state| state.leader_epoch)),
+        Err(DiskError::Missing { .. }) => Ok(LeaderEpoch(0)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn newest_snapshot(names: &[FileName]) -> Option<(FilePath, Offset)> {
+    let snapshots = names.iter().filter_map(|name| match name {
+        FileName::Checkpoint { end, epoch } => Some((*end, *epoch)),
+        _ => None,
+    });
+    let (end, epoch) = snapshots.max()?;
+    Some((FilePath::inside(METADATA_DIRECTORY, &strandline_log::names::metadata_snapshot_name(end, epoch)), end))
+}
+
+fn segments(names: &[FileName]) -> Vec<FilePath> {
+    let logs = names.iter().filter_map(|name| match name {
+        FileName::Segment { kind: SegmentFile::Log, base } => Some(*base),
+        _ => None,
+    });
+    let mut bases: Vec<Offset> = logs.collect();
+    bases.sort_unstable();
+    bases.into_iter().map(|base| FilePath::inside(METADATA_DIRECTORY, &SegmentFile::Log.name(base))).collect()
+}
+
+/// Applies batch after batch.
+struct Replay {
+    image: Image,
+    below: Offset,
+    /// Records of a metadata transaction that has not ended, with their offsets.
+    transaction: Option<Vec<(Offset, MetadataRecord)>>,
+    scratch: Scratch,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self { image: Image::default(), below: Offset::MAX, transaction: None, scratch: Scratch::default() }
+    }
+}
+
+impl Replay {
+    fn file(&mut self, files: &dyn Files, file: &FilePath, end: u64) -> Result<(), LoadError> {
+        let mut position = 0;
+        let mut wanted = CHUNK_BYTES;
+        while position < end {
+            let chunk = files.read(file, position, wanted)?;
+            let mut batches = Batches::new(&chunk);
+            for batch in batches.by_ref() {
+                let Ok(batch) = batch else { return Ok(()) };
+                if batch.header.last_offset() >= self.image.end.0 && batch.header.base_offset < self.below.0 {
+                    self.batch(file, position + batch.position as u64, &batch.header, batch.bytes)?;
+                }
+            }
+            let consumed = batches.position();
+            if chunk.len() < wanted && consumed == 0 {
+                return Ok(());
+            }
+            if consumed == 0 {
+                wanted *= 2;
+                if wanted > BATCH_BYTES_MAX {
+                    return Err(LoadError::BatchTooLarge { file: file.clone(), position });
+                }
+                continue;
+            }
+            wanted = CHUNK_BYTES;
+            position += consumed as u64;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, file: &FilePath, position: u64, header: &BatchHeader, bytes: &[u8]) -> Result<(), LoadError> {
+        if header.is_control() {
+            return Ok(());
+        }
+        let mut values: Vec<(Offset, Bytes)> = Vec::new();
+        let (_, records) = open(bytes, BATCH_BYTES_MAX, &mut self.scratch).map_err(|reason| LoadError::Batch {
+            file: file.clone(),
+            position,
+            reason,
+        })?;
+        for record in records {
+            let record = record.map_err(|reason| LoadError::Record { offset: Offset(header.base_offset), reason })?;
+            let offset = Offset(header.base_offset + i64::from(record.offset_delta));
+            values.push((offset, BytesMut::from(record.value.unwrap_or_default()).freeze()));
+        }
+        for (offset, value) in values {
+            let record = MetadataRecord::decode(value).map_err(|reason| LoadError::Decode { offset, reason })?;
+            self.record(offset, record)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, offset: Offset, record: MetadataRecord) -> Result<(), LoadError> {
+        match record {
+            MetadataRecord::BeginTransactionRecord(_) => self.transaction = Some(Vec::new()),
+            MetadataRecord::AbortTransactionRecord(_) => self.transaction = None,
+            MetadataRecord::EndTransactionRecord(_) => {
+                for (offset, record) in self.transaction.take().unwrap_or_default() {
+                    self.image.apply(offset, &record)?;
+                }
+            }
+            record => match &mut self.transaction {
+                Some(held) => held.push((offset, record)),
+                None => {
+                    self.image.apply(offset, &record)?;
+                }
+            },
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,394 @@
+//! The node: routes what happens to its owner, and what they answer to the outbox. No decision is made here.
+//!
+//! Phases, in this order: *starting* (the epoch of the quorum is kept, then the registration and new leader epochs are
+//! committed), *serving*, *stopping* (logs are closed, then the mark of a clean shutdown is written), *stopped*.
+
+use std::collections::BTreeSet;
+
+use strandline_log::clean_shutdown::CleanShutdown;
+use strandline_log::disk::{DiskDone, DiskError, FilePath};
+use strandline_log::log::Log;
+use strandline_log::names::CLEAN_SHUTDOWN;
+use strandline_protocol::ids::{Offset, TopicId};
+use strandline_protocol::metadata::MetadataRecord;
+
+use crate::apis;
+use crate::broker::Broker;
+use crate::directory::After;
+use crate::fetching;
+use crate::handlers::{Answer, describe_log_dirs, list_offsets, produce};
+use crate::image::{Change, Resource};
+use crate::io::{Asked, CloseReason, Effect, Input, JobId, JobResult, Now, Owner, Reply, RequestContext};
+use crate::parked::{ParkedId, Until};
+use crate::registration;
+use crate::tail::TailCache;
+use crate::upkeep::{self, Due};
+
+/// The slot of the metadata log; partitions of topics have smaller ones.
+pub const METADATA_SLOT: u32 = u32::MAX;
+
+enum Phase {
+    Starting {
+        /// Everything of the start is committed when the metadata log is.
+        serving_at: Option<Offset>,
+    },
+    Serving,
+    Stopping {
+        /// Slots whose log is not closed yet.
+        closing: BTreeSet<u32>,
+    },
+    Stopped,
+}
+
+/// One broker with its controller. Stepped; it never waits.
+pub struct Node {
+    pub(crate) broker: Broker,
+    pub(crate) recovered: Vec<RecoveredPartition>,
+    phase: Phase,
+    due: Due,
+    tail: TailCache,
+    /// The wake-up last asked for.
+    wake_ms: u64,
+}
+
+/// A partition's log that was found in the log directory at start.
+pub struct RecoveredPartition {
+    pub topic: TopicId,
+    pub partition: i32,
+    pub log: Log,
+}
+
+impl Node {
+    /// A node before its first step; see [`crate::boot::Boot`].
+    pub(crate) fn new(broker: Broker, recovered: Vec<RecoveredPartition>) -> Self {
+        let tail = TailCache::new(broker.settings.tail_cache_bytes);
+        Self { broker, recovered, phase: Phase::Starting { serving_at: None }, due: Due::default(), tail, wake_ms: u64::MAX }
+    }
+
+    /// The first step: begins the epoch.
+    pub fn start(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        self.due = Due::from(now, &self.broker);
+        registration::keep_epoch(&mut self.broker, outbox);
+        self.settle(now, outbox);
+    }
+
+    /// Takes one input. Writes are given out by [`Node::settle`], once a burst of inputs is over.
+    pub fn step(&mut self, now: Now, input: Input, outbox: &mut Vec<Effect>) {
+        match input {
+            Input::Request { context, request } => self.on_request(now, &context, request, outbox),
+            Input::Disk { owner: Owner::Partition(METADATA_SLOT), result } => self.on_metadata_disk(now, result, outbox),
+            Input::Disk { owner: Owner::Partition(slot), result } => self.on_partition_disk(now, slot, result, outbox),
+            Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
+            Input::Job { job, result } => self.on_job(job, result, outbox),
+            Input::Disconnected { connection } => {
+                for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
+                    self.broker.waiting.take(parked);
+                }
+            }
+            Input::Tick => self.on_tick(now, outbox),
+            Input::Shutdown => self.on_shutdown(outbox),
+        }
+    }
+
+    /// Ends a burst of inputs: gives out the writes that it brought about, and what else follows.
+    pub fn settle(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        if let Some(op) = self.broker.controller.poll(now) {
+            outbox.push(Effect::Disk { owner: Owner::Partition(METADATA_SLOT), op });
+        }
+        for slot in self.broker.take_dirty() {
+            self.settle_slot(now, slot, outbox);
+        }
+        if let Some(rules) = self.broker.take_rules() {
+            outbox.push(Effect::Publish(rules));
+        }
+        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.due.next());
+        if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
+            self.wake_ms = next;
+            outbox.push(Effect::WakeAt { monotonic_ms: next });
+        }
+    }
+
+    fn settle_slot(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+        let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
+        replica.dirty = false;
+        let acknowledged = replica.acknowledged();
+        let op = replica.log.poll(now.wall_ms);
+        let finished = replica.log.is_closed();
+        let due = replica.log.next_due();
+        let deleted = replica.deleted;
+        if let Some(op) = op {
+            outbox.push(Effect::Disk { owner: Owner::Partition(slot), op });
+        }
+        if let Some(due) = due {
+            self.broker.removals.insert((due, slot));
+        }
+        for parked in acknowledged {
+            self.acknowledge(slot, parked, outbox);
+        }
+        if finished && deleted {
+            self.broker.replicas.release(slot);
+        }
+        if finished && let Phase::Stopping { closing } = &mut self.phase {
+            closing.remove(&slot);
+            self.stop_when_closed(outbox);
+        }
+    }
+
+    fn on_request(&mut self, now: Now, context: &RequestContext, request: Asked, outbox: &mut Vec<Effect>) {
+        let answer = match (&self.phase, request) {
+            (Phase::Serving, Asked::Produce(checked)) => produce::produce(&mut self.broker, now, context, *checked),
+            (Phase::Serving, Asked::Other(request)) => apis::dispatch(&mut self.broker, now, context, *request, outbox),
+            _ => Answer::Close,
+        };
+        let (connection, sequence) = (context.connection, context.sequence);
+        match answer {
+            Answer::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
+            Answer::Silence => outbox.push(Effect::Reply { connection, sequence, reply: Reply::Silence }),
+            Answer::Close => {
+                outbox.push(Effect::Close { connection, sequence, reason: CloseReason::UnacknowledgedProduceFailed })
+            }
+            Answer::Parked => {}
+        }
+    }
+
+    fn on_partition_disk(&mut self, now: Now, slot: u32, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
+        let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
+        let before = (replica.high_watermark(), replica.log.cached_bytes());
+        if let Err(reason) = replica.log.on_done(now.wall_ms, result) {
+            return outbox.push(fail(reason));
+        }
+        let cached = replica.log.cached_bytes().saturating_sub(before.1);
+        let moved = replica.high_watermark() != before.0;
+        let fetches = if moved { std::mem::take(&mut replica.fetch_waiters) } else { Vec::new() };
+        self.broker.mark_dirty(slot);
+        self.tail.grown(&mut self.broker, slot, cached);
+        for parked in fetches {
+            self.try_fetch(slot, parked, outbox);
+        }
+    }
+
+    fn on_metadata_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
+        let committed = match self.broker.controller.on_disk(now, result) {
+            Ok(committed) => committed,
+            Err(reason) => return outbox.push(fail(reason)),
+        };
+        for (offset, record) in committed {
+            self.on_committed(offset, &record, outbox);
+        }
+        let before = self.broker.controller.committed();
+        if let Phase::Starting { serving_at: Some(at) } = self.phase
+            && before >= at
+        {
+            self.phase = Phase::Serving;
+            registration::host_all(&mut self.broker, std::mem::take(&mut self.recovered));
+            outbox.push(Effect::Serving);
+        }
+        for parked in self.broker.committed_waiters(before) {
+            let Some(parked) = self.broker.waiting.take(parked) else { continue };
+            if let Until::MetadataCommitted { response } = parked.until {
+                outbox.push(Effect::Reply {
+                    connection: parked.place.connection,
+                    sequence: parked.place.sequence,
+                    reply: Reply::Body(response),
+                });
+            }
+        }
+    }
+
+    fn on_committed(&mut self, offset: Offset, record: &MetadataRecord, outbox: &mut Vec<Effect>) {
+        let change = self.broker.image.apply(offset, record).expect("the controller applied the same record to the same image");
+        if matches!(self.phase, Phase::Starting { .. }) {
+            return;
+        }
+        match change {
+            Change::Partition { topic, partition } => registration::host_one(&mut self.broker, topic, partition),
+            Change::TopicRemoved { topic, .. } => self.remove_topic(topic, outbox),
+            Change::Config(Resource::Topic(name)) => {
+                if let Some(topic) = self.broker.image.topics.id_of(&name) {
+                    self.broker.refresh_topic(topic);
+                }
+            }
+            Change::Config(Resource::Broker(_)) => self.broker.refresh_all_topics(),
+            Change::Config(Resource::Other(..)) | Change::None => {}
+        }
+    }
+
+    fn remove_topic(&mut self, topic: TopicId, outbox: &mut Vec<Effect>) {
+        for slot in self.broker.replicas.unlink(topic) {
+            let unique = u128::from(self.broker.dice.roll()) << 64 | u128::from(self.broker.dice.roll());
+            let Some(replica) = self.broker.replicas.get_mut(slot) else { continue };
+            replica.deleted = true;
+            // Only a failed log refuses, and that has ended the process.
+            let _ = replica.log.delete(unique);
+            let waiting: Vec<ParkedId> =
+                replica.fetch_waiters.drain(..).chain(replica.produce_waiters.drain(..).map(|waiter| waiter.parked)).collect();
+            for parked in waiting {
+                self.give_up(parked, outbox);
+            }
+            self.broker.mark_dirty(slot);
+        }
+        self.broker.refresh_topic(topic);
+    }
+
+    fn on_directory_disk(&mut self, now: Now, number: u64, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
+        if let Err(reason) = result {
+            return outbox.push(fail(reason));
+        }
+        match self.broker.directory.done(number) {
+            After::Nothing => {}
+            After::BeginEpoch => {
+                let serving_at = registration::register(&mut self.broker, now);
+                self.phase = Phase::Starting { serving_at: Some(serving_at) };
+            }
+            After::Reply(waiting) => {
+                for parked in waiting {
+                    let Some(parked) = self.broker.waiting.take(parked) else { continue };
+                    if let Until::Checkpointed { response } = parked.until {
+                        outbox.push(Effect::Reply {
+                            connection: parked.place.connection,
+                            sequence: parked.place.sequence,
+                            reply: Reply::Body(response),
+                        });
+                    }
+                }
+            }
+            After::Stop => {
+                self.phase = Phase::Stopped;
+                outbox.push(Effect::Stopped);
+            }
+        }
+    }
+
+    fn on_job(&mut self, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
+        let Some(owner) = self.broker.job_done(job) else { return };
+        let Some(parked) = self.broker.waiting.get_mut(owner.parked) else { return };
+        let Until::Jobs { outstanding, response } = &mut parked.until else { return };
+        match result {
+            JobResult::FoundTimestamp(found) => list_offsets::looked_up(response, owner.topic, owner.partition, found),
+            JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
+                describe_log_dirs::measured(response, total_bytes, usable_bytes)
+            }
+        }
+        *outstanding -= 1;
+        if *outstanding == 0
+            && let Some(parked) = self.broker.waiting.take(owner.parked)
+            && let Until::Jobs { response, .. } = parked.until
+        {
+            outbox.push(Effect::Reply {
+                connection: parked.place.connection,
+                sequence: parked.place.sequence,
+                reply: Reply::Body(response),
+            });
+        }
+    }
+
+    fn on_tick(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        while let Some(parked) = self.broker.waiting.overdue(now.monotonic_ms) {
+            self.give_up(parked, outbox);
+        }
+        if matches!(self.phase, Phase::Serving) {
+            self.due.run(now, &mut self.broker, outbox);
+            while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
+                self.broker.removals.remove(&(due, slot));
+                self.broker.mark_dirty(slot);
+            }
+        }
+    }
+
+    fn on_shutdown(&mut self, outbox: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped) {
+            return;
+        }
+        for parked in self.broker.waiting.select(|parked| matches!(parked.until, Until::BytesReadable(_))) {
+            self.give_up(parked, outbox);
+        }
+        let mut closing = BTreeSet::new();
+        for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
+            if replica.log.close().is_ok() && !replica.log.is_closed() {
+                closing.insert(slot);
+            }
+        }
+        // Only a failed log refuses to close, and that has ended the process.
+        let _ = self.broker.controller.log_mut().close();
+        closing.iter().for_each(|slot| self.broker.mark_dirty(*slot));
+        self.phase = Phase::Stopping { closing };
+        self.stop_when_closed(outbox);
+    }
+
+    fn stop_when_closed(&mut self, outbox: &mut Vec<Effect>) {
+        let Phase::Stopping { closing } = &self.phase else { return };
+        if !closing.is_empty() || !self.broker.controller.log().is_closed() {
+            return;
+        }
+        upkeep::write_recovery_points(&mut self.broker, outbox);
+        upkeep::write_high_watermarks(&mut self.broker, outbox);
+        upkeep::write_log_starts(&mut self.broker, After::Nothing, outbox);
+        let mark = CleanShutdown { broker_epoch: self.broker.identity.epoch };
+        self.broker.directory.write(FilePath::top(CLEAN_SHUTDOWN), mark.encode(), After::Stop, outbox);
+        self.phase = Phase::Stopped;
+    }
+
+    /// A batch of a parked Produce is below the high watermark; the reply leaves with the last one.
+    fn acknowledge(&mut self, slot: u32, id: ParkedId, outbox: &mut Vec<Effect>) {
+        let Some(parked) = self.broker.waiting.get_mut(id) else { return };
+        let Until::HighWatermark(wait) = &mut parked.until else { return };
+        if let Some(index) = wait.pending.iter().position(|pending| pending.slot == slot) {
+            wait.pending.swap_remove(index);
+        }
+        if wait.pending.is_empty()
+            && let Some(parked) = self.broker.waiting.take(id)
+            && let Until::HighWatermark(wait) = parked.until
+        {
+            let reply = Reply::Body(Box::new(wait.response.into()));
+            outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
+        }
+    }
+
+    /// A partition that a parked Fetch waits for moved.
+    fn try_fetch(&mut self, slot: u32, id: ParkedId, outbox: &mut Vec<Effect>) {
+        let Some(Until::BytesReadable(fetch)) = self.broker.waiting.get(id).map(|parked| &parked.until) else { return };
+        let served = fetching::serve(&self.broker, fetch);
+        if !served.is_enough(fetch.bytes_min) {
+            if let Some(replica) = self.broker.replicas.get_mut(slot) {
+                replica.fetch_waiters.push(id);
+            }
+            return;
+        }
+        let Some(parked) = self.broker.waiting.take(id) else { return };
+        let Until::BytesReadable(fetch) = parked.until else { return };
+        self.forget_waiter(id, &fetch);
+        let reply = fetching::reply(&mut self.broker, &fetch, served);
+        outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
+    }
+
+    /// The time of a parked reply is over, or what it waits for will not come: it leaves as it stands.
+    fn give_up(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
+        let Some(parked) = self.broker.waiting.take(id) else { return };
+        let (connection, sequence) = (parked.place.connection, parked.place.sequence);
+        let reply = match parked.until {
+            Until::HighWatermark(wait) => Reply::Body(Box::new(produce::timed_out(wait).into())),
+            Until::BytesReadable(fetch) => {
+                self.forget_waiter(id, &fetch);
+                let served = fetching::serve(&self.broker, &fetch);
+                fetching::reply(&mut self.broker, &fetch, served)
+            }
+            Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response } => {
+                Reply::Body(response)
+            }
+        };
+        outbox.push(Effect::Reply { connection, sequence, reply });
+    }
+
+    fn forget_waiter(&mut self, id: ParkedId, fetch: &fetching::FetchWait) {
+        for slot in fetch.wanted.iter().filter_map(|target| target.slot.ok()) {
+            if let Some(replica) = self.broker.replicas.get_mut(slot) {
+                replica.fetch_waiters.retain(|waiter| *waiter != id);
+            }
+        }
+    }
+}
+
+fn fail(reason: DiskError) -> Effect {
+    let (DiskError::Full { file } | DiskError::Missing { file } | DiskError::Failed { file, .. }) = &reason;
+    Effect::Fail { file: file.clone(), reason }
+}

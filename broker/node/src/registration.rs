@@ -1,0 +1,170 @@
+//! How a broker comes to serve: the epoch of the quorum of one, its registration, its partitions' leader epochs.
+//!
+//! Every start takes a new quorum epoch (kept in `quorum-state` before anything is written in it), registers anew, and
+//! gives each partition that it leads a new leader epoch, all as committed records, before the first request is taken.
+
+use strandline_log::disk::FilePath;
+use strandline_log::log::Log;
+use strandline_log::names::partition_directory;
+use strandline_log::quorum_state::{QuorumState, Voters};
+use strandline_protocol::ids::{BrokerId, Offset, TopicId};
+use strandline_protocol::metadata::MetadataRecord;
+use strandline_protocol::metadata::broker::{
+    BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord,
+};
+use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
+use strandline_protocol::metadata::partition::PartitionChangeRecord;
+
+use crate::broker::Broker;
+use crate::controller::{METADATA_DIRECTORY, RECORDS_PER_DECISION_MAX};
+use crate::directory::After;
+use crate::features::{FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::io::{Effect, Now};
+use crate::node::RecoveredPartition;
+use crate::settings::LISTENER;
+
+/// `fenced` of a registration change that lifts the fence.
+const UNFENCE: i8 = -1;
+
+/// Keeps the new epoch on disk; the epoch begins when that is done.
+pub(crate) fn keep_epoch(broker: &mut Broker, outbox: &mut Vec<Effect>) {
+    let id = BrokerId(broker.identity.node_id);
+    let state = QuorumState {
+        leader: id,
+        leader_epoch: broker.controller.epoch(),
+        voted: BrokerId::NONE,
+        voters: Voters::Configured(vec![id]),
+    };
+    let file = FilePath::inside(METADATA_DIRECTORY, "quorum-state");
+    broker.directory.write(file, state.encode(), After::BeginEpoch, outbox);
+}
+
+/// Begins the epoch and emits what serving needs. Answers with the offset at which all of it is committed.
+pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
+    let id = broker.identity.node_id;
+    broker.controller.begin_epoch(now, id);
+    if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
+        let level = FeatureLevelRecord { name: METADATA_VERSION_NAME.to_owned(), feature_level: METADATA_VERSION };
+        broker.controller.emit(now, vec![level.into()]);
+    }
+    broker.identity.epoch = broker.controller.end().0;
+    let registration = registration(broker);
+    broker.controller.emit(now, vec![registration]);
+    let unfenced = BrokerRegistrationChangeRecord {
+        broker_id: BrokerId(id),
+        broker_epoch: broker.identity.epoch,
+        fenced: UNFENCE,
+        ..Default::default()
+    };
+    broker.controller.emit(now, vec![unfenced.into()]);
+    let mut elections = elections(broker);
+    while !elections.is_empty() {
+        let rest = elections.split_off(elections.len().min(RECORDS_PER_DECISION_MAX));
+        broker.controller.emit(now, elections);
+        elections = rest;
+    }
+    broker.controller.end()
+}
+
+fn registration(broker: &Broker) -> MetadataRecord {
+    let endpoint = BrokerEndpoint {
+        name: LISTENER.to_owned(),
+        host: broker.settings.host.clone(),
+        port: broker.settings.port,
+        security_protocol: 0,
+    };
+    let feature = |feature: &crate::features::Feature| BrokerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.least,
+        max_supported_version: feature.most,
+    };
+    RegisterBrokerRecord {
+        broker_id: BrokerId(broker.identity.node_id),
+        incarnation_id: broker.identity.incarnation,
+        broker_epoch: broker.identity.epoch,
+        end_points: vec![endpoint],
+        features: FEATURES.iter().map(feature).collect(),
+        rack: broker.settings.rack.clone(),
+        fenced: true,
+        log_dirs: vec![broker.identity.directory],
+        ..Default::default()
+    }
+    .into()
+}
+
+/// A new leader epoch for every partition that this broker may lead: it is in sync, or eligible.
+fn elections(broker: &Broker) -> Vec<MetadataRecord> {
+    let id = broker.identity.node_id;
+    let mut records = Vec::new();
+    for topic in broker.controller.image.topics.iter() {
+        for (index, partition) in &topic.partitions {
+            let in_sync = partition.isr.contains(&id);
+            if in_sync || partition.elr.contains(&id) {
+                let isr = (!in_sync).then(|| vec![BrokerId(id)]);
+                let eligible_leader_replicas = (!in_sync).then(Vec::new);
+                records.push(
+                    PartitionChangeRecord {
+                        partition_id: *index,
+                        topic_id: topic.id,
+                        leader: BrokerId(id),
+                        isr,
+                        eligible_leader_replicas,
+                        ..Default::default()
+                    }
+                    .into(),
+                );
+            }
+        }
+    }
+    records
+}
+
+/// Hosts every partition that the committed image gives to this broker, with the logs that were found at start.
+pub(crate) fn host_all(broker: &mut Broker, recovered: Vec<RecoveredPartition>) {
+    let mut logs: std::collections::BTreeMap<(TopicId, i32), Log> =
+        recovered.into_iter().map(|found| ((found.topic, found.partition), found.log)).collect();
+    broker.refresh_all_topics();
+    let ids: Vec<TopicId> = broker.image.topics.iter().map(|topic| topic.id).collect();
+    for id in ids {
+        let Some(topic) = broker.image.topics.by_id(id) else { continue };
+        let partitions: Vec<i32> = topic.partitions.keys().copied().collect();
+        for partition in partitions {
+            host(broker, id, partition, logs.remove(&(id, partition)));
+        }
+    }
+}
+
+/// Follows a changed or new partition.
+pub(crate) fn host_one(broker: &mut Broker, topic: TopicId, partition: i32) {
+    if let Some(name) = broker.image.topics.by_id(topic).map(|topic| topic.name.clone()) {
+        broker.auto_creating.remove(&name);
+    }
+    if let Some(slot) = broker.replicas.slot(topic, partition) {
+        let epoch = broker
+            .image
+            .topics
+            .by_id(topic)
+            .and_then(|topic| topic.partitions.get(&partition))
+            .map(|partition| partition.leader_epoch);
+        if let (Some(replica), Some(epoch)) = (broker.replicas.get_mut(slot), epoch) {
+            replica.leader_epoch = epoch;
+        }
+        return;
+    }
+    if partition == 0 {
+        broker.refresh_topic(topic);
+    }
+    host(broker, topic, partition, None);
+}
+
+fn host(broker: &mut Broker, id: TopicId, index: i32, log: Option<Log>) {
+    let Some(topic) = broker.image.topics.by_id(id) else { return };
+    let Some(partition) = topic.partitions.get(&index) else { return };
+    if partition.leader != broker.identity.node_id {
+        return;
+    }
+    let (name, epoch) = (topic.name.clone(), partition.leader_epoch);
+    let log =
+        log.unwrap_or_else(|| Log::new(partition_directory(name.as_str(), index), id, broker.topic_config(id).log.clone()));
+    broker.host(id, name, index, epoch, log);
+}

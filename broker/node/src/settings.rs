@@ -1,0 +1,67 @@
+//! Start-up keys that handlers look at often, read once.
+
+use strandline_protocol::ids::ProducerId;
+
+use crate::config::BrokerConfig;
+
+/// The name of the listener that clients use.
+pub(crate) const LISTENER: &str = "PLAINTEXT";
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients are told to connect.
+    pub host: String,
+    pub port: u16,
+    pub rack: Option<String>,
+    /// The data directory as users know it, for DescribeLogDirs.
+    pub data: String,
+    pub auto_create_topics: bool,
+    pub delete_topics: bool,
+    pub partitions_default: i32,
+    pub replication_factor_default: i16,
+    pub partitions_max: usize,
+    pub fetch_bytes_max: i64,
+    pub fetch_sessions_max: usize,
+    pub describe_partitions_max: i32,
+    pub checkpoint_interval_ms: u64,
+    pub high_watermark_checkpoint_interval_ms: u64,
+    pub retention_check_interval_ms: u64,
+    pub tail_cache_bytes: usize,
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Settings {
+    /// Reads the keys; `host` and `port` are where clients are told to connect.
+    pub fn read(config: &BrokerConfig, host: &str, port: u16) -> Self {
+        let count = |key: &str| usize::try_from(config.number(key)).unwrap_or(0);
+        let millis = |key: &str| u64::try_from(config.number(key)).unwrap_or(0);
+        let int = |key: &str| i32::try_from(config.number(key)).unwrap_or(i32::MAX);
+        Self {
+            host: host.to_owned(),
+            port,
+            rack: config.text("broker.rack").map(str::to_owned),
+            data: config.text("log.dirs").unwrap_or_default().to_owned(),
+            auto_create_topics: config.boolean("auto.create.topics.enable"),
+            delete_topics: config.boolean("delete.topic.enable"),
+            partitions_default: int("num.partitions"),
+            replication_factor_default: i16::try_from(config.number("default.replication.factor")).unwrap_or(1),
+            partitions_max: count("partitions.per.broker.max"),
+            fetch_bytes_max: config.number("fetch.max.bytes"),
+            fetch_sessions_max: count("max.incremental.fetch.session.cache.slots"),
+            describe_partitions_max: int("max.request.partition.size.limit"),
+            checkpoint_interval_ms: millis("log.flush.offset.checkpoint.interval.ms"),
+            high_watermark_checkpoint_interval_ms: millis("replica.high.watermark.checkpoint.interval.ms"),
+            retention_check_interval_ms: millis("log.retention.check.interval.ms"),
+            tail_cache_bytes: count("tail.cache.bytes"),
+            producer_id_expiration_ms: config.number("producer.id.expiration.ms"),
+        }
+    }
+}
+
+/// Producer ids of one block. Source: ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE.
+pub(crate) const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// The end of the block that begins at `start`.
+pub(crate) fn block_end(start: ProducerId) -> ProducerId {
+    ProducerId(start.0.saturating_add(PRODUCER_ID_BLOCK))
+}

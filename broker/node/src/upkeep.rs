@@ -1,0 +1,128 @@
+//! What a broker does by the clock: recovery points, high watermarks, log starts, retention, the tail cache's budget.
+
+use strandline_log::checkpoints::OffsetCheckpoint;
+use strandline_log::names::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use strandline_protocol::ids::Offset;
+
+use crate::broker::Broker;
+use crate::directory::After;
+use crate::io::{Effect, Now};
+use crate::replicas::Replica;
+
+/// A partition with so many bytes behind its recovery point is checkpointed before its time, so that a restart scans
+/// little: 256 MiB are read and checked in well under a second.
+const UNCHECKPOINTED_BYTES_MAX: u64 = 256 << 20;
+
+/// When each kind of upkeep is due, on the monotonic clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Due {
+    recovery_points_ms: u64,
+    high_watermarks_ms: u64,
+    retention_ms: u64,
+}
+
+impl Due {
+    /// Everything comes due one interval from now.
+    pub(crate) fn from(now: Now, broker: &Broker) -> Self {
+        Self {
+            recovery_points_ms: now.monotonic_ms + broker.settings.checkpoint_interval_ms,
+            high_watermarks_ms: now.monotonic_ms + broker.settings.high_watermark_checkpoint_interval_ms,
+            retention_ms: now.monotonic_ms + broker.settings.retention_check_interval_ms,
+        }
+    }
+
+    /// The next point at which something is due.
+    pub(crate) fn next(&self) -> u64 {
+        self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms)
+    }
+
+    /// Does what is due.
+    pub(crate) fn run(&mut self, now: Now, broker: &mut Broker, outbox: &mut Vec<Effect>) {
+        if now.monotonic_ms >= self.recovery_points_ms {
+            self.recovery_points_ms = now.monotonic_ms + broker.settings.checkpoint_interval_ms;
+            write_recovery_points(broker, outbox);
+            checkpoint_logs(broker, 0);
+        }
+        if now.monotonic_ms >= self.high_watermarks_ms {
+            self.high_watermarks_ms = now.monotonic_ms + broker.settings.high_watermark_checkpoint_interval_ms;
+            write_moved(broker, outbox);
+            checkpoint_logs(broker, UNCHECKPOINTED_BYTES_MAX);
+        }
+        if now.monotonic_ms >= self.retention_ms {
+            self.retention_ms = now.monotonic_ms + broker.settings.retention_check_interval_ms;
+            expire(now, broker);
+        }
+    }
+}
+
+/// Logs with more than `bytes` behind their recovery point write their indexes, so that the point may move.
+fn checkpoint_logs(broker: &mut Broker, bytes: u64) {
+    let behind: Vec<u32> = broker
+        .replicas
+        .iter()
+        .filter(|(_, replica)| !replica.deleted && replica.traffic.bytes_in - replica.flushed_bytes_in > bytes)
+        .map(|(slot, _)| slot)
+        .collect();
+    for slot in behind {
+        if let Some(replica) = broker.replicas.get_mut(slot) {
+            replica.flushed_bytes_in = replica.traffic.bytes_in;
+            replica.log.checkpoint();
+        }
+        broker.mark_dirty(slot);
+    }
+}
+
+fn expire(now: Now, broker: &mut Broker) {
+    let slots: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| !replica.deleted).map(|(slot, _)| slot).collect();
+    for slot in slots {
+        let changed = broker.replicas.get_mut(slot).is_some_and(|replica| {
+            let high_watermark = replica.high_watermark();
+            replica.log.expire(now.wall_ms, high_watermark).segments > 0
+        });
+        if changed {
+            broker.mark_dirty(slot);
+        }
+    }
+}
+
+/// Writes every partition's recovery point.
+pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect>) {
+    let points = offsets(broker, |replica| replica.log.recovery_point());
+    broker.directory.write_offsets(RECOVERY_POINT_CHECKPOINT, &points, After::Nothing, outbox);
+}
+
+/// Writes every partition's log start; those at 0 are left out, as Kafka does.
+pub(crate) fn write_log_starts(broker: &mut Broker, after: After, outbox: &mut Vec<Effect>) {
+    let mut starts = offsets(broker, Replica::log_start);
+    starts.retain(|start| start.offset > Offset::ZERO);
+    broker.directory.write_offsets(LOG_START_CHECKPOINT, &starts, after, outbox);
+}
+
+/// Writes every partition's high watermark.
+pub(crate) fn write_high_watermarks(broker: &mut Broker, outbox: &mut Vec<Effect>) {
+    let marks = offsets(broker, Replica::high_watermark);
+    broker.directory.write_offsets(HIGH_WATERMARK_CHECKPOINT, &marks, After::Nothing, outbox);
+}
+
+/// High watermarks and log starts are written when one of them moved since the last time: an idle broker writes nothing.
+fn write_moved(broker: &mut Broker, outbox: &mut Vec<Effect>) {
+    let moved = broker.replicas.iter_mut().fold(false, |moved, (_, replica)| {
+        let ends = (replica.high_watermark(), replica.log_start());
+        std::mem::replace(&mut replica.checkpointed, ends) != ends || moved
+    });
+    if moved {
+        write_high_watermarks(broker, outbox);
+        write_log_starts(broker, After::Nothing, outbox);
+    }
+}
+
+fn offsets(broker: &Broker, offset: impl Fn(&Replica) -> Offset) -> Vec<OffsetCheckpoint> {
+    let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted);
+    hosted
+        .map(|(_, replica)| OffsetCheckpoint {
+            topic: replica.name.to_string(),
+            partition: replica.partition,
+            offset: offset(replica),
+        })
+        .collect()
+}
