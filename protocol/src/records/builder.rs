@@ -8,9 +8,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::compression::{CodecError, Compression, Scratch, compress};
-use super::header::{
-    Attributes, BatchHeader, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, MAGIC_V2, TimestampType, sealed,
-};
+use super::header::{Attributes, BatchHeader, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, MAGIC_V2, TimestampType, sealed};
 use super::record::{Header, Record};
 use super::varint::put_varint;
 
@@ -27,11 +25,7 @@ pub struct ProducerStamp {
 
 impl Default for ProducerStamp {
     fn default() -> ProducerStamp {
-        ProducerStamp {
-            id: -1,
-            epoch: -1,
-            base_sequence: -1,
-        }
+        ProducerStamp { id: -1, epoch: -1, base_sequence: -1 }
     }
 }
 
@@ -94,10 +88,7 @@ pub enum BuildError {
     #[error("the records of a batch cannot take more than {RECORDS_BYTES_MAX} bytes")]
     TooLarge,
     #[error("offset delta {offset_delta} does not follow {last_offset_delta}")]
-    OffsetOrder {
-        offset_delta: i32,
-        last_offset_delta: i32,
-    },
+    OffsetOrder { offset_delta: i32, last_offset_delta: i32 },
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -155,16 +146,9 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// `OffsetOrder` or `TooLarge`; the batch is then as before.
-    pub fn append_at(
-        &mut self,
-        offset_delta: i32,
-        record: &NewRecord<'_>,
-    ) -> Result<(), BuildError> {
+    pub fn append_at(&mut self, offset_delta: i32, record: &NewRecord<'_>) -> Result<(), BuildError> {
         if offset_delta <= self.last_offset_delta {
-            return Err(BuildError::OffsetOrder {
-                offset_delta,
-                last_offset_delta: self.last_offset_delta,
-            });
+            return Err(BuildError::OffsetOrder { offset_delta, last_offset_delta: self.last_offset_delta });
         }
         // Checked before anything is copied, so that a giant value costs nothing.
         let payload = record_bytes_max(record);
@@ -220,17 +204,12 @@ impl BatchBuilder {
         };
         Ok(BatchHeader {
             base_offset: self.options.base_offset,
-            batch_length: i32::try_from(size - LENGTH_OVERHEAD_BYTES)
-                .map_err(|_| BuildError::TooLarge)?,
+            batch_length: i32::try_from(size - LENGTH_OVERHEAD_BYTES).map_err(|_| BuildError::TooLarge)?,
             partition_leader_epoch: self.options.partition_leader_epoch,
             magic: MAGIC_V2,
             crc: 0,
             attributes: attributes.bits(),
-            last_offset_delta: self
-                .options
-                .last_offset_delta
-                .unwrap_or(self.last_offset_delta)
-                .max(self.last_offset_delta),
+            last_offset_delta: self.options.last_offset_delta.unwrap_or(self.last_offset_delta).max(self.last_offset_delta),
             base_timestamp: self.base_timestamp.unwrap_or(-1),
             max_timestamp: match self.options.timestamps {
                 Timestamps::Create => self.max_timestamp,
@@ -253,12 +232,7 @@ impl BatchBuilder {
 }
 
 /// Appends a record that was read from a batch, at another offset delta.
-pub(super) fn put_renumbered(
-    out: &mut Vec<u8>,
-    body: &mut Vec<u8>,
-    record: &Record<'_>,
-    offset_delta: i32,
-) {
+pub(super) fn put_renumbered(out: &mut Vec<u8>, body: &mut Vec<u8>, record: &Record<'_>, offset_delta: i32) {
     body.clear();
     put_body(
         body,
@@ -315,12 +289,103 @@ fn record_bytes_max(record: &NewRecord<'_>) -> usize {
     const FIELDS_BYTES_MAX: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
     const HEADER_LENGTHS_BYTES_MAX: usize = 5 + 5;
     let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let headers = record
-        .headers
-        .iter()
-        .map(|header| HEADER_LENGTHS_BYTES_MAX + header.key.len() + length(header.value));
+    let headers = record.headers.iter().map(|header| HEADER_LENGTHS_BYTES_MAX + header.key.len() + length(header.value));
     headers
         .fold(FIELDS_BYTES_MAX, usize::saturating_add)
         .saturating_add(length(record.key))
         .saturating_add(length(record.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{Codec, Limits, examine, open};
+
+    const HEADERS: [Header<'static>; 2] = [Header { key: b"trace", value: Some(b"id") }, Header { key: b"none", value: None }];
+
+    fn filled(options: BatchOptions) -> BatchBuilder {
+        let mut builder = BatchBuilder::new(options);
+        for index in 0..40i64 {
+            let value = vec![b'a' + (index % 7) as u8; 900 * (index as usize % 5)];
+            let headers = if index % 3 == 0 { &HEADERS[..] } else { &[] };
+            let key = (index % 4 != 0).then_some(&b"key"[..]);
+            builder.append(&NewRecord { timestamp: 1_000 - index % 11, key, value: Some(&value), headers }).unwrap();
+        }
+        builder
+    }
+
+    #[test]
+    fn what_is_built_passes_the_check_and_is_read_back_in_every_codec() {
+        let mut scratch = Scratch::default();
+        for codec in Codec::ALL {
+            let mut builder = filled(BatchOptions { compression: Compression::of(codec), ..BatchOptions::default() });
+            let estimate = builder.size_estimate_bytes();
+            let batch = builder.build(&mut scratch).unwrap();
+            assert!(builder.is_empty());
+            assert_eq!(codec == Codec::None, batch.len() == estimate);
+            let examined = examine(&batch, &Limits::for_message_bytes(1 << 20), &mut scratch).unwrap();
+            assert_eq!(
+                (examined.codec(), examined.record_count(), examined.max_timestamp(), examined.first_keyless()),
+                (codec, 40, 1_000, Some(0))
+            );
+            let (header, records) = open(&batch, 1 << 20, &mut scratch).unwrap();
+            for (record, index) in records.zip(0..) {
+                let record = record.unwrap();
+                assert_eq!(
+                    (record.offset_delta, header.timestamp_of(record.timestamp_delta)),
+                    (index, 1_000 - i64::from(index) % 11)
+                );
+                assert_eq!(record.headers.eq(HEADERS), index % 3 == 0);
+                assert_eq!(record.value.map(<[u8]>::len), Some(900 * (index as usize % 5)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_builder_is_used_again_with_the_same_result() {
+        let mut scratch = Scratch::default();
+        let mut builder = filled(BatchOptions::default());
+        let first = builder.build(&mut scratch).unwrap();
+        let again = filled(BatchOptions::default()).build(&mut scratch).unwrap();
+        builder.append(&NewRecord { timestamp: 5, ..NewRecord::default() }).unwrap();
+        let second = builder.build(&mut scratch).unwrap();
+        assert_eq!(first, again);
+        assert_eq!(
+            BatchHeader::parse(&second).map(|header| (header.base_timestamp, header.max_timestamp, header.record_count)),
+            Ok((5, 5, 1))
+        );
+    }
+
+    #[test]
+    fn gaps_a_kept_last_offset_and_a_delete_horizon_are_for_compaction() {
+        let mut scratch = Scratch::default();
+        let options = BatchOptions {
+            base_offset: 100,
+            delete_horizon_ms: Some(7_000),
+            last_offset_delta: Some(9),
+            ..BatchOptions::default()
+        };
+        let mut builder = BatchBuilder::new(options);
+        let record = NewRecord { timestamp: 6_000, ..NewRecord::default() };
+        builder.append_at(2, &record).unwrap();
+        builder.append_at(5, &record).unwrap();
+        assert_eq!(builder.append_at(5, &record), Err(BuildError::OffsetOrder { offset_delta: 5, last_offset_delta: 5 }));
+        let batch = builder.build(&mut scratch).unwrap();
+        let (header, records) = open(&batch, 1_000, &mut scratch).unwrap();
+        assert_eq!((header.last_offset(), header.delete_horizon_ms(), header.record_count), (109, Some(7_000), 2));
+        let found: Vec<_> = records
+            .map(Result::unwrap)
+            .map(|record| (record.offset_delta, header.timestamp_of(record.timestamp_delta)))
+            .collect();
+        assert_eq!(found, [(2, 6_000), (5, 6_000)]);
+    }
+
+    #[test]
+    fn the_leaders_time_stands_for_all_records() {
+        let batch = filled(BatchOptions { timestamps: Timestamps::LogAppend(77), ..BatchOptions::default() })
+            .build(&mut Scratch::default())
+            .unwrap();
+        let header = BatchHeader::parse(&batch).unwrap();
+        assert_eq!((header.timestamp_type(), header.timestamp_of(-3)), (TimestampType::LogAppendTime, 77));
+    }
 }

@@ -10,7 +10,9 @@
 //!
 //! Differences to Kafka, all on bytes that no known client sends: bytes behind the batch are refused where Kafka cuts off a partial second batch; inner offsets
 //! with gaps are renumbered in batches without compression too; records of compressed batches must fill their declared length; lz4 frames that Java's clients
-//! cannot read, and records that decompress beyond `Limits`, are refused.
+//! cannot read, and records that decompress beyond `Limits`, are refused; a producer that sets LogAppendTime is refused by CreateTime topics too, where Kafka
+//! takes the claimed time and so stores a maximum that the records do not have. If one record lacks its key and another (or the same) has a time outside the
+//! window, the time is what the batch is refused for. The topic's size limit is held against a batch only after its bytes were found good.
 
 mod examine;
 mod judge;
@@ -37,10 +39,9 @@ pub struct Limits {
 impl Limits {
     /// The limits that go with the greatest `max.message.bytes` of the topics served.
     pub fn for_message_bytes(max_message_bytes: usize) -> Limits {
-        Limits {
-            decompressed_bytes_max: max_message_bytes
-                .saturating_mul(LIMITS_FACTOR)
-                .max(LIMITS_FLOOR_BYTES),
-        }
+        Limits { decompressed_bytes_max: max_message_bytes.saturating_mul(LIMITS_FACTOR).max(LIMITS_FLOOR_BYTES) }
     }
 }
+
+#[cfg(test)]
+mod tests;

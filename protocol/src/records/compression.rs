@@ -33,13 +33,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    pub const ALL: [Codec; 5] = [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ];
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
     pub fn from_bits(bits: i16) -> Option<Codec> {
         Codec::ALL.into_iter().find(|codec| codec.bits() == bits)
@@ -103,14 +97,10 @@ impl Compression {
     pub fn of(codec: Codec) -> Compression {
         match codec {
             Codec::None => Compression::None,
-            Codec::Gzip => Compression::Gzip {
-                level: Compression::GZIP_LEVEL_DEFAULT,
-            },
+            Codec::Gzip => Compression::Gzip { level: Compression::GZIP_LEVEL_DEFAULT },
             Codec::Snappy => Compression::Snappy,
             Codec::Lz4 => Compression::Lz4,
-            Codec::Zstd => Compression::Zstd {
-                level: Compression::ZSTD_LEVEL_DEFAULT,
-            },
+            Codec::Zstd => Compression::Zstd { level: Compression::ZSTD_LEVEL_DEFAULT },
         }
     }
 }
@@ -175,12 +165,7 @@ impl<'a> Inflater<'a> {
     ///
     /// # Errors
     /// The input cannot be of this codec.
-    pub fn new(
-        codec: Codec,
-        input: &'a [u8],
-        bytes_max: usize,
-        scratch: &'a mut Scratch,
-    ) -> Result<Inflater<'a>, CodecError> {
+    pub fn new(codec: Codec, input: &'a [u8], bytes_max: usize, scratch: &'a mut Scratch) -> Result<Inflater<'a>, CodecError> {
         Inflater::with_contexts(codec, input, bytes_max, &mut scratch.contexts)
     }
 
@@ -198,19 +183,11 @@ impl<'a> Inflater<'a> {
                 lz4::check_frame(input)?;
                 Source::Lz4(Box::new(FrameDecoder::new(input)))
             }
-            Codec::Zstd => Source::Zstd(ZstdFrames::new(
-                input,
-                contexts
-                    .zstd_in
-                    .get_or_insert_with(zstd::zstd_safe::DCtx::create),
-            )?),
+            Codec::Zstd => {
+                Source::Zstd(ZstdFrames::new(input, contexts.zstd_in.get_or_insert_with(zstd::zstd_safe::DCtx::create))?)
+            }
         };
-        Ok(Inflater {
-            source,
-            codec,
-            bytes_max,
-            produced: 0,
-        })
+        Ok(Inflater { source, codec, bytes_max, produced: 0 })
     }
 
     /// Fills the front of `out` and answers how far; 0 is the end of the data, unless `out` is empty.
@@ -226,9 +203,7 @@ impl<'a> Inflater<'a> {
         let wanted = out.len().min(room.saturating_add(1));
         let read = self.read_source(&mut out[..wanted])?;
         if read > room {
-            return Err(CodecError::TooLarge {
-                bytes_max: self.bytes_max,
-            });
+            return Err(CodecError::TooLarge { bytes_max: self.bytes_max });
         }
         self.produced += read;
         Ok(read)
@@ -243,12 +218,8 @@ impl<'a> Inflater<'a> {
             Source::Lz4(stream) => stream.read(out).map_err(malformed),
             Source::Zstd(frames) => frames.read(out),
             Source::Snappy(blocks) => blocks.read(out, left).map_err(|error| match error {
-                snappy::BlockError::Malformed => CodecError::Malformed {
-                    codec: Codec::Snappy,
-                },
-                snappy::BlockError::TooLarge => CodecError::TooLarge {
-                    bytes_max: self.bytes_max,
-                },
+                snappy::BlockError::Malformed => CodecError::Malformed { codec: Codec::Snappy },
+                snappy::BlockError::TooLarge => CodecError::TooLarge { bytes_max: self.bytes_max },
             }),
         }
     }
@@ -258,12 +229,7 @@ impl<'a> Inflater<'a> {
 ///
 /// # Errors
 /// As `Inflater`; the memory taken grows with what really comes out, up to `bytes_max`.
-pub fn decompress(
-    codec: Codec,
-    input: &[u8],
-    bytes_max: usize,
-    scratch: &mut Scratch,
-) -> Result<Vec<u8>, CodecError> {
+pub fn decompress(codec: Codec, input: &[u8], bytes_max: usize, scratch: &mut Scratch) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::new();
     inflate(codec, input, bytes_max, &mut scratch.contexts, &mut out)?;
     Ok(out)
@@ -278,23 +244,11 @@ pub(super) fn decompress_into<'a>(
 ) -> Result<&'a [u8], CodecError> {
     scratch.trim();
     scratch.plain.clear();
-    inflate(
-        codec,
-        input,
-        bytes_max,
-        &mut scratch.contexts,
-        &mut scratch.plain,
-    )?;
+    inflate(codec, input, bytes_max, &mut scratch.contexts, &mut scratch.plain)?;
     Ok(&scratch.plain)
 }
 
-fn inflate(
-    codec: Codec,
-    input: &[u8],
-    bytes_max: usize,
-    contexts: &mut Contexts,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
+fn inflate(codec: Codec, input: &[u8], bytes_max: usize, contexts: &mut Contexts, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let mut inflater = Inflater::with_contexts(codec, input, bytes_max, contexts)?;
     let mut filled = 0;
     loop {
@@ -314,32 +268,16 @@ fn inflate(
 ///
 /// # Errors
 /// The encoder failed, which for memory to memory is a defect of ours or no memory.
-pub fn compress(
-    compression: Compression,
-    input: &[u8],
-    out: &mut Vec<u8>,
-    scratch: &mut Scratch,
-) -> Result<(), CodecError> {
+pub fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Result<(), CodecError> {
     let contexts = &mut scratch.contexts;
     match compression {
         Compression::None => out.extend_from_slice(input),
         Compression::Gzip { level } => gzip(input, level, out)?,
-        Compression::Snappy => snappy::compress(
-            input,
-            out,
-            contexts
-                .snappy_out
-                .get_or_insert_with(snap::raw::Encoder::new),
-        )?,
+        Compression::Snappy => snappy::compress(input, out, contexts.snappy_out.get_or_insert_with(snap::raw::Encoder::new))?,
         Compression::Lz4 => lz4::compress(input, out)?,
-        Compression::Zstd { level } => zstandard::compress(
-            input,
-            level,
-            out,
-            contexts
-                .zstd_out
-                .get_or_insert_with(zstd::zstd_safe::CCtx::create),
-        )?,
+        Compression::Zstd { level } => {
+            zstandard::compress(input, level, out, contexts.zstd_out.get_or_insert_with(zstd::zstd_safe::CCtx::create))?
+        }
     }
     Ok(())
 }
@@ -347,8 +285,9 @@ pub fn compress(
 fn gzip(input: &[u8], level: i32, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let level = flate2::Compression::new(level.clamp(1, 9).unsigned_abs());
     let mut encoder = flate2::write::GzEncoder::new(out, level);
-    let written = encoder
-        .write_all(input)
-        .and_then(|()| encoder.finish().map(|_| ()));
+    let written = encoder.write_all(input).and_then(|()| encoder.finish().map(|_| ()));
     written.map_err(|_| CodecError::Encoder { codec: Codec::Gzip })
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,18 +73,13 @@ impl ControlType {
     /// The key is null, too short, or of a negative version.
     pub fn from_key(key: Option<&[u8]>) -> Result<Option<ControlType>, ControlError> {
         let key = key.ok_or(ControlError::NoKey)?;
-        let [v0, v1, t0, t1] = *key.first_chunk().ok_or(ControlError::Truncated {
-            have: key.len(),
-            need: KEY_BYTES,
-        })?;
+        let [v0, v1, t0, t1] = *key.first_chunk().ok_or(ControlError::Truncated { have: key.len(), need: KEY_BYTES })?;
         let version = i16::from_be_bytes([v0, v1]);
         if version < 0 {
             return Err(ControlError::Version { version });
         }
         let code = i16::from_be_bytes([t0, t1]);
-        Ok(ControlType::ALL
-            .into_iter()
-            .find(|kind| kind.code() == code))
+        Ok(ControlType::ALL.into_iter().find(|kind| kind.code() == code))
     }
 }
 
@@ -107,17 +102,13 @@ impl EndTransactionMarker {
     /// The value is null or too short, or of a negative version.
     pub fn from_value(value: Option<&[u8]>) -> Result<EndTransactionMarker, ControlError> {
         let value = value.unwrap_or_default();
-        let [v0, v1, e0, e1, e2, e3] = *value.first_chunk().ok_or(ControlError::Truncated {
-            have: value.len(),
-            need: END_TRANSACTION_BYTES,
-        })?;
+        let [v0, v1, e0, e1, e2, e3] =
+            *value.first_chunk().ok_or(ControlError::Truncated { have: value.len(), need: END_TRANSACTION_BYTES })?;
         let version = i16::from_be_bytes([v0, v1]);
         if version < 0 {
             return Err(ControlError::Version { version });
         }
-        Ok(EndTransactionMarker {
-            coordinator_epoch: i32::from_be_bytes([e0, e1, e2, e3]),
-        })
+        Ok(EndTransactionMarker { coordinator_epoch: i32::from_be_bytes([e0, e1, e2, e3]) })
     }
 }
 
@@ -131,17 +122,9 @@ pub fn control_batch(
     records: &[(ControlType, &[u8])],
     scratch: &mut Scratch,
 ) -> Result<Bytes, BuildError> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        control: true,
-        ..options
-    });
+    let mut builder = BatchBuilder::new(BatchOptions { control: true, ..options });
     for (kind, value) in records {
-        builder.append(&NewRecord {
-            timestamp,
-            key: Some(&kind.key()),
-            value: Some(value),
-            headers: &[],
-        })?;
+        builder.append(&NewRecord { timestamp, key: Some(&kind.key()), value: Some(value), headers: &[] })?;
     }
     builder.build(scratch)
 }
@@ -158,15 +141,8 @@ pub fn end_transaction_batch(
     scratch: &mut Scratch,
 ) -> Result<Bytes, BuildError> {
     // A marker takes no sequence, so that it cannot disturb those of the data.
-    let producer = ProducerStamp {
-        base_sequence: -1,
-        ..producer
-    };
-    let options = BatchOptions {
-        producer,
-        transactional: true,
-        ..BatchOptions::default()
-    };
+    let producer = ProducerStamp { base_sequence: -1, ..producer };
+    let options = BatchOptions { producer, transactional: true, ..BatchOptions::default() };
     control_batch(options, timestamp, &[(kind, &marker.to_bytes())], scratch)
 }
 
@@ -186,23 +162,11 @@ mod tests {
     #[test]
     fn later_types_and_versions_are_skipped_and_broken_keys_refused() {
         assert_eq!(ControlType::from_key(Some(&[0, 0, 0, 7])), Ok(None));
-        assert_eq!(
-            ControlType::from_key(Some(&[0, 9, 0, 1, 5])),
-            Ok(Some(ControlType::Commit))
-        );
-        assert_eq!(
-            ControlType::from_key(Some(&[0, 0, 0])),
-            Err(ControlError::Truncated { have: 3, need: 4 })
-        );
-        assert_eq!(
-            ControlType::from_key(Some(&[255, 255, 0, 0])),
-            Err(ControlError::Version { version: -1 })
-        );
+        assert_eq!(ControlType::from_key(Some(&[0, 9, 0, 1, 5])), Ok(Some(ControlType::Commit)));
+        assert_eq!(ControlType::from_key(Some(&[0, 0, 0])), Err(ControlError::Truncated { have: 3, need: 4 }));
+        assert_eq!(ControlType::from_key(Some(&[255, 255, 0, 0])), Err(ControlError::Version { version: -1 }));
         assert_eq!(ControlType::from_key(None), Err(ControlError::NoKey));
-        assert_eq!(
-            EndTransactionMarker::from_value(None),
-            Err(ControlError::Truncated { have: 0, need: 6 })
-        );
+        assert_eq!(EndTransactionMarker::from_value(None), Err(ControlError::Truncated { have: 0, need: 6 }));
         assert_eq!(
             EndTransactionMarker::from_value(Some(&[128, 0, 0, 0, 0, 0])),
             Err(ControlError::Version { version: i16::MIN })
@@ -212,35 +176,16 @@ mod tests {
     #[test]
     fn a_marker_is_a_transactional_control_batch_without_a_sequence() {
         let mut scratch = Scratch::default();
-        let producer = ProducerStamp {
-            id: 7,
-            epoch: 3,
-            base_sequence: 12,
-        };
-        let marker = EndTransactionMarker {
-            coordinator_epoch: 5,
-        };
-        let batch =
-            end_transaction_batch(ControlType::Commit, marker, producer, 1_000, &mut scratch)
-                .unwrap();
+        let producer = ProducerStamp { id: 7, epoch: 3, base_sequence: 12 };
+        let marker = EndTransactionMarker { coordinator_epoch: 5 };
+        let batch = end_transaction_batch(ControlType::Commit, marker, producer, 1_000, &mut scratch).unwrap();
         let header = BatchHeader::parse(&batch).unwrap();
         assert!(header.is_control());
         assert!(header.is_transactional());
-        assert_eq!(
-            (
-                header.producer_id,
-                header.producer_epoch,
-                header.base_sequence,
-                header.record_count
-            ),
-            (7, 3, -1, 1)
-        );
+        assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence, header.record_count), (7, 3, -1, 1));
         let (_, mut records) = open(&batch, 1_000, &mut scratch).unwrap();
         let record = records.next().unwrap().unwrap();
-        assert_eq!(
-            ControlType::from_key(record.key),
-            Ok(Some(ControlType::Commit))
-        );
+        assert_eq!(ControlType::from_key(record.key), Ok(Some(ControlType::Commit)));
         assert_eq!(EndTransactionMarker::from_value(record.value), Ok(marker));
     }
 }

@@ -42,8 +42,7 @@ const TRANSACTIONAL_BIT: i16 = 0x10;
 const CONTROL_BIT: i16 = 0x20;
 const DELETE_HORIZON_BIT: i16 = 0x40;
 /// The attribute bits that have a meaning; a patch of the timestamp type keeps these and clears the others, as Kafka does.
-const KNOWN_BITS: i16 =
-    CODEC_MASK | LOG_APPEND_TIME_BIT | TRANSACTIONAL_BIT | CONTROL_BIT | DELETE_HORIZON_BIT;
+const KNOWN_BITS: i16 = CODEC_MASK | LOG_APPEND_TIME_BIT | TRANSACTIONAL_BIT | CONTROL_BIT | DELETE_HORIZON_BIT;
 
 /// Why bytes are not a batch of format v2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -104,10 +103,8 @@ impl BatchHeader {
             checked_size(batch_length, LENGTH_OVERHEAD_BYTES + OLD_MESSAGE_BYTES_MIN)?;
         }
         known_magic(bytes)?;
-        let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(BatchError::Partial {
-            have: bytes.len(),
-            need: HEADER_BYTES,
-        })?;
+        let head: &[u8; HEADER_BYTES] =
+            bytes.first_chunk().ok_or(BatchError::Partial { have: bytes.len(), need: HEADER_BYTES })?;
         let header = BatchHeader::from_array(head);
         checked_size(header.batch_length, HEADER_BYTES)?;
         Ok(header)
@@ -117,10 +114,7 @@ impl BatchHeader {
         BatchHeader {
             base_offset: i64::from_be_bytes(field(head, position::BASE_OFFSET)),
             batch_length: i32::from_be_bytes(field(head, position::BATCH_LENGTH)),
-            partition_leader_epoch: i32::from_be_bytes(field(
-                head,
-                position::PARTITION_LEADER_EPOCH,
-            )),
+            partition_leader_epoch: i32::from_be_bytes(field(head, position::PARTITION_LEADER_EPOCH)),
             magic: i8::from_be_bytes(field(head, position::MAGIC)),
             crc: u32::from_be_bytes(field(head, position::CRC)),
             attributes: i16::from_be_bytes(field(head, position::ATTRIBUTES)),
@@ -137,63 +131,19 @@ impl BatchHeader {
     /// The bytes of the header, as they stand in a batch.
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut head = [0; HEADER_BYTES];
-        put(
-            &mut head,
-            position::BASE_OFFSET,
-            self.base_offset.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::BATCH_LENGTH,
-            self.batch_length.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::PARTITION_LEADER_EPOCH,
-            self.partition_leader_epoch.to_be_bytes(),
-        );
+        put(&mut head, position::BASE_OFFSET, self.base_offset.to_be_bytes());
+        put(&mut head, position::BATCH_LENGTH, self.batch_length.to_be_bytes());
+        put(&mut head, position::PARTITION_LEADER_EPOCH, self.partition_leader_epoch.to_be_bytes());
         put(&mut head, position::MAGIC, self.magic.to_be_bytes());
         put(&mut head, position::CRC, self.crc.to_be_bytes());
-        put(
-            &mut head,
-            position::ATTRIBUTES,
-            self.attributes.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::LAST_OFFSET_DELTA,
-            self.last_offset_delta.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::BASE_TIMESTAMP,
-            self.base_timestamp.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::MAX_TIMESTAMP,
-            self.max_timestamp.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::PRODUCER_ID,
-            self.producer_id.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::PRODUCER_EPOCH,
-            self.producer_epoch.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::BASE_SEQUENCE,
-            self.base_sequence.to_be_bytes(),
-        );
-        put(
-            &mut head,
-            position::RECORD_COUNT,
-            self.record_count.to_be_bytes(),
-        );
+        put(&mut head, position::ATTRIBUTES, self.attributes.to_be_bytes());
+        put(&mut head, position::LAST_OFFSET_DELTA, self.last_offset_delta.to_be_bytes());
+        put(&mut head, position::BASE_TIMESTAMP, self.base_timestamp.to_be_bytes());
+        put(&mut head, position::MAX_TIMESTAMP, self.max_timestamp.to_be_bytes());
+        put(&mut head, position::PRODUCER_ID, self.producer_id.to_be_bytes());
+        put(&mut head, position::PRODUCER_EPOCH, self.producer_epoch.to_be_bytes());
+        put(&mut head, position::BASE_SEQUENCE, self.base_sequence.to_be_bytes());
+        put(&mut head, position::RECORD_COUNT, self.record_count.to_be_bytes());
         head
     }
 
@@ -209,11 +159,7 @@ impl BatchHeader {
     }
 
     pub fn timestamp_type(&self) -> TimestampType {
-        if self.attributes & LOG_APPEND_TIME_BIT == 0 {
-            TimestampType::CreateTime
-        } else {
-            TimestampType::LogAppendTime
-        }
+        if self.attributes & LOG_APPEND_TIME_BIT == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
     }
 
     pub fn is_transactional(&self) -> bool {
@@ -239,8 +185,7 @@ impl BatchHeader {
 
     /// The offset of the last record that the batch had when it was written; compaction keeps it.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset
-            .saturating_add(i64::from(self.last_offset_delta))
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
     /// The offset after the batch.
@@ -266,13 +211,16 @@ impl BatchHeader {
         }
     }
 
-    /// The attributes with another codec and timestamp type.
-    pub(super) fn attributes_with(&self, codec: Codec, timestamp_type: TimestampType) -> i16 {
-        let kept = self.attributes & KNOWN_BITS & !CODEC_MASK & !LOG_APPEND_TIME_BIT;
-        match timestamp_type {
-            TimestampType::CreateTime => kept | codec.bits(),
-            TimestampType::LogAppendTime => kept | codec.bits() | LOG_APPEND_TIME_BIT,
-        }
+    /// The attributes of the batch that its records are packed into anew. A delete horizon is not taken over: only the cleaner gives one.
+    pub(super) fn repacked_attributes(&self, codec: Codec, timestamp_type: TimestampType) -> i16 {
+        let attributes = Attributes {
+            codec,
+            timestamp_type,
+            transactional: self.is_transactional(),
+            control: self.is_control(),
+            delete_horizon: false,
+        };
+        attributes.bits()
     }
 
     /// The number of the codec, known or not.
@@ -294,10 +242,7 @@ impl Attributes {
     pub(super) fn bits(&self) -> i16 {
         let bit = |set: bool, bit: i16| if set { bit } else { 0 };
         self.codec.bits()
-            | bit(
-                self.timestamp_type == TimestampType::LogAppendTime,
-                LOG_APPEND_TIME_BIT,
-            )
+            | bit(self.timestamp_type == TimestampType::LogAppendTime, LOG_APPEND_TIME_BIT)
             | bit(self.transactional, TRANSACTIONAL_BIT)
             | bit(self.control, CONTROL_BIT)
             | bit(self.delete_horizon, DELETE_HORIZON_BIT)
@@ -309,57 +254,30 @@ impl Attributes {
 /// # Errors
 /// `Partial` for fewer bytes than those, `Length` if the length does not hold a header.
 pub fn peek_size(bytes: &[u8]) -> Result<usize, BatchError> {
-    let head: &[u8; LENGTH_OVERHEAD_BYTES] = bytes.first_chunk().ok_or(BatchError::Partial {
-        have: bytes.len(),
-        need: LENGTH_OVERHEAD_BYTES,
-    })?;
-    checked_size(
-        i32::from_be_bytes(field(head, position::BATCH_LENGTH)),
-        HEADER_BYTES,
-    )
+    let head: &[u8; LENGTH_OVERHEAD_BYTES] =
+        bytes.first_chunk().ok_or(BatchError::Partial { have: bytes.len(), need: LENGTH_OVERHEAD_BYTES })?;
+    checked_size(i32::from_be_bytes(field(head, position::BATCH_LENGTH)), HEADER_BYTES)
 }
 
 /// The magic byte, which stands at the same place in all formats.
 pub fn magic(bytes: &[u8]) -> Option<i8> {
-    bytes
-        .get(position::MAGIC)
-        .map(|byte| i8::from_be_bytes([*byte]))
+    bytes.get(position::MAGIC).map(|byte| i8::from_be_bytes([*byte]))
 }
 
 /// Stamps the offset of the first record and the leader's epoch into a batch; neither is under the CRC. Fewer bytes than a prefix stay as they are.
 pub fn stamp(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
     if let Some(prefix) = batch.first_chunk_mut::<PREFIX_BYTES>() {
         put(prefix, position::BASE_OFFSET, base_offset.to_be_bytes());
-        put(
-            prefix,
-            position::PARTITION_LEADER_EPOCH,
-            leader_epoch.to_be_bytes(),
-        );
+        put(prefix, position::PARTITION_LEADER_EPOCH, leader_epoch.to_be_bytes());
     }
 }
 
 /// The first 16 bytes of a stamped batch, for a caller that keeps the rest as an untouched slice.
-pub fn stamped_prefix(
-    base_offset: i64,
-    batch_length: i32,
-    leader_epoch: i32,
-) -> [u8; PREFIX_BYTES] {
+pub fn stamped_prefix(base_offset: i64, batch_length: i32, leader_epoch: i32) -> [u8; PREFIX_BYTES] {
     let mut prefix = [0; PREFIX_BYTES];
-    put(
-        &mut prefix,
-        position::BASE_OFFSET,
-        base_offset.to_be_bytes(),
-    );
-    put(
-        &mut prefix,
-        position::BATCH_LENGTH,
-        batch_length.to_be_bytes(),
-    );
-    put(
-        &mut prefix,
-        position::PARTITION_LEADER_EPOCH,
-        leader_epoch.to_be_bytes(),
-    );
+    put(&mut prefix, position::BASE_OFFSET, base_offset.to_be_bytes());
+    put(&mut prefix, position::BATCH_LENGTH, batch_length.to_be_bytes());
+    put(&mut prefix, position::PARTITION_LEADER_EPOCH, leader_epoch.to_be_bytes());
     prefix
 }
 
@@ -386,11 +304,7 @@ pub fn restamped_header(
 ///
 /// # Errors
 /// As `BatchHeader::parse`.
-pub fn set_max_timestamp(
-    batch: &mut [u8],
-    timestamp_type: TimestampType,
-    max_timestamp: i64,
-) -> Result<(), BatchError> {
+pub fn set_max_timestamp(batch: &mut [u8], timestamp_type: TimestampType, max_timestamp: i64) -> Result<(), BatchError> {
     let head = restamped_header(batch, timestamp_type, max_timestamp)?;
     batch[..HEADER_BYTES].copy_from_slice(&head);
     Ok(())
@@ -406,10 +320,7 @@ pub(super) fn sealed(header: BatchHeader, records: &[u8]) -> [u8; HEADER_BYTES] 
 
 fn known_magic(bytes: &[u8]) -> Result<(), BatchError> {
     match magic(bytes) {
-        None => Err(BatchError::Partial {
-            have: bytes.len(),
-            need: HEADER_BYTES,
-        }),
+        None => Err(BatchError::Partial { have: bytes.len(), need: HEADER_BYTES }),
         Some(MAGIC_V2) => Ok(()),
         Some(magic @ (0 | 1)) => Err(BatchError::OldMagic { magic }),
         Some(magic) => Err(BatchError::UnknownMagic { magic }),
@@ -418,12 +329,7 @@ fn known_magic(bytes: &[u8]) -> Result<(), BatchError> {
 
 fn checked_size(batch_length: i32, least: usize) -> Result<usize, BatchError> {
     let size = usize::try_from(batch_length).map(|length| length + LENGTH_OVERHEAD_BYTES);
-    size.ok()
-        .filter(|size| *size >= least)
-        .ok_or(BatchError::Length {
-            batch_length,
-            least: least - LENGTH_OVERHEAD_BYTES,
-        })
+    size.ok().filter(|size| *size >= least).ok_or(BatchError::Length { batch_length, least: least - LENGTH_OVERHEAD_BYTES })
 }
 
 fn field<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
@@ -434,4 +340,102 @@ fn field<const N: usize>(head: &[u8], at: usize) -> [u8; N] {
 
 fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
     head[at..at + N].copy_from_slice(&bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::crc32c;
+
+    const GOLDEN: &[u8] = include_bytes!("golden/librdkafka-none.log");
+
+    #[test]
+    fn a_header_is_written_as_it_was_read() {
+        let header = BatchHeader::parse(GOLDEN).unwrap();
+        assert_eq!(header.to_bytes(), GOLDEN[..HEADER_BYTES]);
+        assert_eq!(header.size_bytes(), GOLDEN.len());
+        assert_eq!(peek_size(GOLDEN), Ok(GOLDEN.len()));
+        assert_eq!((header.record_count, header.last_offset(), header.next_offset()), (4, 3, 4));
+    }
+
+    #[test]
+    fn every_cut_of_a_header_is_partial() {
+        for have in 0..HEADER_BYTES {
+            assert!(matches!(BatchHeader::parse(&GOLDEN[..have]), Err(BatchError::Partial { .. })), "{have}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_hold_no_header_are_refused() {
+        let with_length = |length: i32| {
+            let mut bytes = GOLDEN.to_vec();
+            put(&mut bytes, position::BATCH_LENGTH, length.to_be_bytes());
+            (BatchHeader::parse(&bytes), peek_size(&bytes))
+        };
+        for length in [i32::MIN, -1, 0, 13, 14, 48] {
+            let (parsed, peeked) = with_length(length);
+            assert!(matches!(parsed, Err(BatchError::Length { batch_length, .. }) if batch_length == length), "{length}");
+            assert!(
+                matches!(peeked, Err(BatchError::Length { batch_length, least: 49 }) if batch_length == length),
+                "{length}"
+            );
+        }
+        assert!(with_length(49).0.is_ok());
+        assert_eq!(with_length(i32::MAX).1, Ok(i32::MAX as usize + 12));
+    }
+
+    #[test]
+    fn other_formats_are_told_apart() {
+        for (number, expected) in [
+            (0, BatchError::OldMagic { magic: 0 }),
+            (1, BatchError::OldMagic { magic: 1 }),
+            (3, BatchError::UnknownMagic { magic: 3 }),
+            (-1, BatchError::UnknownMagic { magic: -1 }),
+        ] {
+            let mut bytes = GOLDEN.to_vec();
+            bytes[position::MAGIC] = number as u8;
+            assert_eq!(BatchHeader::parse(&bytes), Err(expected));
+            assert_eq!(magic(&bytes), Some(number));
+        }
+    }
+
+    #[test]
+    fn a_stamp_leaves_the_crc_valid_and_the_prefix_is_the_stamp() {
+        let mut bytes = GOLDEN.to_vec();
+        stamp(&mut bytes, 1 << 40, 17);
+        let header = BatchHeader::parse(&bytes).unwrap();
+        assert_eq!((header.base_offset, header.partition_leader_epoch, header.last_offset()), (1 << 40, 17, (1 << 40) + 3));
+        assert_eq!(crc32c(&bytes[position::ATTRIBUTES..]), header.crc);
+        assert_eq!(stamped_prefix(1 << 40, header.batch_length, 17), bytes[..PREFIX_BYTES]);
+        stamp(&mut bytes[..PREFIX_BYTES - 1], 0, 0);
+    }
+
+    #[test]
+    fn another_maximum_timestamp_comes_with_its_crc() {
+        let mut bytes = GOLDEN.to_vec();
+        set_max_timestamp(&mut bytes, TimestampType::LogAppendTime, 5_000).unwrap();
+        let header = BatchHeader::parse(&bytes).unwrap();
+        assert_eq!(
+            (header.timestamp_type(), header.max_timestamp, header.timestamp_of(9)),
+            (TimestampType::LogAppendTime, 5_000, 5_000)
+        );
+        assert_eq!(crc32c(&bytes[position::ATTRIBUTES..]), header.crc);
+        let before = BatchHeader::parse(GOLDEN).unwrap();
+        set_max_timestamp(&mut bytes, TimestampType::CreateTime, before.max_timestamp).unwrap();
+        assert_eq!(bytes, GOLDEN);
+    }
+
+    #[test]
+    fn sequences_wrap_and_offsets_saturate() {
+        let header = BatchHeader {
+            base_sequence: i32::MAX - 1,
+            last_offset_delta: 3,
+            base_offset: i64::MAX,
+            ..BatchHeader::parse(GOLDEN).unwrap()
+        };
+        assert_eq!(header.last_sequence(), 1);
+        assert_eq!(header.next_offset(), i64::MAX);
+        assert_eq!(BatchHeader { base_sequence: -1, ..header }.last_sequence(), -1);
+        assert_eq!(BatchHeader { last_offset_delta: i32::MIN, ..header }.last_sequence(), i32::MAX - 1);
+    }
 }

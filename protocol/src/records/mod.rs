@@ -26,16 +26,17 @@ mod varint;
 pub use batches::{BatchAt, Batches};
 pub use builder::{BatchBuilder, BatchOptions, BuildError, NewRecord, ProducerStamp, Timestamps};
 pub use check::{
-    Action, CompressionRule, Examined, InnerOffsets, LIMITS_FACTOR, LIMITS_FLOOR_BYTES, Limits,
-    Offender, ProduceRules, Refusal, Rewrite, Verdict, examine, judge, offenders, rewrite,
+    Action, CompressionRule, Examined, InnerOffsets, LIMITS_FACTOR, LIMITS_FLOOR_BYTES, Limits, Offender, ProduceRules,
+    Refusal, Rewrite, Verdict, examine, judge, offenders, rewrite,
 };
 pub use compression::{Codec, CodecError, Compression, Inflater, Scratch, compress, decompress};
-pub use control::{
-    ControlError, ControlType, EndTransactionMarker, control_batch, end_transaction_batch,
-};
+pub use control::{ControlError, ControlType, EndTransactionMarker, control_batch, end_transaction_batch};
 pub use crc::{crc32c, crc32c_of_parts};
 pub use header::{
-    BatchError, BatchHeader, HEADER_BYTES, PREFIX_BYTES, TimestampType, magic, peek_size, position,
-    restamped_header, set_max_timestamp, stamp, stamped_prefix,
+    BatchError, BatchHeader, HEADER_BYTES, PREFIX_BYTES, TimestampType, magic, peek_size, position, restamped_header,
+    set_max_timestamp, stamp, stamped_prefix,
 };
 pub use record::{Header, Headers, OpenError, Record, RecordError, RecordFault, Records, open};
+
+#[cfg(test)]
+mod tests;

@@ -106,11 +106,7 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// Reads `count` records, which must fill `bytes` exactly; a negative count is none.
     pub fn new(bytes: &'a [u8], count: i32) -> Records<'a> {
-        Records {
-            cursor: Cursor { rest: bytes },
-            index: 0,
-            count: u32::try_from(count).unwrap_or(0),
-        }
+        Records { cursor: Cursor { rest: bytes }, index: 0, count: u32::try_from(count).unwrap_or(0) }
     }
 
     /// The records that were not read yet, as they are encoded.
@@ -119,15 +115,8 @@ impl<'a> Records<'a> {
     }
 
     fn fail(&mut self, fault: RecordFault) -> RecordError {
-        let error = RecordError {
-            index: self.index,
-            fault,
-        };
-        *self = Records {
-            cursor: Cursor { rest: &[] },
-            index: 0,
-            count: 0,
-        };
+        let error = RecordError { index: self.index, fault };
+        *self = Records { cursor: Cursor { rest: &[] }, index: 0, count: 0 };
         error
     }
 }
@@ -138,11 +127,7 @@ impl<'a> Iterator for Records<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.index == self.count {
-            return if self.cursor.rest.is_empty() {
-                None
-            } else {
-                Some(Err(self.fail(RecordFault::LeftInBatch)))
-            };
+            return if self.cursor.rest.is_empty() { None } else { Some(Err(self.fail(RecordFault::LeftInBatch))) };
         }
         match self.cursor.record() {
             Ok(record) => {
@@ -178,13 +163,8 @@ pub fn open<'a>(
 ) -> Result<(BatchHeader, Records<'a>), OpenError> {
     let header = BatchHeader::parse(batch)?;
     let size = header.size_bytes();
-    let packed = batch.get(HEADER_BYTES..size).ok_or(BatchError::Partial {
-        have: batch.len(),
-        need: size,
-    })?;
-    let plain = match header.codec().ok_or(OpenError::UnknownCodec {
-        bits: header.codec_bits(),
-    })? {
+    let packed = batch.get(HEADER_BYTES..size).ok_or(BatchError::Partial { have: batch.len(), need: size })?;
+    let plain = match header.codec().ok_or(OpenError::UnknownCodec { bits: header.codec_bits() })? {
         Codec::None => packed,
         codec => decompress_into(codec, packed, decompressed_bytes_max, scratch)?,
     };
@@ -215,9 +195,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn record(&mut self) -> Result<Record<'a>, RecordFault> {
         let length = self.length()?;
-        let mut body = Cursor {
-            rest: self.take(length)?,
-        };
+        let mut body = Cursor { rest: self.take(length)? };
         let record = Record {
             attributes: body.next_byte()? as i8,
             timestamp_delta: read_varlong(&mut body)?,
@@ -226,38 +204,24 @@ impl<'a> Cursor<'a> {
             value: body.nullable()?,
             headers: body.headers()?,
         };
-        if body.rest.is_empty() {
-            Ok(record)
-        } else {
-            Err(RecordFault::LeftInRecord {
-                bytes: body.rest.len(),
-            })
-        }
+        if body.rest.is_empty() { Ok(record) } else { Err(RecordFault::LeftInRecord { bytes: body.rest.len() }) }
     }
 
     #[inline]
     fn headers(&mut self) -> Result<Headers<'a>, RecordFault> {
         let count = read_varint(self)?;
-        let bounded = u32::try_from(count)
-            .ok()
-            .filter(|count| *count as usize <= self.rest.len() / RECORD_HEADER_BYTES_MIN);
+        let bounded = u32::try_from(count).ok().filter(|count| *count as usize <= self.rest.len() / RECORD_HEADER_BYTES_MIN);
         let count = bounded.ok_or(RecordFault::HeaderCount { count })?;
         let all = self.rest;
         for _ in 0..count {
             self.header()?;
         }
-        Ok(Headers {
-            count,
-            encoded: &all[..all.len() - self.rest.len()],
-        })
+        Ok(Headers { count, encoded: &all[..all.len() - self.rest.len()] })
     }
 
     fn header(&mut self) -> Result<Header<'a>, RecordFault> {
         let length = self.length()?;
-        Ok(Header {
-            key: self.take(length)?,
-            value: self.nullable()?,
-        })
+        Ok(Header { key: self.take(length)?, value: self.nullable()? })
     }
 
     #[inline]
@@ -276,11 +240,71 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], RecordFault> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(RecordFault::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(RecordFault::Truncated)?;
         self.rest = rest;
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two records: one with key, value and two headers, one with nothing.
+    const TWO: &[u8] = &[
+        0x26, 0, 4, 0, 4, b'k', b'1', 6, b'v', b'a', b'l', 4, 2, b'h', 2, b'x', 4, b'h', b'2', 1, // 19 bytes
+        0x0c, 0, 3, 2, 1, 1, 0,
+    ];
+
+    fn fault(bytes: &[u8], count: i32) -> Option<RecordError> {
+        Records::new(bytes, count).find_map(Result::err)
+    }
+
+    #[test]
+    fn fields_and_headers_are_read_in_place() {
+        let records: Vec<_> = Records::new(TWO, 2).map(Result::unwrap).collect();
+        let [first, second] = &records[..] else { panic!("two records") };
+        assert_eq!(
+            (first.timestamp_delta, first.offset_delta, first.key, first.value),
+            (2, 0, Some(&b"k1"[..]), Some(&b"val"[..]))
+        );
+        let headers: Vec<_> = first.headers.collect();
+        assert_eq!(headers, [Header { key: b"h", value: Some(b"x") }, Header { key: b"h2", value: None }]);
+        assert_eq!(
+            (second.timestamp_delta, second.offset_delta, second.key, second.value, second.headers.len()),
+            (-2, 1, None, None, 0)
+        );
+    }
+
+    #[test]
+    fn every_cut_is_a_fault_of_the_record_that_it_hits() {
+        for length in 0..TWO.len() {
+            let index = if length < 20 { 0 } else { 1 };
+            assert_eq!(fault(&TWO[..length], 2), Some(RecordError { index, fault: RecordFault::Truncated }), "{length}");
+        }
+    }
+
+    #[test]
+    fn more_or_fewer_records_than_declared_are_refused() {
+        assert_eq!(fault(TWO, 1), Some(RecordError { index: 1, fault: RecordFault::LeftInBatch }));
+        assert_eq!(fault(TWO, 3), Some(RecordError { index: 2, fault: RecordFault::Truncated }));
+        assert_eq!(fault(TWO, -7), Some(RecordError { index: 0, fault: RecordFault::LeftInBatch }));
+        assert_eq!(Records::new(TWO, i32::MAX).count(), 3);
+    }
+
+    #[test]
+    fn lies_inside_a_record_are_named() {
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = TWO.to_vec();
+            bytes[at] = byte;
+            fault(&bytes, 2).map(|error| error.fault)
+        };
+        assert_eq!(changed(0, 1), Some(RecordFault::NegativeLength { length: -1 }));
+        assert_eq!(changed(0, 0x28), Some(RecordFault::LeftInRecord { bytes: 1 }));
+        assert_eq!(changed(11, 0x7e), Some(RecordFault::HeaderCount { count: 63 }));
+        assert_eq!(changed(11, 1), Some(RecordFault::HeaderCount { count: -1 }));
+        assert_eq!(changed(12, 1), Some(RecordFault::NegativeLength { length: -1 }));
+        assert_eq!(changed(14, 0x7e), Some(RecordFault::Truncated));
+        assert_eq!(fault(&[0xff; 12], 1).map(|error| error.fault), Some(RecordFault::Overlong));
     }
 }

@@ -79,15 +79,9 @@ mod tests {
 
     #[test]
     fn the_known_forms_are_written() {
-        for (value, form) in [
-            (0, &[0u8][..]),
-            (-1, &[1]),
-            (1, &[2]),
-            (63, &[0x7e]),
-            (-64, &[0x7f]),
-            (64, &[0x80, 1]),
-            (300, &[0xd8, 4]),
-        ] {
+        for (value, form) in
+            [(0, &[0u8][..]), (-1, &[1]), (1, &[2]), (63, &[0x7e]), (-64, &[0x7f]), (64, &[0x80, 1]), (300, &[0xd8, 4])]
+        {
             assert_eq!(written(value), form);
         }
         assert_eq!(written(i64::MIN).len(), VARLONG_BYTES_MAX);
@@ -98,10 +92,7 @@ mod tests {
     fn what_is_written_is_read() {
         for shift in 0..64 {
             for near in [-1i64, 0, 1] {
-                for value in [
-                    (1i64 << shift).wrapping_add(near),
-                    (-1i64 << shift).wrapping_add(near),
-                ] {
+                for value in [(1i64 << shift).wrapping_add(near), (-1i64 << shift).wrapping_add(near)] {
                     assert_eq!(read_varlong(&mut Bytes(&written(value))), Ok(value));
                     if let Ok(small) = i32::try_from(value) {
                         assert_eq!(read_varint(&mut Bytes(&written(value))), Ok(small));

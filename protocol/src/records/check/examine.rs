@@ -4,7 +4,7 @@ use super::stream::{RecordStream, Seen, WINDOW_BYTES};
 use super::{Limits, Refusal};
 use crate::records::compression::{Codec, Inflater, Scratch};
 use crate::records::crc::crc32c;
-use crate::records::header::{BatchError, BatchHeader, HEADER_BYTES, TimestampType, position};
+use crate::records::header::{BatchError, BatchHeader, HEADER_BYTES, position};
 use crate::records::record::Records;
 
 /// The timestamp that stands for none.
@@ -81,11 +81,7 @@ impl Examined {
     /// # Errors
     /// `ZstdNotAllowed` for zstd before version 7 (KIP-110).
     pub fn permitted_in(&self, version: i16) -> Result<(), Refusal> {
-        if self.codec == Codec::Zstd && version < 7 {
-            Err(Refusal::ZstdNotAllowed { version })
-        } else {
-            Ok(())
-        }
+        if self.codec == Codec::Zstd && version < 7 { Err(Refusal::ZstdNotAllowed { version }) } else { Ok(()) }
     }
 }
 
@@ -98,9 +94,7 @@ pub fn examine(bytes: &[u8], limits: &Limits, scratch: &mut Scratch) -> Result<E
     let header = whole_batch(bytes)?;
     check_crc(&header, bytes)?;
     check_header(&header)?;
-    let codec = header.codec().ok_or(Refusal::UnknownCodec {
-        bits: header.codec_bits(),
-    })?;
+    let codec = header.codec().ok_or(Refusal::UnknownCodec { bits: header.codec_bits() })?;
     let packed = &bytes[HEADER_BYTES..];
     let mut summary = Summary::new(&header);
     match codec {
@@ -117,58 +111,32 @@ fn whole_batch(bytes: &[u8]) -> Result<BatchHeader, Refusal> {
     let header = BatchHeader::parse(bytes).map_err(Refusal::Header)?;
     let size = header.size_bytes();
     if bytes.len() < size {
-        return Err(Refusal::Header(BatchError::Partial {
-            have: bytes.len(),
-            need: size,
-        }));
+        return Err(Refusal::Header(BatchError::Partial { have: bytes.len(), need: size }));
     }
     if bytes.len() > size {
-        return Err(Refusal::MoreThanOneBatch {
-            bytes: bytes.len() - size,
-        });
+        return Err(Refusal::MoreThanOneBatch { bytes: bytes.len() - size });
     }
     if header.base_offset != 0 {
-        return Err(Refusal::BaseOffset {
-            base_offset: header.base_offset,
-        });
+        return Err(Refusal::BaseOffset { base_offset: header.base_offset });
     }
     Ok(header)
 }
 
 fn check_crc(header: &BatchHeader, bytes: &[u8]) -> Result<(), Refusal> {
     let computed = crc32c(&bytes[position::ATTRIBUTES..]);
-    if computed == header.crc {
-        Ok(())
-    } else {
-        Err(Refusal::Crc {
-            stored: header.crc,
-            computed,
-        })
-    }
+    if computed == header.crc { Ok(()) } else { Err(Refusal::Crc { stored: header.crc, computed }) }
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
-    let BatchHeader {
-        record_count,
-        last_offset_delta,
-        producer_id,
-        base_sequence,
-        ..
-    } = *header;
+    let BatchHeader { record_count, last_offset_delta, producer_id, base_sequence, .. } = *header;
     if record_count <= 0 || last_offset_delta != record_count - 1 {
-        return Err(Refusal::RecordCount {
-            record_count,
-            last_offset_delta,
-        });
+        return Err(Refusal::RecordCount { record_count, last_offset_delta });
     }
     if header.is_control() {
         return Err(Refusal::Control);
     }
     if header.has_producer_id() && base_sequence < 0 {
-        return Err(Refusal::Sequence {
-            producer_id,
-            base_sequence,
-        });
+        return Err(Refusal::Sequence { producer_id, base_sequence });
     }
     Ok(())
 }
@@ -196,8 +164,7 @@ fn walk_packed(
     scratch.trim();
     let Scratch { contexts, plain } = scratch;
     plain.resize(WINDOW_BYTES.max(plain.len()), 0);
-    let inflater = Inflater::with_contexts(codec, packed, limits.decompressed_bytes_max, contexts)
-        .map_err(Refusal::Codec)?;
+    let inflater = Inflater::with_contexts(codec, packed, limits.decompressed_bytes_max, contexts).map_err(Refusal::Codec)?;
     let mut stream = RecordStream::new(inflater, &mut plain[..WINDOW_BYTES]);
     for _ in 0..header.record_count {
         summary.add(stream.next_record()?);
@@ -220,14 +187,8 @@ impl Summary {
         Summary {
             base_timestamp: header.base_timestamp,
             index: 0,
-            earliest: TimestampAt {
-                timestamp: i64::MAX,
-                index: u32::MAX,
-            },
-            latest: TimestampAt {
-                timestamp: NO_TIMESTAMP,
-                index: 0,
-            },
+            earliest: TimestampAt { timestamp: i64::MAX, index: u32::MAX },
+            latest: TimestampAt { timestamp: NO_TIMESTAMP, index: 0 },
             inner_offsets: InnerOffsets::Consecutive,
             first_keyless: None,
         }
@@ -253,29 +214,12 @@ impl Summary {
     }
 
     fn finish(self, header: BatchHeader, codec: Codec) -> Examined {
-        let (earliest, latest) = match header.timestamp_type() {
-            TimestampType::CreateTime => (self.earliest, self.latest),
-            // Every record has the time of the batch then.
-            TimestampType::LogAppendTime => {
-                let all = TimestampAt {
-                    timestamp: header.max_timestamp,
-                    index: 0,
-                };
-                (
-                    all,
-                    TimestampAt {
-                        timestamp: all.timestamp.max(NO_TIMESTAMP),
-                        index: 0,
-                    },
-                )
-            }
-        };
-        let has_time = earliest.timestamp != NO_TIMESTAMP && earliest.index != u32::MAX;
+        let has_time = self.earliest.index != u32::MAX;
         Examined {
             header,
             codec,
-            earliest: has_time.then_some(earliest),
-            latest,
+            earliest: has_time.then_some(self.earliest),
+            latest: self.latest,
             inner_offsets: self.inner_offsets,
             first_keyless: self.first_keyless,
         }

@@ -44,10 +44,7 @@ pub enum Action {
     /// They are stored as they came.
     Keep,
     /// The header is patched by `set_max_timestamp` or `restamped_header`.
-    Restamp {
-        timestamp_type: TimestampType,
-        max_timestamp: i64,
-    },
+    Restamp { timestamp_type: TimestampType, max_timestamp: i64 },
     /// The records are packed anew by `rewrite`.
     Rewrite(Rewrite),
 }
@@ -70,10 +67,7 @@ pub struct Verdict {
 pub fn judge(examined: &Examined, rules: &ProduceRules, now_ms: i64) -> Result<Verdict, Refusal> {
     let bytes = examined.size_bytes();
     if bytes > rules.max_message_bytes {
-        return Err(Refusal::MessageTooLarge {
-            bytes,
-            bytes_max: rules.max_message_bytes,
-        });
+        return Err(Refusal::MessageTooLarge { bytes, bytes_max: rules.max_message_bytes });
     }
     check_timestamps(examined, rules, now_ms)?;
     if let Some(index) = examined.first_keyless.filter(|_| rules.compacted) {
@@ -82,10 +76,7 @@ pub fn judge(examined: &Examined, rules: &ProduceRules, now_ms: i64) -> Result<V
     let verdict = verdict(examined, rules, now_ms);
     let rewritten = matches!(verdict.action, Action::Rewrite(_));
     if !rewritten && bytes > rules.segment_bytes {
-        return Err(Refusal::RecordListTooLarge {
-            bytes,
-            bytes_max: rules.segment_bytes,
-        });
+        return Err(Refusal::RecordListTooLarge { bytes, bytes_max: rules.segment_bytes });
     }
     Ok(verdict)
 }
@@ -95,45 +86,23 @@ fn verdict(examined: &Examined, rules: &ProduceRules, now_ms: i64) -> Verdict {
         TimestampType::CreateTime => (examined.max_timestamp(), -1),
         TimestampType::LogAppendTime => (now_ms, now_ms),
     };
-    Verdict {
-        action: action(examined, rules, max_timestamp),
-        max_timestamp,
-        log_append_time_ms,
-    }
+    Verdict { action: action(examined, rules, max_timestamp), max_timestamp, log_append_time_ms }
 }
 
 fn action(examined: &Examined, rules: &ProduceRules, max_timestamp: i64) -> Action {
     let timestamp_type = rules.timestamp_type;
     let compression = match rules.compression {
-        CompressionRule::Always(compression) if compression.codec() != examined.codec => {
-            compression
-        }
-        CompressionRule::Always(compression)
-            if examined.inner_offsets == InnerOffsets::Scattered =>
-        {
-            compression
-        }
-        CompressionRule::Producer if examined.inner_offsets == InnerOffsets::Scattered => {
-            Compression::of(examined.codec)
-        }
-        _ if examined.header.timestamp_type() == timestamp_type
-            && examined.header.max_timestamp == max_timestamp =>
-        {
+        CompressionRule::Always(compression) if compression.codec() != examined.codec => compression,
+        CompressionRule::Always(compression) if examined.inner_offsets == InnerOffsets::Scattered => compression,
+        CompressionRule::Producer if examined.inner_offsets == InnerOffsets::Scattered => Compression::of(examined.codec),
+        _ if examined.header.timestamp_type() == timestamp_type && examined.header.max_timestamp == max_timestamp => {
             return Action::Keep;
         }
         _ => {
-            return Action::Restamp {
-                timestamp_type,
-                max_timestamp,
-            };
+            return Action::Restamp { timestamp_type, max_timestamp };
         }
     };
-    Action::Rewrite(Rewrite {
-        compression,
-        inner_offsets: examined.inner_offsets,
-        timestamp_type,
-        max_timestamp,
-    })
+    Action::Rewrite(Rewrite { compression, inner_offsets: examined.inner_offsets, timestamp_type, max_timestamp })
 }
 
 /// The times that a record may have.
@@ -144,44 +113,28 @@ struct Window {
 
 impl Window {
     fn new(rules: &ProduceRules, now_ms: i64) -> Window {
-        Window {
-            earliest: now_ms.saturating_sub(rules.before_max_ms),
-            latest: now_ms.saturating_add(rules.after_max_ms),
-        }
+        Window { earliest: now_ms.saturating_sub(rules.before_max_ms), latest: now_ms.saturating_add(rules.after_max_ms) }
     }
 
     fn check(&self, index: u32, timestamp: i64) -> Result<(), Refusal> {
         if (self.earliest..=self.latest).contains(&timestamp) {
             return Ok(());
         }
-        Err(Refusal::Timestamp {
-            index,
-            timestamp,
-            earliest: self.earliest,
-            latest: self.latest,
-        })
+        Err(Refusal::Timestamp { index, timestamp, earliest: self.earliest, latest: self.latest })
     }
 }
 
-/// As in Kafka a producer's LogAppendTime passes in a CreateTime topic if its time does, and is then undone by a restamp.
 fn check_timestamps(examined: &Examined, rules: &ProduceRules, now_ms: i64) -> Result<(), Refusal> {
-    let claims_log_append = examined.header.timestamp_type() == TimestampType::LogAppendTime;
-    let create_time = rules.timestamp_type == TimestampType::CreateTime;
-    let Some(earliest) = examined.earliest.filter(|_| create_time) else {
-        return if claims_log_append {
-            Err(Refusal::TimestampType)
-        } else {
-            Ok(())
-        };
+    if examined.header.timestamp_type() == TimestampType::LogAppendTime {
+        return Err(Refusal::TimestampType);
+    }
+    let Some(earliest) = examined.earliest.filter(|_| rules.timestamp_type == TimestampType::CreateTime) else {
+        return Ok(());
     };
     let window = Window::new(rules, now_ms);
     window.check(earliest.index, earliest.timestamp)?;
-    // The latest is -1 if every time is before 1970; then it is none and the earliest has spoken for all.
-    if examined.latest.timestamp >= 0 {
-        window.check(examined.latest.index, examined.latest.timestamp)
-    } else {
-        Ok(())
-    }
+    // The latest is -1 if every time is before 1970; then the earliest has spoken for all.
+    if examined.latest.timestamp >= 0 { window.check(examined.latest.index, examined.latest.timestamp) } else { Ok(()) }
 }
 
 /// A record that a refusal is about.
@@ -210,21 +163,15 @@ pub fn offenders(
         if rules.compacted && !has_key {
             return Some(Refusal::Keyless { index });
         }
-        if rules.timestamp_type == TimestampType::CreateTime && timestamp != -1 {
-            return window.check(index, timestamp).err();
+        if claims_log_append {
+            return Some(Refusal::TimestampType);
         }
-        claims_log_append.then_some(Refusal::TimestampType)
+        let bounded = rules.timestamp_type == TimestampType::CreateTime && timestamp != -1;
+        bounded.then(|| window.check(index, timestamp).err()).flatten()
     };
-    let named = records
-        .map_while(Result::ok)
-        .zip(0u32..)
-        .filter_map(|(record, index)| {
-            let refusal = complaint(
-                index,
-                record.key.is_some(),
-                header.timestamp_of(record.timestamp_delta),
-            )?;
-            Some(Offender { index, refusal })
-        });
+    let named = records.map_while(Result::ok).zip(0u32..).filter_map(|(record, index)| {
+        let refusal = complaint(index, record.key.is_some(), header.timestamp_of(record.timestamp_delta))?;
+        Some(Offender { index, refusal })
+    });
     Ok(named.take(OFFENDERS_MAX).collect())
 }

@@ -27,17 +27,11 @@ pub enum Refusal {
     #[error("the stored CRC is {stored:#010x}, the computed one {computed:#010x}")]
     Crc { stored: u32, computed: u32 },
     #[error("{record_count} records cannot have a last offset delta of {last_offset_delta}")]
-    RecordCount {
-        record_count: i32,
-        last_offset_delta: i32,
-    },
+    RecordCount { record_count: i32, last_offset_delta: i32 },
     #[error("clients may not write control records")]
     Control,
     #[error("base sequence {base_sequence} is invalid with producer id {producer_id}")]
-    Sequence {
-        producer_id: i64,
-        base_sequence: i32,
-    },
+    Sequence { producer_id: i64, base_sequence: i32 },
     #[error("compression codec {bits} is unknown")]
     UnknownCodec { bits: i16 },
     #[error("zstd needs Produce version 7, the request has {version}")]
@@ -51,12 +45,7 @@ pub enum Refusal {
     #[error("the batch has {bytes} bytes, more than a segment's {bytes_max}")]
     RecordListTooLarge { bytes: usize, bytes_max: usize },
     #[error("timestamp {timestamp} of record {index} is not within {earliest} and {latest}")]
-    Timestamp {
-        index: u32,
-        timestamp: i64,
-        earliest: i64,
-        latest: i64,
-    },
+    Timestamp { index: u32, timestamp: i64, earliest: i64, latest: i64 },
     #[error("a producer may not set the timestamp type to LogAppendTime")]
     TimestampType,
     #[error("record {index} has no key, which a compacted topic needs")]
@@ -67,18 +56,13 @@ impl Refusal {
     /// The number of Kafka's error.
     pub fn error_code(&self) -> i16 {
         match self {
-            Refusal::Crc { .. }
-            | Refusal::Header(BatchError::Length { .. } | BatchError::UnknownMagic { .. }) => {
+            Refusal::Crc { .. } | Refusal::Header(BatchError::Length { .. } | BatchError::UnknownMagic { .. }) => {
                 CORRUPT_MESSAGE
             }
-            Refusal::MessageTooLarge { .. } | Refusal::Codec(CodecError::TooLarge { .. }) => {
-                MESSAGE_TOO_LARGE
-            }
+            Refusal::MessageTooLarge { .. } | Refusal::Codec(CodecError::TooLarge { .. }) => MESSAGE_TOO_LARGE,
             Refusal::RecordListTooLarge { .. } => RECORD_LIST_TOO_LARGE,
             Refusal::Timestamp { .. } | Refusal::TimestampType => INVALID_TIMESTAMP,
-            Refusal::UnknownCodec { .. } | Refusal::ZstdNotAllowed { .. } => {
-                UNSUPPORTED_COMPRESSION_TYPE
-            }
+            Refusal::UnknownCodec { .. } | Refusal::ZstdNotAllowed { .. } => UNSUPPORTED_COMPRESSION_TYPE,
             Refusal::NoBatch
             | Refusal::MoreThanOneBatch { .. }
             | Refusal::Header(BatchError::Partial { .. } | BatchError::OldMagic { .. })
@@ -95,9 +79,9 @@ impl Refusal {
     /// The record that is to blame, counted from 0, if one record is.
     pub fn record_index(&self) -> Option<u32> {
         match self {
-            Refusal::Timestamp { index, .. }
-            | Refusal::Keyless { index }
-            | Refusal::Record(RecordError { index, .. }) => Some(*index),
+            Refusal::Timestamp { index, .. } | Refusal::Keyless { index } | Refusal::Record(RecordError { index, .. }) => {
+                Some(*index)
+            }
             _ => None,
         }
     }

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use super::{InnerOffsets, Limits, ProduceRules, Refusal};
 use crate::records::builder::put_renumbered;
 use crate::records::compression::{Compression, Scratch, compress};
-use crate::records::header::{
-    BatchHeader, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, TimestampType, sealed,
-};
+use crate::records::header::{BatchHeader, HEADER_BYTES, LENGTH_OVERHEAD_BYTES, TimestampType, sealed};
 use crate::records::record::{OpenError, Records, open};
 
 /// What a batch is to be made into; a part of the verdict over it.
@@ -33,21 +31,14 @@ pub fn rewrite(
 ) -> Result<Bytes, Refusal> {
     let (header, records) = open(batch, limits.decompressed_bytes_max, scratch).map_err(refusal)?;
     let renumbered = wanted.inner_offsets == InnerOffsets::Scattered;
-    let plain = if renumbered {
-        numbered(records)?
-    } else {
-        records.encoded().to_vec()
-    };
+    let plain = if renumbered { numbered(records)? } else { records.encoded().to_vec() };
     let mut out = vec![0; HEADER_BYTES];
     compress(wanted.compression, &plain, &mut out, scratch).map_err(Refusal::Codec)?;
     check_size(out.len(), rules)?;
     let batch_length = i32::try_from(out.len() - LENGTH_OVERHEAD_BYTES);
     let header = BatchHeader {
-        batch_length: batch_length.map_err(|_| Refusal::MessageTooLarge {
-            bytes: out.len(),
-            bytes_max: i32::MAX as usize,
-        })?,
-        attributes: header.attributes_with(wanted.compression.codec(), wanted.timestamp_type),
+        batch_length: batch_length.map_err(|_| Refusal::MessageTooLarge { bytes: out.len(), bytes_max: i32::MAX as usize })?,
+        attributes: header.repacked_attributes(wanted.compression.codec(), wanted.timestamp_type),
         max_timestamp: wanted.max_timestamp,
         ..header
     };
@@ -60,28 +51,17 @@ fn numbered(records: Records<'_>) -> Result<Vec<u8>, Refusal> {
     let mut out = Vec::new();
     let mut body = Vec::new();
     for (record, offset_delta) in records.zip(0..) {
-        put_renumbered(
-            &mut out,
-            &mut body,
-            &record.map_err(Refusal::Record)?,
-            offset_delta,
-        );
+        put_renumbered(&mut out, &mut body, &record.map_err(Refusal::Record)?, offset_delta);
     }
     Ok(out)
 }
 
 fn check_size(bytes: usize, rules: &ProduceRules) -> Result<(), Refusal> {
     if bytes > rules.max_message_bytes {
-        return Err(Refusal::MessageTooLarge {
-            bytes,
-            bytes_max: rules.max_message_bytes,
-        });
+        return Err(Refusal::MessageTooLarge { bytes, bytes_max: rules.max_message_bytes });
     }
     if bytes > rules.segment_bytes {
-        return Err(Refusal::RecordListTooLarge {
-            bytes,
-            bytes_max: rules.segment_bytes,
-        });
+        return Err(Refusal::RecordListTooLarge { bytes, bytes_max: rules.segment_bytes });
     }
     Ok(())
 }

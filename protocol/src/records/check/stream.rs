@@ -1,6 +1,7 @@
 //! Records read from a stream of decompressed bytes, of which only a window is in memory.
 //!
 //! The same grammar as `record.rs`, with keys, values and headers passed over. Both readers must take and refuse the same bytes; a test holds them together.
+//! Only which of several faults of a record is named may differ, as this one does not see the end of a record that was cut before it gets there.
 
 use super::Refusal;
 use crate::records::compression::Inflater;
@@ -31,14 +32,7 @@ pub(super) struct RecordStream<'a> {
 
 impl<'a> RecordStream<'a> {
     pub(super) fn new(inflater: Inflater<'a>, window: &'a mut [u8]) -> RecordStream<'a> {
-        RecordStream {
-            inflater,
-            window,
-            start: 0,
-            end: 0,
-            left: usize::MAX,
-            index: 0,
-        }
+        RecordStream { inflater, window, start: 0, end: 0, left: usize::MAX, index: 0 }
     }
 
     pub(super) fn next_record(&mut self) -> Result<Seen, Refusal> {
@@ -54,26 +48,17 @@ impl<'a> RecordStream<'a> {
             return Err(self.fault(RecordFault::LeftInRecord { bytes: self.left }));
         }
         self.index += 1;
-        Ok(Seen {
-            timestamp_delta,
-            offset_delta,
-            has_key,
-        })
+        Ok(Seen { timestamp_delta, offset_delta, has_key })
     }
 
     /// Checks that the stream ends here, and ends well.
     pub(super) fn expect_end(&mut self) -> Result<(), Refusal> {
-        if self.start == self.end && !self.fill()? {
-            Ok(())
-        } else {
-            Err(self.fault(RecordFault::LeftInBatch))
-        }
+        if self.start == self.end && !self.fill()? { Ok(()) } else { Err(self.fault(RecordFault::LeftInBatch)) }
     }
 
     fn pass_headers(&mut self) -> Result<(), Refusal> {
         let count = read_varint(self)?;
-        if usize::try_from(count).map_or(true, |count| count > self.left / RECORD_HEADER_BYTES_MIN)
-        {
+        if usize::try_from(count).map_or(true, |count| count > self.left / RECORD_HEADER_BYTES_MIN) {
             return Err(self.fault(RecordFault::HeaderCount { count }));
         }
         for _ in 0..count {
@@ -98,10 +83,7 @@ impl<'a> RecordStream<'a> {
     }
 
     fn pass(&mut self, length: usize) -> Result<(), Refusal> {
-        self.left = self
-            .left
-            .checked_sub(length)
-            .ok_or_else(|| self.fault(RecordFault::Truncated))?;
+        self.left = self.left.checked_sub(length).ok_or_else(|| self.fault(RecordFault::Truncated))?;
         let mut wanted = length;
         while wanted > self.end - self.start {
             wanted -= self.end - self.start;
@@ -116,19 +98,13 @@ impl<'a> RecordStream<'a> {
 
     /// Fills the window, which must be used up; answers whether anything came.
     fn fill(&mut self) -> Result<bool, Refusal> {
-        self.end = self
-            .inflater
-            .read_some(self.window)
-            .map_err(Refusal::Codec)?;
+        self.end = self.inflater.read_some(self.window).map_err(Refusal::Codec)?;
         self.start = 0;
         Ok(self.end > 0)
     }
 
     fn fault(&self, fault: RecordFault) -> Refusal {
-        Refusal::Record(RecordError {
-            index: self.index,
-            fault,
-        })
+        Refusal::Record(RecordError { index: self.index, fault })
     }
 }
 
@@ -137,10 +113,7 @@ impl ByteSource for RecordStream<'_> {
 
     #[inline]
     fn next_byte(&mut self) -> Result<u8, Refusal> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| self.fault(RecordFault::Truncated))?;
+        self.left = self.left.checked_sub(1).ok_or_else(|| self.fault(RecordFault::Truncated))?;
         if self.start == self.end && !self.fill()? {
             return Err(self.fault(RecordFault::Truncated));
         }

@@ -29,11 +29,7 @@ pub(super) fn check_frame(input: &[u8]) -> Result<(), CodecError> {
 fn outline(mut rest: &[u8]) -> Option<()> {
     let flags = frame_flags(&mut rest)?;
     let checksum_bytes = |flag: u8| {
-        if flags & flag == 0 {
-            0
-        } else {
-            size_of::<u32>()
-        }
+        if flags & flag == 0 { 0 } else { size_of::<u32>() }
     };
     loop {
         let size = take_u32(&mut rest)? & BLOCK_SIZE_MASK;
@@ -55,11 +51,7 @@ fn frame_flags(rest: &mut &[u8]) -> Option<u8> {
         return None;
     }
     // Flags, block descriptor and header checksum are a byte each.
-    let descriptor_bytes = if flags & CONTENT_SIZE == 0 {
-        3
-    } else {
-        3 + size_of::<u64>()
-    };
+    let descriptor_bytes = if flags & CONTENT_SIZE == 0 { 3 } else { 3 + size_of::<u64>() };
     *rest = rest.get(descriptor_bytes..)?;
     Some(flags)
 }
@@ -72,9 +64,7 @@ fn take_u32(rest: &mut &[u8]) -> Option<u32> {
 
 /// Writes independent blocks of 64 KiB.
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let frame = FrameInfo::new()
-        .block_size(BlockSize::Max64KB)
-        .block_mode(BlockMode::Independent);
+    let frame = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
     let mut encoder = FrameEncoder::with_frame_info(frame, out);
     let failed = CodecError::Encoder { codec: Codec::Lz4 };
     encoder.write_all(input).map_err(|_| failed)?;

@@ -7,9 +7,7 @@
 
 use super::{Codec, CodecError};
 
-const STREAM_HEADER: [u8; 16] = [
-    0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1,
-];
+const STREAM_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 /// What a second header begins with where a block's length is expected; as a length it would be over 2 GiB.
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 /// What one block holds before compression; the Java writer takes the same.
@@ -34,12 +32,7 @@ pub(super) struct SnappyBlocks<'a> {
 impl<'a> SnappyBlocks<'a> {
     pub(super) fn new(input: &'a [u8], block: &'a mut Vec<u8>) -> SnappyBlocks<'a> {
         block.clear();
-        SnappyBlocks {
-            rest: input,
-            framed: input.starts_with(&MAGIC),
-            block,
-            used: 0,
-        }
+        SnappyBlocks { rest: input, framed: input.starts_with(&MAGIC), block, used: 0 }
     }
 
     /// Fills the front of `out`; `left` is how many bytes may still come out in all.
@@ -63,17 +56,13 @@ impl<'a> SnappyBlocks<'a> {
             return Ok(if whole.is_empty() { None } else { Some(whole) });
         }
         while self.rest.starts_with(&MAGIC) {
-            self.rest = self
-                .rest
-                .get(STREAM_HEADER.len()..)
-                .ok_or(BlockError::Malformed)?;
+            self.rest = self.rest.get(STREAM_HEADER.len()..).ok_or(BlockError::Malformed)?;
         }
         if self.rest.is_empty() {
             return Ok(None);
         }
         let (length, rest) = self.rest.split_first_chunk().ok_or(BlockError::Malformed)?;
-        let length =
-            usize::try_from(u32::from_be_bytes(*length)).map_err(|_| BlockError::Malformed)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| BlockError::Malformed)?;
         let (packed, rest) = rest.split_at_checked(length).ok_or(BlockError::Malformed)?;
         self.rest = rest;
         Ok(Some(packed))
@@ -96,25 +85,16 @@ impl<'a> SnappyBlocks<'a> {
 }
 
 /// Writes the framing that Java's reader expects.
-pub(super) fn compress(
-    input: &[u8],
-    out: &mut Vec<u8>,
-    encoder: &mut snap::raw::Encoder,
-) -> Result<(), CodecError> {
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>, encoder: &mut snap::raw::Encoder) -> Result<(), CodecError> {
     out.extend_from_slice(&STREAM_HEADER);
     for block in input.chunks(BLOCK_BYTES) {
         let length_at = out.len();
         let packed_at = length_at + size_of::<u32>();
         out.resize(packed_at + snap::raw::max_compress_len(block.len()), 0);
-        let packed = encoder
-            .compress(block, &mut out[packed_at..])
-            .map_err(|_| CodecError::Encoder {
-                codec: Codec::Snappy,
-            })?;
+        let packed =
+            encoder.compress(block, &mut out[packed_at..]).map_err(|_| CodecError::Encoder { codec: Codec::Snappy })?;
         out.truncate(packed_at + packed);
-        let length = u32::try_from(packed).map_err(|_| CodecError::Encoder {
-            codec: Codec::Snappy,
-        })?;
+        let length = u32::try_from(packed).map_err(|_| CodecError::Encoder { codec: Codec::Snappy })?;
         out[length_at..packed_at].copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
