@@ -6,6 +6,7 @@ validated against), and a broker that somebody else runs. All listen on loopback
 
 import argparse
 import atexit
+import base64
 import contextlib
 import os
 import pathlib
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 
 from . import wire
@@ -147,14 +149,14 @@ class Strandline(Broker):
 
 
 class Kafka(Broker):
-    """Apache Kafka: formatted by the peer script at the first start; later starts repeat the same command line."""
+    """Apache Kafka. The first one of a run is started by the peer script, and its command line and configuration are the pattern of all later starts."""
 
     kind = "kafka"
+    pattern: "tuple[list[str], str, pathlib.Path, int] | None" = None
 
     def __init__(self, directory: pathlib.Path, port: int, settings: dict[str, str] | None = None) -> None:
         super().__init__(directory, port)
         self.settings = settings or {}
-        self.repeated: list[str] = []
 
     @property
     def data(self) -> pathlib.Path:
@@ -165,24 +167,41 @@ class Kafka(Broker):
         return self.directory / "node1/server.properties"
 
     def command(self) -> list[str]:
-        if not self.repeated:
-            self.format()
-        return self.repeated
+        if not self.properties.exists():
+            self.prepare()
+            os.sync()  # Its configuration is not what a power cut is to take away.
+        assert Kafka.pattern is not None
+        return [*Kafka.pattern[0][:-1], str(self.properties)]
 
-    def format(self) -> None:
-        """Starts a formatted node once through the peer script and keeps its command line."""
-        script = kafka_script()
-        if script is None:
-            raise Failed("the peer Kafka is not beside the checkout")
-        subprocess.run([script, "install"], check=True, capture_output=True)
-        command = [script, "start", str(self.directory), "-p", str(self.port)]
-        for key, value in self.settings.items():
-            command += ["-s", f"{key}={value}"]
-        subprocess.run(command, check=True, capture_output=True)
-        pid = int((self.directory / "node1/pid").read_text())
-        self.repeated = pathlib.Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
-        subprocess.run([script, "stop", str(self.directory)], check=True, capture_output=True)
-        os.sync()  # Its configuration is not what a power cut is to take away.
+    def prepare(self) -> None:
+        """Writes the configuration, and formats the directory."""
+        self.write_properties()
+        tool = kafka_tool()
+        assert tool is not None
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        subprocess.run([*tool, "storage", "format", "-t", identity, "-c", str(self.properties)], check=True, capture_output=True)
+
+    def write_properties(self) -> None:
+        _, text, directory, port = self.learned()
+        self.properties.parent.mkdir(parents=True)
+        text = text.replace(str(directory), str(self.directory)).replace(f":{port + 1000}", f":{self.port + 1000}").replace(f":{port}", f":{self.port}")
+        self.properties.write_text(text + "".join(f"{key}={value}\n" for key, value in self.settings.items()))
+
+    def learned(self) -> "tuple[list[str], str, pathlib.Path, int]":
+        """Lets the peer script start a node once, and keeps how it did that."""
+        if Kafka.pattern is None:
+            script = kafka_script()
+            if script is None:
+                raise Failed("the peer Kafka is not beside the checkout")
+            subprocess.run([script, "install"], check=True, capture_output=True)
+            with tempfile.TemporaryDirectory(prefix="kafka-") as scratch:
+                subprocess.run([script, "start", scratch, "-p", str(self.port)], check=True, capture_output=True)
+                pid = int(pathlib.Path(scratch, "node1/pid").read_text())
+                command = pathlib.Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+                text = pathlib.Path(scratch, "node1/server.properties").read_text()
+                subprocess.run([script, "stop", scratch], check=True, capture_output=True)
+                Kafka.pattern = (command, text, pathlib.Path(scratch), self.port)
+        return Kafka.pattern
 
     def clean_codes(self) -> tuple[int, ...]:
         return (0, 143)

@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Producer, TopicPartition
 
 from . import admin, cluster, wire
 from .cluster import Broker, Failed
@@ -30,7 +30,9 @@ POLITE_PAUSE_SECONDS = 0.02
 #: The polite client shares two cores with a hundred attackers; served means answered within this.
 POLITE_ANSWER_SECONDS_MAX = 5.0
 POLITE_SERVED_LEAST_PER_SECOND = 5
-GROWTH_MIB_MAX = 512
+#: Kafka's heap is a gigabyte from the start and fills as it likes.
+GROWTH_MIB_MAX = {"kafka": 1536}
+GROWTH_MIB_MAX_ELSE = 512
 #: File descriptors that may remain after all attackers are gone.
 DESCRIPTORS_LEFT_MAX = 30
 SOCKET_SECONDS = 0.3
@@ -41,12 +43,13 @@ def main() -> int:
     parser = cluster.arguments(__doc__)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
-    parser.add_argument("--growth-mib", type=int, default=GROWTH_MIB_MAX, help="by how much the broker's memory may grow (default: %(default)s)")
+    parser.add_argument("--growth-mib", type=int, help=f"by how much the broker's memory may grow (default: {GROWTH_MIB_MAX_ELSE})")
     chosen = parser.parse_args()
     seconds = chosen.seconds or SECONDS[chosen.profile]
     with cluster.workspace(chosen.work) as work, cluster.started(chosen.broker, work / "broker", cluster.free_port(chosen.port)) as broker:
         admin.create_topics(broker.bootstrap, [TOPIC, POLITE_TOPIC])
-        siege(broker, seconds, chosen.seed, chosen.growth_mib << 20)
+        growth_mib = chosen.growth_mib or GROWTH_MIB_MAX.get(broker.kind, GROWTH_MIB_MAX_ELSE)
+        siege(broker, seconds, chosen.seed, growth_mib << 20)
     return 0
 
 
@@ -147,7 +150,7 @@ class Polite:
             self.served += 1
             time.sleep(POLITE_PAUSE_SECONDS)
 
-    def answered(self, error, _: object) -> None:
+    def answered(self, error: KafkaError | None, _: object) -> None:
         if error is not None:
             self.problems.append(f"a polite record was refused: {error}")
 
@@ -180,10 +183,9 @@ class Attacker(threading.Thread):
     def run(self) -> None:
         ideas = (self.noise, self.mutants, self.mutants, self.mutants, self.cut_short, self.out_of_proportion, self.wrong_batches, self.drop_by_drop, self.half_closed, self.reset, self.unread_answers)
         while not self.over.is_set():
-            with contextlib.suppress(OSError):
-                with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
-                    connection.settimeout(SOCKET_SECONDS)
-                    self.rng.choice(ideas)(connection)
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                connection.settimeout(SOCKET_SECONDS)
+                self.rng.choice(ideas)(connection)
             self.attacks += 1
 
     def drain(self, connection: socket.socket) -> None:

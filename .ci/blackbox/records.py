@@ -85,7 +85,7 @@ def logical_records(codec: str, largest: int = VALUE_BYTES_MAX) -> list[Record]:
         Record(tag + b"-empty-value", b""),
         Record(b"", tag + b" behind an empty key"),
         Record(None, tag + b" one header", (("name", b"content"),)),
-        Record(tag + b"-headers", b"many headers", tuple((f"h{i}", f"v{i}".encode()) for i in range(20))),
+        Record(tag + b"-headers", b"many headers", tuple((f"h{i:02}", f"v{i}".encode()) for i in range(20))),
         Record(tag + b"-headers", b"the same header twice", (("twice", b"first"), ("other", b"x"), ("twice", b"second"))),
         Record(tag + b"-headers", b"an empty header", (("empty", b""),)),
         Record(tag + b"-unicode", "straße Ω 満潮 🌊".encode(), (("größe", "größer".encode()),)),

@@ -35,8 +35,9 @@ class Rskafka(RustClient):
     name = "rskafka"
 
     def can_write(self, record: Record) -> bool:
+        # It sends its headers sorted by name.
         names = [name for name, _ in record.headers]
-        return len(names) == len(set(names)) and all(value is not None for _, value in record.headers)
+        return names == sorted(set(names)) and all(value is not None for _, value in record.headers)
 
     def can_read(self, record: Record) -> str | None:
         return "rskafka refuses null header values" if any(value is None for _, value in record.headers) else None
