@@ -154,8 +154,11 @@ impl Broker {
         self.reply_when_committed(context, before, response)
     }
 
-    /// Parks a reply until the metadata log is committed up to `before`.
+    /// Sends a reply once the metadata log is committed up to `before`.
     pub fn reply_when_committed(&mut self, context: &RequestContext, before: Offset, response: Response) -> Answer {
+        if self.controller.committed() >= before {
+            return Answer::now(response);
+        }
         let place = Place { connection: context.connection, sequence: context.sequence };
         let until = Until::MetadataCommitted { response: Box::new(response) };
         let parked = self.waiting.park(place, None, until);
@@ -189,7 +192,6 @@ impl Broker {
         let Some(replica) = self.replicas.get_mut(slot) else { return };
         let place = replica.produce_waiters.partition_point(|known| known.end <= waiter.end);
         replica.produce_waiters.insert(place, waiter);
-        self.mark_dirty(slot);
     }
 
     /// Starts a job whose result belongs to a parked reply.

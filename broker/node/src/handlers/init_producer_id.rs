@@ -25,13 +25,8 @@ pub(crate) fn init_producer_id(
         return Answer::now(refused(code));
     }
     if let Some(id) = broker.take_producer_id() {
-        let response = given(id);
         // The block's record may still be on its way to the disk: nobody may use an id that could be given out again.
-        let before = broker.producer_ids_before;
-        if broker.controller.committed() >= before {
-            return Answer::now(response);
-        }
-        return broker.reply_when_committed(context, before, response.into());
+        return broker.reply_when_committed(context, broker.producer_ids_before, given(id).into());
     }
     let start = broker.controller.image.next_producer_id;
     let end = block_end(start);

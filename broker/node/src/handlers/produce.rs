@@ -97,6 +97,7 @@ fn append_topic(
             None => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         };
         if let Outcome::Waiting { slot, end, .. } = outcome {
+            broker.mark_dirty(slot);
             appended(partition_responses.len(), slot, end);
         }
         partition_responses.push(partition_response(data.index, outcome));

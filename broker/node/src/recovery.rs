@@ -1,0 +1,138 @@
+//! What lies in a log directory at start: partitions with what the checkpoint files say of them.
+//!
+//! Reads through [`Files`] only. Shells call [`survey`] once, then [`Survey::open`] for each partition, on as many
+//! threads as they like, carry out the repairs that it names, and hand the logs to [`crate::boot::Boot`].
+
+use std::collections::BTreeMap;
+
+use strandline_log::checkpoints;
+use strandline_log::clean_shutdown::CleanShutdown;
+use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
+use strandline_log::format::FormatError;
+use strandline_log::names::{
+    CLEAN_SHUTDOWN, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
+    partition_directory,
+};
+use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Report, Shutdown, recover};
+use strandline_protocol::ids::{Offset, TopicName};
+
+use crate::config::BrokerConfig;
+use crate::controller::METADATA_DIRECTORY;
+use crate::image::Image;
+use crate::node::RecoveredPartition;
+
+/// Largest checkpoint file that is read: a line takes at most 300 bytes, and there may be 200,000 partitions.
+const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
+
+/// Why the log directory cannot be surveyed.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("{file}: {reason}")]
+    Format { file: FilePath, reason: FormatError },
+}
+
+/// A partition's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPartition {
+    pub topic: TopicName,
+    pub partition: i32,
+    pub checkpoints: Checkpoints,
+}
+
+/// A log directory at start.
+#[derive(Debug)]
+pub struct Survey {
+    pub partitions: Vec<FoundPartition>,
+    pub shutdown: Shutdown,
+    /// Directories of deleted partitions that a crash left behind; to be removed.
+    pub leftovers: Vec<FilePath>,
+}
+
+/// An opened partition.
+pub struct Opened {
+    pub recovered: RecoveredPartition,
+    pub repairs: Vec<DiskOp>,
+    pub report: Report,
+}
+
+/// Looks at a log directory.
+///
+/// # Errors
+/// [`SurveyError`] if it or one of its checkpoint files cannot be read.
+pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
+    let recovery_points = offsets(files, RECOVERY_POINT_CHECKPOINT)?;
+    let log_starts = offsets(files, LOG_START_CHECKPOINT)?;
+    let high_watermarks = offsets(files, HIGH_WATERMARK_CHECKPOINT)?;
+    let mut survey = Survey { partitions: Vec::new(), shutdown: shutdown(files)?, leftovers: Vec::new() };
+    for entry in
+        files.list(&FilePath::top(""))?.into_iter().filter(|entry| entry.is_directory && entry.name != METADATA_DIRECTORY)
+    {
+        match DirectoryName::parse(&entry.name) {
+            DirectoryName::Partition { topic, partition } => {
+                let key = (topic.to_string(), partition);
+                let offset = |known: &BTreeMap<(String, i32), Offset>| known.get(&key).copied().unwrap_or(Offset::ZERO);
+                let checkpoints = Checkpoints {
+                    recovery_point: offset(&recovery_points),
+                    log_start: offset(&log_starts),
+                    high_watermark: offset(&high_watermarks),
+                };
+                survey.partitions.push(FoundPartition { topic: TopicName::from(topic.to_string()), partition, checkpoints });
+            }
+            DirectoryName::Deleted { .. } => survey.leftovers.push(FilePath::top(&entry.name)),
+            _ => {}
+        }
+    }
+    Ok(survey)
+}
+
+impl Survey {
+    /// Opens one partition.
+    ///
+    /// # Errors
+    /// [`RecoverError`]; with `Unfinished` the repairs in it are carried out and the partition opened again.
+    pub fn open(
+        &self,
+        files: &dyn Files,
+        found: &FoundPartition,
+        start: &BrokerConfig,
+        image: &Image,
+        now_ms: i64,
+    ) -> Result<Opened, RecoverError> {
+        let node = i32::try_from(start.number("node.id")).unwrap_or(i32::MAX);
+        let config = image.layers(start, node).topic_config(image.topic_overrides(&found.topic));
+        let recovery = Recovery {
+            directory: partition_directory(found.topic.as_str(), found.partition).into(),
+            config: config.log,
+            checkpoints: found.checkpoints,
+            shutdown: self.shutdown,
+            now_ms,
+        };
+        let opened = recover(files, &recovery)?;
+        let topic = opened.log.topic_id();
+        let recovered = RecoveredPartition { topic, partition: found.partition, log: opened.log };
+        Ok(Opened { recovered, repairs: opened.repairs, report: opened.report })
+    }
+}
+
+/// The mark of a clean shutdown counts once: whoever serves from the directory removes it first.
+fn shutdown(files: &dyn Files) -> Result<Shutdown, DiskError> {
+    match files.read(&FilePath::top(CLEAN_SHUTDOWN), 0, CHECKPOINT_BYTES_MAX) {
+        // What it holds is the broker's epoch, which a quorum of one has no use for.
+        Ok(contents) => Ok(CleanShutdown::parse(&contents).map_or(Shutdown::Clean, |_| Shutdown::Clean)),
+        Err(DiskError::Missing { .. }) => Ok(Shutdown::Unclean),
+        Err(error) => Err(error),
+    }
+}
+
+fn offsets(files: &dyn Files, name: &str) -> Result<BTreeMap<(String, i32), Offset>, SurveyError> {
+    let file = FilePath::top(name);
+    let contents = match files.read(&file, 0, CHECKPOINT_BYTES_MAX) {
+        Ok(contents) => contents,
+        Err(DiskError::Missing { .. }) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let entries = checkpoints::parse(&contents).map_err(|reason| SurveyError::Format { file, reason })?;
+    Ok(entries.into_iter().map(|entry| ((entry.topic, entry.partition), entry.offset)).collect())
+}

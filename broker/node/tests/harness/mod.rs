@@ -1,0 +1,315 @@
+//! A broker on a disk in memory, where every operation is carried out at once: enough to ask and be answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
+use strandline_log::memory::MemoryDisk;
+use strandline_node::Node;
+use strandline_node::boot::Boot;
+use strandline_node::config::BrokerConfig;
+use strandline_node::io::{
+    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, Now, Reply, RequestContext, Sequence,
+};
+use strandline_node::metadata_log::load;
+use strandline_node::recovery::survey;
+use strandline_protocol::api::{Request, Response};
+use strandline_protocol::ids::{TopicName, Uuid};
+use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, ProducerStamp, Scratch};
+use strandline_protocol::wire::Records;
+
+/// A disk that also lists its top.
+#[derive(Default)]
+pub struct Disk(pub MemoryDisk);
+
+impl Files for Disk {
+    fn list(&self, directory: &FilePath) -> Result<Vec<Entry>, DiskError> {
+        if !directory.as_str().is_empty() {
+            return self.0.list(directory);
+        }
+        let names: BTreeSet<(String, bool)> = self
+            .0
+            .paths()
+            .map(|path| match path.as_str().split_once('/') {
+                Some((directory, _)) => (directory.to_owned(), true),
+                None => (path.as_str().to_owned(), false),
+            })
+            .collect();
+        Ok(names.into_iter().map(|(name, is_directory)| Entry { name, bytes: 0, is_directory }).collect())
+    }
+
+    fn read(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError> {
+        self.0.read(file, position, bytes)
+    }
+}
+
+pub struct TestBroker {
+    node: Node,
+    pub disk: Disk,
+    pub now: Now,
+    sequence: u64,
+    replies: BTreeMap<Sequence, Option<Response>>,
+    pub closed: BTreeSet<Sequence>,
+    pub serving: bool,
+    pub stopped: bool,
+    /// Operations are kept here instead of carried out while `hold` is set.
+    pub hold: bool,
+    held: Vec<Effect>,
+}
+
+const CONNECTION: ConnectionId = ConnectionId(1);
+
+impl TestBroker {
+    pub fn new() -> Self {
+        Self::on(Disk::default(), &[])
+    }
+
+    pub fn with(configs: &[(&str, &str)]) -> Self {
+        Self::on(Disk::default(), configs)
+    }
+
+    /// Starts from what lies on a disk, as the rim does.
+    pub fn on(mut disk: Disk, configs: &[(&str, &str)]) -> Self {
+        let now = Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 };
+        let config = BrokerConfig::from_pairs(configs.iter().map(|(key, value)| (*key, *value))).expect("legal configuration");
+        let metadata = load(&disk, now.wall_ms).expect("metadata loads");
+        let survey = survey(&disk).expect("the directory can be read");
+        let mut recovered = Vec::new();
+        let mut repairs: Vec<DiskOp> = metadata.repairs.clone();
+        for found in &survey.partitions {
+            let opened = survey.open(&disk, found, &config, &metadata.image, now.wall_ms).expect("the partition opens");
+            repairs.extend(opened.repairs);
+            recovered.push(opened.recovered);
+        }
+        repairs.push(DiskOp::Delete { file: FilePath::top(".kafka_cleanshutdown") });
+        for op in repairs {
+            disk.0.perform(&op).expect("repairs succeed");
+        }
+        let boot = Boot {
+            config,
+            host: "127.0.0.1".to_owned(),
+            port: 9092,
+            cluster_id: "test-cluster".to_owned(),
+            directory: Uuid([7; 16]),
+            seed: 42,
+            metadata,
+            recovered,
+        };
+        let mut broker = Self {
+            node: boot.node(),
+            disk,
+            now,
+            sequence: 0,
+            replies: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            serving: false,
+            stopped: false,
+            hold: false,
+            held: Vec::new(),
+        };
+        let mut outbox = Vec::new();
+        broker.node.start(now, &mut outbox);
+        broker.carry_out(outbox);
+        assert!(broker.serving, "a broker on a good disk serves");
+        broker
+    }
+
+    /// Ends without a word, as kill -9 does, and starts again.
+    pub fn kill(mut self) -> Self {
+        self.disk.0.kill();
+        Self::on(self.disk, &[])
+    }
+
+    /// Ends in order and starts again.
+    pub fn restart(mut self) -> Self {
+        self.input(Input::Shutdown);
+        assert!(self.stopped, "a shutdown ends");
+        Self::on(self.disk, &[])
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.wall_ms += i64::try_from(ms).expect("small");
+        self.input(Input::Tick);
+    }
+
+    /// Carries out what was held.
+    pub fn release(&mut self) {
+        self.hold = false;
+        let held = std::mem::take(&mut self.held);
+        self.carry_out(held);
+    }
+
+    /// Sends a request; its reply is taken with `reply`.
+    pub fn send(&mut self, version: i16, request: impl Into<Request>) -> Sequence {
+        self.ask(version, Asked::Other(Box::new(request.into())))
+    }
+
+    /// The reply, if it came.
+    pub fn reply(&mut self, sequence: Sequence) -> Option<Response> {
+        self.replies.remove(&sequence).flatten()
+    }
+
+    /// Sends a request that is answered at once.
+    pub fn call(&mut self, version: i16, request: impl Into<Request>) -> Response {
+        let sequence = self.send(version, request);
+        self.reply(sequence).expect("answered at once")
+    }
+
+    pub fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> strandline_protocol::messages::create_topics::CreatableTopicResult {
+        let configs = configs
+            .iter()
+            .map(|(key, value)| CreatableTopicConfig { name: (*key).to_owned(), value: Some((*value).to_owned()) });
+        let topic = CreatableTopic {
+            name: TopicName::from(name),
+            num_partitions: partitions,
+            replication_factor: -1,
+            configs: configs.collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let Response::CreateTopics(response) = self.call(7, request) else { panic!("another response") };
+        response.topics.into_iter().next().expect("one topic asked, one answered")
+    }
+
+    pub fn send_produce(&mut self, acks: i16, topic: &str, partition: i32, batch: Bytes) -> Sequence {
+        let header = BatchHeader::parse(&batch).expect("a batch");
+        let data = TopicProduceData {
+            name: TopicName::from(topic),
+            partition_data: vec![PartitionProduceData { index: partition, records: None }],
+            ..Default::default()
+        };
+        let request = ProduceRequest { acks, timeout_ms: 1000, topic_data: vec![data], ..Default::default() };
+        let batches = vec![BatchOutcome::Checked { bytes: batch, header, log_append_time_ms: -1 }];
+        self.ask(9, Asked::Produce(Box::new(CheckedProduce { request, batches })))
+    }
+
+    pub fn produce(&mut self, topic: &str, partition: i32, values: &[&str]) -> ProduceResponse {
+        let sequence = self.send_produce(-1, topic, partition, batch(values, ProducerStamp::default()));
+        let Some(Response::Produce(response)) = self.reply(sequence) else { panic!("not answered") };
+        response
+    }
+
+    pub fn fetch_request(topic: &str, partition: i32, offset: i64) -> FetchRequest {
+        let partition =
+            FetchPartition { partition, fetch_offset: offset.into(), partition_max_bytes: 1 << 20, ..Default::default() };
+        FetchRequest {
+            max_wait_ms: 500,
+            min_bytes: 1,
+            topics: vec![FetchTopic { topic: TopicName::from(topic), partitions: vec![partition], ..Default::default() }],
+            ..Default::default()
+        }
+    }
+
+    /// Reads values from an offset on.
+    pub fn values(&mut self, topic: &str, partition: i32, offset: i64) -> Vec<String> {
+        let Response::Fetch(response) = self.call(12, Self::fetch_request(topic, partition, offset)) else {
+            panic!("another response")
+        };
+        values_of(response.responses[0].partitions[0].records.as_ref())
+    }
+
+    fn ask(&mut self, api_version: i16, request: Asked) -> Sequence {
+        let sequence = Sequence(self.sequence);
+        self.sequence += 1;
+        let context = RequestContext { connection: CONNECTION, sequence, api_version, client_id: Arc::from("test") };
+        self.input(Input::Request { context, request });
+        sequence
+    }
+
+    pub fn input(&mut self, input: Input) {
+        let mut outbox = Vec::new();
+        self.node.step(self.now, input, &mut outbox);
+        self.node.settle(self.now, &mut outbox);
+        self.carry_out(outbox);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply { sequence, reply, .. } => self.replied(sequence, reply),
+                Effect::Disk { .. } if self.hold => self.held.push(effect),
+                Effect::Disk { owner, op } => {
+                    let result = self.disk.0.perform(&op);
+                    self.input(Input::Disk { owner, result });
+                }
+                Effect::Start { job, what } => {
+                    let result = match what {
+                        Job::FindTimestamp(lookup) => {
+                            JobResult::FoundTimestamp(strandline_log::lookup::find(&self.disk, &lookup))
+                        }
+                        Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
+                    };
+                    self.input(Input::Job { job, result });
+                }
+                Effect::Close { sequence, .. } => {
+                    self.closed.insert(sequence);
+                }
+                Effect::Serving => self.serving = true,
+                Effect::Stopped => self.stopped = true,
+                Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
+                Effect::WakeAt { .. } | Effect::Publish(_) => {}
+            }
+        }
+    }
+
+    fn replied(&mut self, sequence: Sequence, reply: Reply) {
+        let response = match reply {
+            Reply::Body(response) => Some(*response),
+            Reply::Silence => None,
+            Reply::Fetch(fetch) => {
+                let mut response = fetch.response;
+                for filled in fetch.slices {
+                    let mut records = Vec::new();
+                    for slice in &filled.slices {
+                        records.extend_from_slice(&match slice {
+                            strandline_log::slice::Slice::Memory(bytes) => bytes.clone(),
+                            strandline_log::slice::Slice::File(slice) => {
+                                strandline_log::cut::read(&self.disk, slice).expect("readable")
+                            }
+                        });
+                    }
+                    response.responses[filled.topic].partitions[filled.partition].records =
+                        Some(Records::from(Bytes::from(records)));
+                }
+                Some(Response::Fetch(response))
+            }
+        };
+        assert!(self.replies.insert(sequence, response).is_none(), "one reply a request");
+    }
+}
+
+pub fn batch(values: &[&str], producer: ProducerStamp) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions { producer, ..Default::default() });
+    for value in values {
+        builder
+            .append(&NewRecord { timestamp: 1_800_000_000_000, key: None, value: Some(value.as_bytes()), headers: &[] })
+            .expect("fits");
+    }
+    builder.build(&mut Scratch::default()).expect("builds")
+}
+
+pub fn values_of(records: Option<&Records>) -> Vec<String> {
+    let Some(records) = records else { return Vec::new() };
+    let bytes = records.clone().into_bytes();
+    let mut values = Vec::new();
+    for batch in strandline_protocol::records::Batches::new(&bytes) {
+        let batch = batch.expect("whole batches");
+        let mut scratch = Scratch::default();
+        let (_, records) = strandline_protocol::records::open(batch.bytes, 1 << 20, &mut scratch).expect("opens");
+        for record in records {
+            values.push(String::from_utf8(record.expect("good").value.expect("a value").to_vec()).expect("text"));
+        }
+    }
+    values
+}
