@@ -1,0 +1,35 @@
+//! Which request has which response: the typed door to the APIs that this client uses.
+
+use strandline_protocol::api::{ApiKey, Request};
+use strandline_protocol::messages;
+use strandline_protocol::wire::Message;
+
+/// A request that can be sent, and what answers it.
+pub trait Call: Message + Into<Request> {
+    type Response: Message;
+    const API: ApiKey;
+}
+
+macro_rules! calls {
+    ($($key:ident $module:ident::{$request:ident, $response:ident};)*) => {$(
+        impl Call for messages::$module::$request {
+            type Response = messages::$module::$response;
+            const API: ApiKey = ApiKey::$key;
+        }
+    )*};
+}
+
+calls! {
+    Produce produce::{ProduceRequest, ProduceResponse};
+    Fetch fetch::{FetchRequest, FetchResponse};
+    ListOffsets list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+    Metadata metadata::{MetadataRequest, MetadataResponse};
+    CreateTopics create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+    DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+    DeleteRecords delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
+    InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+    DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
+    CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
+    IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+    DescribeCluster describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+}
