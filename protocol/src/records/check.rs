@@ -8,11 +8,23 @@
 //! Not here: whether the producer may write (authorisation, leadership, sequences). Invariant: a batch that got a `Verdict` holds exactly `record_count` records
 //! that any consumer can read, with a true maximum timestamp once the verdict is carried out.
 //!
-//! Differences to Kafka, all on bytes that no known client sends: bytes behind the batch are refused where Kafka cuts off a partial second batch; inner offsets
-//! with gaps are renumbered in batches without compression too; records of compressed batches must fill their declared length; lz4 frames that Java's clients
-//! cannot read, and records that decompress beyond `Limits`, are refused; a producer that sets LogAppendTime is refused by CreateTime topics too, where Kafka
-//! takes the claimed time and so stores a maximum that the records do not have. If one record lacks its key and another (or the same) has a time outside the
-//! window, the time is what the batch is refused for. The topic's size limit is held against a batch only after its bytes were found good.
+//! Differences to Kafka 4.3.1, found by comparing with its `LogValidator`.
+//!
+//! Refused here, taken there:
+//! - bytes behind the batch that are not a whole second batch, which Kafka cuts off;
+//! - records of compressed batches that do not fill their declared length, or have more headers than could fit;
+//! - lz4 frames that Java's clients cannot read, some lz4 blocks that Java's decoder lets pass, gzip headers with reserved flags;
+//! - records that decompress beyond `Limits`, with MESSAGE_TOO_LARGE, so that Java's producer splits the batch;
+//! - LogAppendTime set by the producer for a CreateTime topic: Kafka takes the claimed time and stores a maximum that the records do not have.
+//!
+//! Taken here, failing there while a batch is written anew: inner offsets with gaps in compressed batches, negative timestamps, a transactional bit without a
+//! producer id (which Kafka keeps too, if it need not rewrite).
+//!
+//! Stored differently: inner offsets with gaps are renumbered without compression too, and a rewrite keeps header keys that are not UTF-8.
+//!
+//! Refused by both, with another error: broken compressed data is INVALID_RECORD (Kafka: an unknown server error), an unknown codec
+//! UNSUPPORTED_COMPRESSION_TYPE; garbage behind the batch is INVALID_RECORD (Kafka: CORRUPT_MESSAGE). Where several things are wrong another may be named:
+//! the bytes are checked before the topic's rules, so before its size limit, and times before keys.
 
 mod examine;
 mod judge;
