@@ -1,7 +1,7 @@
 //! The APIs of Kafka 4.3: one row each, and the closed enums of requests and responses.
 //!
-//! The table says what exists, not what a node serves or how: that is a table of the node. Versions and flexible versions are not
-//! repeated here, they are read from the definitions. Keys 4 to 7 lost their last version in Kafka 4.0 and have no row.
+//! The table says what exists, not what a node serves or how: that is a table of the node. Versions and flexible versions are
+//! not repeated here, they are read from the definitions. Keys 4 to 7 lost their last version in Kafka 4.0 and have no row.
 //!
 //! Bytes behind the body of a request are left to the caller of `decode`; Kafka's broker does not look at them.
 
@@ -16,7 +16,8 @@ use crate::wire::{Message, Reader, WireError, Writer};
 pub enum Listeners {
     Broker,
     Controller,
-    BrokerAndController,
+    /// Brokers and controllers.
+    Both,
 }
 
 /// A row of the table.
@@ -32,7 +33,9 @@ pub struct ApiRow {
 }
 
 macro_rules! apis {
-    ($($key:literal $name:ident $module:ident::{$request:ident, $response:ident} $listeners:ident $(unstable $unstable:literal)?;)*) => {
+    ($(
+        $key:literal $name:ident $module:ident::{$request:ident, $response:ident} $listeners:ident $(stable $stable:literal)?;
+    )*) => {
         /// The key of an API.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(i16)]
@@ -46,7 +49,7 @@ macro_rules! apis {
                 key: ApiKey::$name,
                 name: stringify!($name),
                 listeners: Listeners::$listeners,
-                stable_last: messages::$module::$request::VERSIONS.last $(- (messages::$module::$request::VERSIONS.last + 1 - $unstable))?,
+                stable_last: [$($stable,)? messages::$module::$request::VERSIONS.last][0],
                 request: &messages::$module::$request::MESSAGE,
                 response: &messages::$module::$response::MESSAGE,
             },)*
@@ -132,7 +135,7 @@ macro_rules! apis {
 
 apis! {
     0 Produce produce::{ProduceRequest, ProduceResponse} Broker;
-    1 Fetch fetch::{FetchRequest, FetchResponse} BrokerAndController;
+    1 Fetch fetch::{FetchRequest, FetchResponse} Both;
     2 ListOffsets list_offsets::{ListOffsetsRequest, ListOffsetsResponse} Broker;
     3 Metadata metadata::{MetadataRequest, MetadataResponse} Broker;
     8 OffsetCommit offset_commit::{OffsetCommitRequest, OffsetCommitResponse} Broker;
@@ -144,54 +147,54 @@ apis! {
     14 SyncGroup sync_group::{SyncGroupRequest, SyncGroupResponse} Broker;
     15 DescribeGroups describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse} Broker;
     16 ListGroups list_groups::{ListGroupsRequest, ListGroupsResponse} Broker;
-    17 SaslHandshake sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse} BrokerAndController;
-    18 ApiVersions api_versions::{ApiVersionsRequest, ApiVersionsResponse} BrokerAndController;
-    19 CreateTopics create_topics::{CreateTopicsRequest, CreateTopicsResponse} BrokerAndController;
-    20 DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse} BrokerAndController;
+    17 SaslHandshake sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse} Both;
+    18 ApiVersions api_versions::{ApiVersionsRequest, ApiVersionsResponse} Both;
+    19 CreateTopics create_topics::{CreateTopicsRequest, CreateTopicsResponse} Both;
+    20 DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse} Both;
     21 DeleteRecords delete_records::{DeleteRecordsRequest, DeleteRecordsResponse} Broker;
-    22 InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse} Broker unstable 6;
+    22 InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse} Broker stable 5;
     23 OffsetForLeaderEpoch offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse} Broker;
     24 AddPartitionsToTxn add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse} Broker;
     25 AddOffsetsToTxn add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse} Broker;
     26 EndTxn end_txn::{EndTxnRequest, EndTxnResponse} Broker;
     27 WriteTxnMarkers write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse} Broker;
     28 TxnOffsetCommit txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse} Broker;
-    29 DescribeAcls describe_acls::{DescribeAclsRequest, DescribeAclsResponse} BrokerAndController;
-    30 CreateAcls create_acls::{CreateAclsRequest, CreateAclsResponse} BrokerAndController;
-    31 DeleteAcls delete_acls::{DeleteAclsRequest, DeleteAclsResponse} BrokerAndController;
-    32 DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse} BrokerAndController;
-    33 AlterConfigs alter_configs::{AlterConfigsRequest, AlterConfigsResponse} BrokerAndController;
+    29 DescribeAcls describe_acls::{DescribeAclsRequest, DescribeAclsResponse} Both;
+    30 CreateAcls create_acls::{CreateAclsRequest, CreateAclsResponse} Both;
+    31 DeleteAcls delete_acls::{DeleteAclsRequest, DeleteAclsResponse} Both;
+    32 DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse} Both;
+    33 AlterConfigs alter_configs::{AlterConfigsRequest, AlterConfigsResponse} Both;
     34 AlterReplicaLogDirs alter_replica_log_dirs::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse} Broker;
     35 DescribeLogDirs describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse} Broker;
-    36 SaslAuthenticate sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse} BrokerAndController;
-    37 CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse} BrokerAndController;
-    38 CreateDelegationToken create_delegation_token::{CreateDelegationTokenRequest, CreateDelegationTokenResponse} BrokerAndController;
-    39 RenewDelegationToken renew_delegation_token::{RenewDelegationTokenRequest, RenewDelegationTokenResponse} BrokerAndController;
-    40 ExpireDelegationToken expire_delegation_token::{ExpireDelegationTokenRequest, ExpireDelegationTokenResponse} BrokerAndController;
-    41 DescribeDelegationToken describe_delegation_token::{DescribeDelegationTokenRequest, DescribeDelegationTokenResponse} BrokerAndController;
+    36 SaslAuthenticate sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse} Both;
+    37 CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse} Both;
+    38 CreateDelegationToken create_delegation_token::{CreateDelegationTokenRequest, CreateDelegationTokenResponse} Both;
+    39 RenewDelegationToken renew_delegation_token::{RenewDelegationTokenRequest, RenewDelegationTokenResponse} Both;
+    40 ExpireDelegationToken expire_delegation_token::{ExpireDelegationTokenRequest, ExpireDelegationTokenResponse} Both;
+    41 DescribeDelegationToken describe_delegation_token::{DescribeDelegationTokenRequest, DescribeDelegationTokenResponse} Both;
     42 DeleteGroups delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse} Broker;
-    43 ElectLeaders elect_leaders::{ElectLeadersRequest, ElectLeadersResponse} BrokerAndController;
-    44 IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse} BrokerAndController;
-    45 AlterPartitionReassignments alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse} BrokerAndController;
-    46 ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse} BrokerAndController;
+    43 ElectLeaders elect_leaders::{ElectLeadersRequest, ElectLeadersResponse} Both;
+    44 IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse} Both;
+    45 AlterPartitionReassignments alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse} Both;
+    46 ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse} Both;
     47 OffsetDelete offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse} Broker;
     48 DescribeClientQuotas describe_client_quotas::{DescribeClientQuotasRequest, DescribeClientQuotasResponse} Broker;
-    49 AlterClientQuotas alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse} BrokerAndController;
-    50 DescribeUserScramCredentials describe_user_scram_credentials::{DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse} BrokerAndController;
-    51 AlterUserScramCredentials alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse} BrokerAndController;
+    49 AlterClientQuotas alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse} Both;
+    50 DescribeUserScramCredentials describe_user_scram_credentials::{DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse} Both;
+    51 AlterUserScramCredentials alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse} Both;
     52 Vote vote::{VoteRequest, VoteResponse} Controller;
     53 BeginQuorumEpoch begin_quorum_epoch::{BeginQuorumEpochRequest, BeginQuorumEpochResponse} Controller;
     54 EndQuorumEpoch end_quorum_epoch::{EndQuorumEpochRequest, EndQuorumEpochResponse} Controller;
-    55 DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse} BrokerAndController;
+    55 DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse} Both;
     56 AlterPartition alter_partition::{AlterPartitionRequest, AlterPartitionResponse} Controller;
-    57 UpdateFeatures update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse} BrokerAndController;
+    57 UpdateFeatures update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse} Both;
     58 Envelope envelope::{EnvelopeRequest, EnvelopeResponse} Controller;
     59 FetchSnapshot fetch_snapshot::{FetchSnapshotRequest, FetchSnapshotResponse} Controller;
-    60 DescribeCluster describe_cluster::{DescribeClusterRequest, DescribeClusterResponse} BrokerAndController;
+    60 DescribeCluster describe_cluster::{DescribeClusterRequest, DescribeClusterResponse} Both;
     61 DescribeProducers describe_producers::{DescribeProducersRequest, DescribeProducersResponse} Broker;
     62 BrokerRegistration broker_registration::{BrokerRegistrationRequest, BrokerRegistrationResponse} Controller;
     63 BrokerHeartbeat broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse} Controller;
-    64 UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse} BrokerAndController;
+    64 UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse} Both;
     65 DescribeTransactions describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse} Broker;
     66 ListTransactions list_transactions::{ListTransactionsRequest, ListTransactionsResponse} Broker;
     67 AllocateProducerIds allocate_producer_ids::{AllocateProducerIdsRequest, AllocateProducerIdsResponse} Controller;
@@ -207,8 +210,8 @@ apis! {
     77 ShareGroupDescribe share_group_describe::{ShareGroupDescribeRequest, ShareGroupDescribeResponse} Broker;
     78 ShareFetch share_fetch::{ShareFetchRequest, ShareFetchResponse} Broker;
     79 ShareAcknowledge share_acknowledge::{ShareAcknowledgeRequest, ShareAcknowledgeResponse} Broker;
-    80 AddRaftVoter add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse} BrokerAndController;
-    81 RemoveRaftVoter remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse} BrokerAndController;
+    80 AddRaftVoter add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse} Both;
+    81 RemoveRaftVoter remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse} Both;
     82 UpdateRaftVoter update_raft_voter::{UpdateRaftVoterRequest, UpdateRaftVoterResponse} Controller;
     83 InitializeShareGroupState initialize_share_group_state::{InitializeShareGroupStateRequest, InitializeShareGroupStateResponse} Broker;
     84 ReadShareGroupState read_share_group_state::{ReadShareGroupStateRequest, ReadShareGroupStateResponse} Broker;
@@ -231,18 +234,14 @@ impl TryFrom<i16> for ApiKey {
     type Error = UnknownApiKey;
 
     fn try_from(key: i16) -> Result<Self, UnknownApiKey> {
-        APIS.binary_search_by_key(&key, |row| row.key as i16)
-            .map(|index| APIS[index].key)
-            .map_err(|_| UnknownApiKey(key))
+        APIS.binary_search_by_key(&key, |row| row.key as i16).map(|index| APIS[index].key).map_err(|_| UnknownApiKey(key))
     }
 }
 
 impl ApiKey {
     #[must_use]
     pub fn row(self) -> &'static ApiRow {
-        let index = APIS
-            .binary_search_by_key(&self, |row| row.key)
-            .expect("every variant was written from a row");
+        let index = APIS.binary_search_by_key(&self, |row| row.key).expect("every variant was written from a row");
         &APIS[index]
     }
 
@@ -260,11 +259,7 @@ impl ApiKey {
     /// The header's version in front of a request of this version: 2 carries tagged fields.
     #[must_use]
     pub fn request_header_version(self, version: i16) -> i16 {
-        if self.row().request.flexible.contains(version) {
-            2
-        } else {
-            1
-        }
+        if self.row().request.flexible.contains(version) { 2 } else { 1 }
     }
 
     /// The header's version in front of a response of this version.
@@ -293,14 +288,8 @@ mod tests {
         for row in APIS {
             assert_eq!(row.request.body.name, format!("{}Request", row.name));
             assert_eq!(row.response.body.name, format!("{}Response", row.name));
-            assert_eq!(
-                (row.request.key, row.response.key),
-                (Some(row.key as i16), Some(row.key as i16))
-            );
-            assert_eq!(
-                (row.request.versions, row.request.flexible),
-                (row.response.versions, row.response.flexible)
-            );
+            assert_eq!((row.request.key, row.response.key), (Some(row.key as i16), Some(row.key as i16)));
+            assert_eq!((row.request.versions, row.request.flexible), (row.response.versions, row.response.flexible));
         }
     }
 
@@ -314,27 +303,9 @@ mod tests {
 
     #[test]
     fn headers_are_flexible_with_their_bodies_except_the_answer_to_api_versions() {
-        assert_eq!(
-            (
-                ApiKey::Produce.request_header_version(8),
-                ApiKey::Produce.response_header_version(8)
-            ),
-            (1, 0)
-        );
-        assert_eq!(
-            (
-                ApiKey::Produce.request_header_version(9),
-                ApiKey::Produce.response_header_version(9)
-            ),
-            (2, 1)
-        );
-        assert_eq!(
-            (
-                ApiKey::ApiVersions.request_header_version(4),
-                ApiKey::ApiVersions.response_header_version(4)
-            ),
-            (2, 0)
-        );
+        assert_eq!((ApiKey::Produce.request_header_version(8), ApiKey::Produce.response_header_version(8)), (1, 0));
+        assert_eq!((ApiKey::Produce.request_header_version(9), ApiKey::Produce.response_header_version(9)), (2, 1));
+        assert_eq!((ApiKey::ApiVersions.request_header_version(4), ApiKey::ApiVersions.response_header_version(4)), (2, 0));
     }
 
     #[test]

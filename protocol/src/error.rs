@@ -62,7 +62,7 @@ errors! {
     17 INVALID_TOPIC_EXCEPTION Final "the topic's name is not allowed, or the topic may not be used so";
     18 RECORD_LIST_TOO_LARGE Final "a record batch is larger than a log segment";
     19 NOT_ENOUGH_REPLICAS Retriable "fewer replicas are in sync than the topic demands; nothing was written";
-    20 NOT_ENOUGH_REPLICAS_AFTER_APPEND Retriable "the records were written, but fewer replicas are in sync than the topic demands";
+    20 NOT_ENOUGH_REPLICAS_AFTER_APPEND Retriable "written, but fewer replicas are in sync than the topic demands";
     21 INVALID_REQUIRED_ACKS Final "acks is none of -1, 0 and 1";
     22 ILLEGAL_GENERATION Final "the generation is not the group's current one";
     23 INCONSISTENT_GROUP_PROTOCOL Final "the member shares no protocol with the other members, or offers none";
@@ -181,10 +181,7 @@ errors! {
 impl ErrorCode {
     #[must_use]
     pub fn row(self) -> Option<&'static ErrorRow> {
-        ERRORS
-            .binary_search_by_key(&self, |row| row.code)
-            .ok()
-            .map(|index| &ERRORS[index])
+        ERRORS.binary_search_by_key(&self, |row| row.code).ok().map(|index| &ERRORS[index])
     }
 
     #[must_use]
@@ -200,19 +197,13 @@ impl ErrorCode {
     /// What it means, in a sentence; codes that are not in the table mean nothing to us.
     #[must_use]
     pub fn meaning(self) -> &'static str {
-        self.row()
-            .map_or("an error code that this version does not know", |row| {
-                row.meaning
-            })
+        self.row().map_or("an error code that this version does not know", |row| row.meaning)
     }
 
     /// The code by Kafka's name for it.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        ERRORS
-            .iter()
-            .find(|row| row.name == name)
-            .map(|row| row.code)
+        ERRORS.iter().find(|row| row.name == name).map(|row| row.code)
     }
 }
 

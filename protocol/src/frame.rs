@@ -30,21 +30,12 @@ pub enum FrameError {
 pub fn frame_length(prefix: [u8; LENGTH_BYTES], limit: usize) -> Result<usize, FrameError> {
     let length = i32::from_be_bytes(prefix);
     let bytes = usize::try_from(length).map_err(|_| FrameError::Negative(length))?;
-    if bytes > limit {
-        Err(FrameError::TooLarge { bytes, limit })
-    } else {
-        Ok(bytes)
-    }
+    if bytes > limit { Err(FrameError::TooLarge { bytes, limit }) } else { Ok(bytes) }
 }
 
 /// A request as the parts of a gathered write, length first.
 #[must_use]
-pub fn request_frame(
-    version: i16,
-    correlation_id: i32,
-    client_id: Option<&str>,
-    request: &Request,
-) -> Vec<Bytes> {
+pub fn request_frame(version: i16, correlation_id: i32, client_id: Option<&str>, request: &Request) -> Vec<Bytes> {
     let key = request.key();
     let header = RequestHeader {
         request_api_key: key as i16,
@@ -72,8 +63,7 @@ fn frame(write: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
     let mut writer = Writer::new();
     writer.put_int32(0);
     write(&mut writer);
-    let length = i32::try_from(writer.len() - LENGTH_BYTES)
-        .expect("limits keep a frame far below two gigabytes");
+    let length = i32::try_from(writer.len() - LENGTH_BYTES).expect("limits keep a frame far below two gigabytes");
     writer.patch_int32(0, length);
     writer.finish()
 }
@@ -86,22 +76,13 @@ mod tests {
     #[test]
     fn a_length_above_the_limit_is_refused() {
         assert_eq!(frame_length([0, 0, 1, 0], 256), Ok(256));
-        assert_eq!(
-            frame_length([0, 0, 1, 1], 256),
-            Err(FrameError::TooLarge {
-                bytes: 257,
-                limit: 256
-            })
-        );
+        assert_eq!(frame_length([0, 0, 1, 1], 256), Err(FrameError::TooLarge { bytes: 257, limit: 256 }));
         assert_eq!(frame_length([0xff; 4], 256), Err(FrameError::Negative(-1)));
     }
 
     #[test]
     fn a_frame_counts_what_follows_its_length() {
         let parts = request_frame(0, 5, Some("me"), &ApiVersionsRequest::default().into());
-        assert_eq!(
-            parts.concat(),
-            [0, 0, 0, 12, 0, 18, 0, 0, 0, 0, 0, 5, 0, 2, b'm', b'e']
-        );
+        assert_eq!(parts.concat(), [0, 0, 0, 12, 0, 18, 0, 0, 0, 0, 0, 5, 0, 2, b'm', b'e']);
     }
 }

@@ -60,26 +60,16 @@ mod tests {
 
     #[test]
     fn a_header_from_the_future_of_api_versions_is_read() {
-        let header = RequestHeader {
-            request_api_key: 18,
-            request_api_version: 99,
-            correlation_id: 7,
-            client_id: Some("c".into()),
-        };
+        let header =
+            RequestHeader { request_api_key: 18, request_api_version: 99, correlation_id: 7, client_id: Some("c".into()) };
         let bytes = header.to_bytes(2);
         assert_eq!(&bytes[..], [0, 18, 0, 99, 0, 0, 0, 7, 0, 1, b'c', 0]);
-        assert_eq!(
-            RequestHeader::read(&mut Reader::new(bytes)),
-            Ok((header, ApiKey::ApiVersions))
-        );
+        assert_eq!(RequestHeader::read(&mut Reader::new(bytes)), Ok((header, ApiKey::ApiVersions)));
     }
 
     #[test]
     fn a_header_of_an_unknown_api_is_refused() {
         let bytes = Bytes::from_static(&[0x7f, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
-        assert_eq!(
-            RequestHeader::read(&mut Reader::new(bytes)),
-            Err(HeaderError::UnknownApiKey(UnknownApiKey(0x7f00)))
-        );
+        assert_eq!(RequestHeader::read(&mut Reader::new(bytes)), Err(HeaderError::UnknownApiKey(UnknownApiKey(0x7f00))));
     }
 }

@@ -278,11 +278,7 @@ fn base64(bytes: [u8; 16]) -> String {
     (0..UUID_CHARACTERS)
         .map(|index| {
             let shift = 122 - 6 * index as i32;
-            let six = if shift >= 0 {
-                value >> shift
-            } else {
-                value << -shift
-            };
+            let six = if shift >= 0 { value >> shift } else { value << -shift };
             char::from(ALPHABET[(six & 0x3f) as usize])
         })
         .collect()
@@ -294,16 +290,9 @@ fn from_base64(text: &str) -> Result<[u8; 16], InvalidUuid> {
     }
     let mut value = 0u128;
     for (index, character) in text.bytes().enumerate() {
-        let six = ALPHABET
-            .iter()
-            .position(|known| *known == character)
-            .ok_or(InvalidUuid)? as u128;
+        let six = ALPHABET.iter().position(|known| *known == character).ok_or(InvalidUuid)? as u128;
         let shift = 122 - 6 * index as i32;
-        value |= if shift >= 0 {
-            six << shift
-        } else {
-            six >> -shift
-        };
+        value |= if shift >= 0 { six << shift } else { six >> -shift };
     }
     Ok(value.to_be_bytes())
 }
@@ -314,10 +303,7 @@ mod tests {
 
     #[test]
     fn a_uuid_is_shown_the_way_kafka_shows_it() {
-        let uuid = Uuid([
-            0xe0, 0x04, 0x5b, 0x2d, 0x9a, 0x5e, 0x4c, 0x17, 0x8f, 0xff, 0x00, 0x01, 0x02, 0x03,
-            0x04, 0x05,
-        ]);
+        let uuid = Uuid([0xe0, 0x04, 0x5b, 0x2d, 0x9a, 0x5e, 0x4c, 0x17, 0x8f, 0xff, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05]);
         assert_eq!(uuid.to_string(), "4ARbLZpeTBeP_wABAgMEBQ");
         assert_eq!(uuid.to_string().parse(), Ok(uuid));
         assert_eq!(TopicId::METADATA.to_string(), "AAAAAAAAAAAAAAAAAAAAAQ");

@@ -2,8 +2,8 @@
 //!
 //! Not here: sockets, files, clocks, and any decision. The lowest floor of the house; everything above speaks in these types.
 //!
-//! A message is a struct with `#[derive(Wire)]`, and its attributes are its specification: see `wire`. Requests and responses lie
-//! side by side in `messages`, one file an API; what is stored lies in `metadata`, `coordinator`, `control` and `stored`.
+//! A message is a struct with `#[derive(Wire)]`, and its attributes are its specification: see `wire`. Requests and responses
+//! lie side by side in `messages`, one file an API; what is stored lies in `metadata`, `coordinator`, `control` and `stored`.
 #![forbid(unsafe_code)]
 
 pub mod api;

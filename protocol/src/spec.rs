@@ -11,10 +11,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    pub const ALL: Self = Self {
-        first: 0,
-        last: i16::MAX,
-    };
+    pub const ALL: Self = Self { first: 0, last: i16::MAX };
     pub const NONE: Self = Self { first: 0, last: -1 };
 
     #[must_use]
@@ -35,10 +32,7 @@ impl Versions {
     /// The versions that are in both ranges; every empty result is `NONE`, so that equal sets compare equal.
     #[must_use]
     pub fn intersect(self, other: Self) -> Self {
-        let both = Self {
-            first: self.first.max(other.first),
-            last: self.last.min(other.last),
-        };
+        let both = Self { first: self.first.max(other.first), last: self.last.min(other.last) };
         if both.is_none() { Self::NONE } else { both }
     }
 
@@ -160,27 +154,16 @@ mod tests {
 
     #[test]
     fn an_intersection_is_what_both_ranges_hold() {
-        assert_eq!(
-            Versions::new(3, 9).intersect(Versions::new(5, i16::MAX)),
-            Versions::new(5, 9)
-        );
-        assert_eq!(
-            Versions::new(0, 2).intersect(Versions::new(3, 4)),
-            Versions::NONE
-        );
+        assert_eq!(Versions::new(3, 9).intersect(Versions::new(5, i16::MAX)), Versions::new(5, 9));
+        assert_eq!(Versions::new(0, 2).intersect(Versions::new(3, 4)), Versions::NONE);
     }
 
     #[test]
     fn ranges_are_shown_the_way_kafka_writes_them() {
-        let shown: Vec<String> = [
-            Versions::new(3, 13),
-            Versions::new(9, i16::MAX),
-            Versions::new(0, 0),
-            Versions::NONE,
-        ]
-        .iter()
-        .map(Versions::to_string)
-        .collect();
+        let shown: Vec<String> = [Versions::new(3, 13), Versions::new(9, i16::MAX), Versions::new(0, 0), Versions::NONE]
+            .iter()
+            .map(Versions::to_string)
+            .collect();
         assert_eq!(shown, ["3-13", "9+", "0", "none"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes to values and back: the reader, the writer, and the traits that `#[derive(Wire)]` implements.
 //!
-//! A struct is its own specification; the derive writes `fill`, `write_fields` and `SPEC` from its attributes. This module knows
-//! how the wire types look, not which messages exist.
+//! A struct is its own specification; the derive writes `fill`, `write_fields` and `SPEC` from its attributes. This module
+//! knows how the wire types look, not which messages exist.
 //!
 //! Invariants. Decoding never reserves memory because a peer named a number: a length or a count is checked against the bytes
 //! that remain first, and at most `RESERVE_MAX` elements are reserved before any of them was read. Decoding fails with a
@@ -47,29 +47,17 @@ pub struct Format {
 impl Format {
     #[must_use]
     pub const fn new(version: i16, flexible: bool) -> Self {
-        Self {
-            version,
-            flexible,
-            nullable: false,
-            tagged: false,
-        }
+        Self { version, flexible, nullable: false, tagged: false }
     }
 
     #[must_use]
     pub const fn nullable(self, nullable: bool) -> Self {
-        Self {
-            nullable,
-            tagged: false,
-            ..self
-        }
+        Self { nullable, tagged: false, ..self }
     }
 
     #[must_use]
     pub const fn tagged(self) -> Self {
-        Self {
-            tagged: true,
-            ..self
-        }
+        Self { tagged: true, ..self }
     }
 
     #[must_use]
@@ -88,12 +76,7 @@ pub trait Wire: Sized + Default {
     ///
     /// # Errors
     /// When the bytes are not the struct in this version.
-    fn fill(
-        &mut self,
-        at: &mut usize,
-        reader: &mut Reader,
-        format: Format,
-    ) -> Result<(), WireError>;
+    fn fill(&mut self, at: &mut usize, reader: &mut Reader, format: Format) -> Result<(), WireError>;
 
     /// Writes the fields of the version in order, then the tagged ones that differ from their default.
     fn write_fields(&self, writer: &mut Writer, format: Format);
@@ -106,13 +89,8 @@ pub trait Message: Wire {
     const KEY: Option<i16>;
     const VERSIONS: Versions;
     const FLEXIBLE: Versions;
-    const MESSAGE: MessageSpec = MessageSpec {
-        kind: Self::KIND,
-        key: Self::KEY,
-        versions: Self::VERSIONS,
-        flexible: Self::FLEXIBLE,
-        body: Self::SPEC,
-    };
+    const MESSAGE: MessageSpec =
+        MessageSpec { kind: Self::KIND, key: Self::KEY, versions: Self::VERSIONS, flexible: Self::FLEXIBLE, body: Self::SPEC };
 
     /// Reads the message and leaves what follows it.
     ///
@@ -120,29 +98,16 @@ pub trait Message: Wire {
     /// When the version does not exist, or the bytes are not the message in it.
     fn decode(reader: &mut Reader, version: i16) -> Result<Self, WireError> {
         if !Self::VERSIONS.contains(version) {
-            let kind = WireErrorKind::UnsupportedVersion {
-                version,
-                supported: Self::VERSIONS,
-            };
+            let kind = WireErrorKind::UnsupportedVersion { version, supported: Self::VERSIONS };
             return Err(WireError::new(kind).of(Self::SPEC.name));
         }
-        Self::read(
-            reader,
-            Format::new(version, Self::FLEXIBLE.contains(version)),
-        )
+        Self::read(reader, Format::new(version, Self::FLEXIBLE.contains(version)))
     }
 
     /// Writes the message; a version outside `VERSIONS` is a mistake of the caller, who has negotiated it.
     fn encode(&self, writer: &mut Writer, version: i16) {
-        debug_assert!(
-            Self::VERSIONS.contains(version),
-            "{} has no version {version}",
-            Self::SPEC.name
-        );
-        self.write_fields(
-            writer,
-            Format::new(version, Self::FLEXIBLE.contains(version)),
-        );
+        debug_assert!(Self::VERSIONS.contains(version), "{} has no version {version}", Self::SPEC.name);
+        self.write_fields(writer, Format::new(version, Self::FLEXIBLE.contains(version)));
     }
 
     /// Reads a message that fills the bytes exactly.

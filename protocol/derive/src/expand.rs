@@ -8,11 +8,7 @@ use crate::attributes::{ALL, DefaultValue, Range, Struct, TopLevel, WireField};
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let parsed = Struct::parse(input)?;
-    let (default, wire, message) = (
-        default(&parsed),
-        wire(&parsed),
-        parsed.top.as_ref().map(|top| message(&parsed, top)),
-    );
+    let (default, wire, message) = (default(&parsed), wire(&parsed), parsed.top.as_ref().map(|top| message(&parsed, top)));
     Ok(quote! { #default #wire #message })
 }
 
@@ -62,14 +58,10 @@ fn wire(parsed: &Struct) -> TokenStream {
     let (ident, name) = (&parsed.ident, &parsed.name);
     let specs = parsed.fields.iter().map(spec);
     let (read, write) = (fill(parsed), write_fields(parsed));
-    let least = parsed
-        .fields
-        .iter()
-        .filter(|field| field.versions == ALL && field.tag.is_none())
-        .map(|field| {
-            let ty = &field.ty;
-            quote! { + <#ty as crate::wire::Field>::MIN_BYTES }
-        });
+    let least = parsed.fields.iter().filter(|field| field.versions == ALL && field.tag.is_none()).map(|field| {
+        let ty = &field.ty;
+        quote! { + <#ty as crate::wire::Field>::MIN_BYTES }
+    });
     quote! {
         impl crate::wire::Wire for #ident {
             const SPEC: &'static crate::spec::StructSpec = &crate::spec::StructSpec { name: #name, fields: &[#(#specs),*] };
@@ -115,20 +107,9 @@ fn versions(range: Range) -> TokenStream {
 }
 
 fn spec(field: &WireField) -> TokenStream {
-    let WireField {
-        ident,
-        ty,
-        name,
-        tag,
-        ignorable,
-        ..
-    } = field;
+    let WireField { ident, ty, name, tag, ignorable, .. } = field;
     let field_name = ident.to_string();
-    let (present, nullable, tagged) = (
-        versions(field.versions),
-        versions(field.nullable),
-        versions(field.tagged),
-    );
+    let (present, nullable, tagged) = (versions(field.versions), versions(field.nullable), versions(field.tagged));
     let tag = optional(tag.map(|tag| quote! { #tag }));
     let flexible = optional(field.flexible.map(versions));
     let default = match &field.default {
@@ -178,10 +159,7 @@ fn untagged_condition(field: &WireField) -> Option<TokenStream> {
     if field.tag.is_some() {
         last = field.tagged.first - 1;
     }
-    condition(Range {
-        last,
-        ..field.versions
-    })
+    condition(Range { last, ..field.versions })
 }
 
 /// Whether the field is among the tagged ones in every version that it has.
@@ -202,19 +180,14 @@ fn format(field: &WireField) -> TokenStream {
 }
 
 fn fill(parsed: &Struct) -> TokenStream {
-    let fields = parsed
-        .fields
-        .iter()
-        .enumerate()
-        .filter(|(_, field)| !always_tagged(field))
-        .map(|(at, field)| {
-            let (ident, format) = (&field.ident, format(field));
-            let read = quote! { self.#ident = crate::wire::Field::read(reader, #format)?; };
-            match untagged_condition(field) {
-                Some(inside) => quote! { if #inside { *at = #at; #read } },
-                None => quote! { *at = #at; #read },
-            }
-        });
+    let fields = parsed.fields.iter().enumerate().filter(|(_, field)| !always_tagged(field)).map(|(at, field)| {
+        let (ident, format) = (&field.ident, format(field));
+        let read = quote! { self.#ident = crate::wire::Field::read(reader, #format)?; };
+        match untagged_condition(field) {
+            Some(inside) => quote! { if #inside { *at = #at; #read } },
+            None => quote! { *at = #at; #read },
+        }
+    });
     let (end, known) = (parsed.fields.len(), parsed.tagged());
     let arms = known.iter().map(|(at, tag, field)| {
         let (ident, format) = (&field.ident, format(field));
@@ -245,23 +218,16 @@ fn fill(parsed: &Struct) -> TokenStream {
 }
 
 fn write_fields(parsed: &Struct) -> TokenStream {
-    let fields = parsed
-        .fields
-        .iter()
-        .filter(|field| !always_tagged(field))
-        .map(|field| {
-            let (ident, format) = (&field.ident, format(field));
-            let write = quote! { crate::wire::Field::write(&self.#ident, writer, #format); };
-            match untagged_condition(field) {
-                Some(inside) => quote! { if #inside { #write } },
-                None => write,
-            }
-        });
+    let fields = parsed.fields.iter().filter(|field| !always_tagged(field)).map(|field| {
+        let (ident, format) = (&field.ident, format(field));
+        let write = quote! { crate::wire::Field::write(&self.#ident, writer, #format); };
+        match untagged_condition(field) {
+            Some(inside) => quote! { if #inside { #write } },
+            None => write,
+        }
+    });
     let known = parsed.tagged();
-    let shown: Vec<_> = known
-        .iter()
-        .map(|(_, tag, _)| format_ident!("shows_{}", tag))
-        .collect();
+    let shown: Vec<_> = known.iter().map(|(_, tag, _)| format_ident!("shows_{}", tag)).collect();
     let shows = known.iter().zip(&shown).map(|((_, _, field), shows)| {
         let (ident, default) = (&field.ident, default_expression(field));
         let inside = condition(field.tagged).map(|inside| quote! { #inside && });

@@ -1,7 +1,8 @@
 //! Classic groups: `__consumer_offsets`.
 //!
 //! - `GroupMetadataKey`: key 2, version 0, never flexible
-//! - `GroupMetadataValue`: key 2, versions 0 to 4, flexible from 4; v1: gains `rebalance_timeout`; v2: gains `current_state_timestamp`; v3: gains `group_instance_id`; v4: flexible (KIP-482, KIP-915)
+//! - `GroupMetadataValue`: key 2, versions 0 to 4, flexible from 4; v1: gains `rebalance_timeout`; v2: gains
+//!   `current_state_timestamp`; v3: gains `group_instance_id`; v4: flexible (KIP-482, KIP-915)
 
 use bytes::Bytes;
 use strandline_protocol_derive::Wire;

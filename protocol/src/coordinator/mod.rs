@@ -69,7 +69,10 @@ macro_rules! coordinator_records {
                     $(known if known == $module::$key::KEY => {
                         Ok(Self::$name($module::$key::from_bytes(reader.rest(), KEY_VERSION)?, decode_value(value)?))
                     })*
-                    _ => Err(WireError::from(WireErrorKind::UnknownRecordType { key: record_type.into() }).of(stringify!($enum))),
+                    _ => {
+                        let error = WireError::from(WireErrorKind::UnknownRecordType { key: record_type.into() });
+                        Err(error.of(stringify!($enum)))
+                    }
                 }
             }
 
@@ -100,21 +103,41 @@ coordinator_records! {
         ConsumerGroupMetadata consumer_group::{ConsumerGroupMetadataKey, ConsumerGroupMetadataValue};
         ConsumerGroupPartitionMetadata consumer_group::{ConsumerGroupPartitionMetadataKey, ConsumerGroupPartitionMetadataValue};
         ConsumerGroupMemberMetadata consumer_group::{ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue};
-        ConsumerGroupTargetAssignmentMetadata consumer_group::{ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue};
-        ConsumerGroupTargetAssignmentMember consumer_group::{ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue};
-        ConsumerGroupCurrentMemberAssignment consumer_group::{ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue};
+        ConsumerGroupTargetAssignmentMetadata consumer_group::{
+            ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue
+        };
+        ConsumerGroupTargetAssignmentMember consumer_group::{
+            ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue
+        };
+        ConsumerGroupCurrentMemberAssignment consumer_group::{
+            ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue
+        };
         ShareGroupMemberMetadata share_group::{ShareGroupMemberMetadataKey, ShareGroupMemberMetadataValue};
         ShareGroupMetadata share_group::{ShareGroupMetadataKey, ShareGroupMetadataValue};
-        ShareGroupTargetAssignmentMetadata share_group::{ShareGroupTargetAssignmentMetadataKey, ShareGroupTargetAssignmentMetadataValue};
-        ShareGroupTargetAssignmentMember share_group::{ShareGroupTargetAssignmentMemberKey, ShareGroupTargetAssignmentMemberValue};
-        ShareGroupCurrentMemberAssignment share_group::{ShareGroupCurrentMemberAssignmentKey, ShareGroupCurrentMemberAssignmentValue};
-        ShareGroupStatePartitionMetadata share_group::{ShareGroupStatePartitionMetadataKey, ShareGroupStatePartitionMetadataValue};
+        ShareGroupTargetAssignmentMetadata share_group::{
+            ShareGroupTargetAssignmentMetadataKey, ShareGroupTargetAssignmentMetadataValue
+        };
+        ShareGroupTargetAssignmentMember share_group::{
+            ShareGroupTargetAssignmentMemberKey, ShareGroupTargetAssignmentMemberValue
+        };
+        ShareGroupCurrentMemberAssignment share_group::{
+            ShareGroupCurrentMemberAssignmentKey, ShareGroupCurrentMemberAssignmentValue
+        };
+        ShareGroupStatePartitionMetadata share_group::{
+            ShareGroupStatePartitionMetadataKey, ShareGroupStatePartitionMetadataValue
+        };
         ConsumerGroupRegularExpression consumer_group::{ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue};
         StreamsGroupMetadata streams_group::{StreamsGroupMetadataKey, StreamsGroupMetadataValue};
         StreamsGroupMemberMetadata streams_group::{StreamsGroupMemberMetadataKey, StreamsGroupMemberMetadataValue};
-        StreamsGroupTargetAssignmentMetadata streams_group::{StreamsGroupTargetAssignmentMetadataKey, StreamsGroupTargetAssignmentMetadataValue};
-        StreamsGroupTargetAssignmentMember streams_group::{StreamsGroupTargetAssignmentMemberKey, StreamsGroupTargetAssignmentMemberValue};
-        StreamsGroupCurrentMemberAssignment streams_group::{StreamsGroupCurrentMemberAssignmentKey, StreamsGroupCurrentMemberAssignmentValue};
+        StreamsGroupTargetAssignmentMetadata streams_group::{
+            StreamsGroupTargetAssignmentMetadataKey, StreamsGroupTargetAssignmentMetadataValue
+        };
+        StreamsGroupTargetAssignmentMember streams_group::{
+            StreamsGroupTargetAssignmentMemberKey, StreamsGroupTargetAssignmentMemberValue
+        };
+        StreamsGroupCurrentMemberAssignment streams_group::{
+            StreamsGroupCurrentMemberAssignmentKey, StreamsGroupCurrentMemberAssignmentValue
+        };
         StreamsGroupTopology streams_group::{StreamsGroupTopologyKey, StreamsGroupTopologyValue};
     }
 }
@@ -141,32 +164,17 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_from_its_key_and_value() {
-        let key = TransactionLogKey {
-            transactional_id: "t".into(),
-        };
-        let record = TransactionStateRecord::TransactionLog(
-            key.clone(),
-            Some(TransactionLogValue::default()),
-        );
+        let key = TransactionLogKey { transactional_id: "t".into() };
+        let record = TransactionStateRecord::TransactionLog(key.clone(), Some(TransactionLogValue::default()));
         assert_eq!(record.key(), [0, 0, 0, 1, b't'].as_slice());
-        assert_eq!(
-            TransactionStateRecord::decode(record.key(), record.value(1)),
-            Ok(record)
-        );
+        assert_eq!(TransactionStateRecord::decode(record.key(), record.value(1)), Ok(record));
         let deletion = TransactionStateRecord::TransactionLog(key, None);
-        assert_eq!(
-            TransactionStateRecord::decode(deletion.key(), deletion.value(0)),
-            Ok(deletion)
-        );
+        assert_eq!(TransactionStateRecord::decode(deletion.key(), deletion.value(0)), Ok(deletion));
     }
 
     #[test]
     fn an_unknown_type_is_refused() {
-        let error =
-            ConsumerOffsetsRecord::decode(Bytes::from_static(&[0x7f, 0]), None).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "ConsumerOffsetsRecord: unknown record type 32512"
-        );
+        let error = ConsumerOffsetsRecord::decode(Bytes::from_static(&[0x7f, 0]), None).unwrap_err();
+        assert_eq!(error.to_string(), "ConsumerOffsetsRecord: unknown record type 32512");
     }
 }

@@ -3,7 +3,8 @@
 //! - `LegacyOffsetCommitKey`: key 0, version 0, never flexible
 //! - `LegacyOffsetCommitValue`: key 0, version 0, never flexible
 //! - `OffsetCommitKey`: key 1, version 0, never flexible
-//! - `OffsetCommitValue`: key 1, versions 0 to 4, flexible from 4; v1: gains `expire_timestamp`; v2: loses `expire_timestamp`; v3: gains `leader_epoch`; v4: flexible; gains `topic_id` (KIP-482, KIP-915)
+//! - `OffsetCommitValue`: key 1, versions 0 to 4, flexible from 4; v1: gains `expire_timestamp`; v2: loses `expire_timestamp`;
+//!   v3: gains `leader_epoch`; v4: flexible; gains `topic_id` (KIP-482, KIP-915)
 
 use strandline_protocol_derive::Wire;
 

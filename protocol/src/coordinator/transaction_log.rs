@@ -1,7 +1,8 @@
 //! State of transactions: `__transaction_state`.
 //!
 //! - `TransactionLogKey`: key 0, version 0, never flexible
-//! - `TransactionLogValue`: key 0, versions 0 to 1, flexible from 1; v1: flexible; gains `previous_producer_id`, `next_producer_id`, `next_producer_epoch`, `client_transaction_version` (KIP-482, KIP-915)
+//! - `TransactionLogValue`: key 0, versions 0 to 1, flexible from 1; v1: flexible; gains `previous_producer_id`,
+//!   `next_producer_id`, `next_producer_epoch`, `client_transaction_version` (KIP-482, KIP-915)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,9 +1,11 @@
-//! AddOffsetsToTxn (key 25): add a group's offsets to a transaction.
+//! AddOffsetsToTxn (key 25): add a group's offsets to a transaction (KIP-98).
 //!
 //! Versions 0 to 4, flexible from 3.
 //!
+//! - v1: answers first and throttles then (KIP-219)
+//! - v2: may be answered with PRODUCER_FENCED (KIP-588)
 //! - v3: flexible (KIP-482)
-//! - v4: KIP-890
+//! - v4: may be answered with TRANSACTION_ABORTABLE (KIP-890)
 
 use strandline_protocol_derive::Wire;
 

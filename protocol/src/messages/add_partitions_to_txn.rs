@@ -1,10 +1,14 @@
-//! AddPartitionsToTxn (key 24): add partitions to a transaction.
+//! AddPartitionsToTxn (key 24): add partitions to a transaction (KIP-98).
 //!
 //! Versions 0 to 5, flexible from 3.
 //!
+//! - v1: answers first and throttles then (KIP-219)
+//! - v2: may be answered with PRODUCER_FENCED (KIP-588)
 //! - v3: flexible (KIP-482)
-//! - v4: the request gains `transactions` and loses `v3_and_below_transactional_id`, `v3_and_below_producer_id`, `v3_and_below_producer_epoch`, `v3_and_below_topics`; the response gains `error_code`, `results_by_transaction` and loses `results_by_topic_v3_and_below`
-//! - v5: KIP-890
+//! - v4: the request gains `transactions` and loses `v3_and_below_transactional_id`, `v3_and_below_producer_id`,
+//!   `v3_and_below_producer_epoch`, `v3_and_below_topics`; the response gains `error_code`, `results_by_transaction` and
+//!   loses `results_by_topic_v3_and_below`; spoken by brokers only (KIP-890)
+//! - v5: may be answered with TRANSACTION_ABORTABLE (KIP-890)
 
 use strandline_protocol_derive::Wire;
 

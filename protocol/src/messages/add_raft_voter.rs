@@ -1,8 +1,8 @@
-//! AddRaftVoter (key 80): add a voter to the quorum.
+//! AddRaftVoter (key 80): add a voter to the quorum (KIP-853).
 //!
 //! Versions 0 to 1, flexible.
 //!
-//! - v1: the request gains `ack_when_committed`
+//! - v1: the request gains `ack_when_committed` (KIP-1186)
 
 use strandline_protocol_derive::Wire;
 

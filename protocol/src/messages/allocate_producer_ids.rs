@@ -1,4 +1,4 @@
-//! AllocateProducerIds (key 67): a block of producer ids for a broker.
+//! AllocateProducerIds (key 67): a block of producer ids for a broker (KIP-730).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! AlterClientQuotas (key 49): set and remove quotas.
+//! AlterClientQuotas (key 49): set and remove quotas (KIP-546).
 //!
 //! Versions 0 to 1, flexible from 1.
 //!

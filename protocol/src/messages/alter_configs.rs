@@ -1,7 +1,8 @@
-//! AlterConfigs (key 33): replace the whole configuration of resources.
+//! AlterConfigs (key 33): replace the whole configuration of resources (KIP-133).
 //!
 //! Versions 0 to 2, flexible from 2.
 //!
+//! - v1: answers first and throttles then (KIP-219)
 //! - v2: flexible (KIP-482)
 
 use strandline_protocol_derive::Wire;

@@ -1,8 +1,8 @@
-//! AlterPartition (key 56): a leader proposes a new in-sync set to the controller.
+//! AlterPartition (key 56): a leader proposes a new in-sync set to the controller (KIP-497).
 //!
 //! Versions 2 to 3, flexible.
 //!
-//! - v2: KIP-841
+//! - v2: topics by id (KIP-841)
 //! - v3: the request gains `new_isr_with_epochs` and loses `new_isr` (KIP-903)
 
 use strandline_protocol_derive::Wire;

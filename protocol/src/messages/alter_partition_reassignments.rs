@@ -1,8 +1,9 @@
-//! AlterPartitionReassignments (key 45): start or cancel moving replicas between brokers.
+//! AlterPartitionReassignments (key 45): start or cancel moving replicas between brokers (KIP-455).
 //!
 //! Versions 0 to 1, flexible.
 //!
 //! - v1: the request gains `allow_replication_factor_change`; the response gains `allow_replication_factor_change`
+//!   (KIP-860)
 
 use strandline_protocol_derive::Wire;
 

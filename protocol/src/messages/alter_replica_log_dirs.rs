@@ -1,4 +1,4 @@
-//! AlterReplicaLogDirs (key 34): move replicas between the log directories of a broker.
+//! AlterReplicaLogDirs (key 34): move replicas between the log directories of a broker (KIP-113).
 //!
 //! Versions 1 to 2, flexible from 2.
 //!

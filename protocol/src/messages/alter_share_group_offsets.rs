@@ -1,4 +1,4 @@
-//! AlterShareGroupOffsets (key 91): set start offsets of a share group.
+//! AlterShareGroupOffsets (key 91): set start offsets of a share group (KIP-932).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! AlterUserScramCredentials (key 51): set and remove SCRAM credentials.
+//! AlterUserScramCredentials (key 51): set and remove SCRAM credentials (KIP-554).
 //!
 //! Version 0, flexible.
 

@@ -1,9 +1,13 @@
-//! ApiVersions (key 18): which APIs and features the peer has, in which versions.
+//! ApiVersions (key 18): which APIs and features the peer has, in which versions (KIP-35).
 //!
 //! Versions 0 to 4, flexible from 3.
 //!
-//! - v1: the response gains `throttle_time_ms`
-//! - v3: flexible; the request gains `client_software_name`, `client_software_version`; the response gains `supported_features`, `finalized_features_epoch`, `finalized_features`, `zk_migration_ready` (KIP-482, KIP-511)
+//! - v1: the response gains `throttle_time_ms` (KIP-124)
+//! - v2: answers first and throttles then (KIP-219)
+//! - v3: flexible; the request gains `client_software_name`, `client_software_version`; the response gains
+//!   `supported_features`, `finalized_features_epoch`, `finalized_features`, `zk_migration_ready` (KIP-482, KIP-511,
+//!   KIP-584)
+//! - v4: a feature may start at level 0
 
 use strandline_protocol_derive::Wire;
 

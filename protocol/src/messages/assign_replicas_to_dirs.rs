@@ -1,4 +1,4 @@
-//! AssignReplicasToDirs (key 73): a broker reports in which directories its replicas lie.
+//! AssignReplicasToDirs (key 73): a broker reports in which directories its replicas lie (KIP-858).
 //!
 //! Version 0, flexible.
 

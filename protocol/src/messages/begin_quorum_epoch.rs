@@ -1,8 +1,9 @@
-//! BeginQuorumEpoch (key 53): a new leader of the quorum presents itself to a voter.
+//! BeginQuorumEpoch (key 53): a new leader of the quorum presents itself to a voter (KIP-595).
 //!
 //! Versions 0 to 1, flexible from 1.
 //!
-//! - v1: flexible; the request gains `voter_id`, `voter_directory_id`, `leader_endpoints`; the response gains `node_endpoints` (KIP-482, KIP-853)
+//! - v1: flexible; the request gains `voter_id`, `voter_directory_id`, `leader_endpoints`; the response gains
+//!   `node_endpoints` (KIP-482, KIP-853)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,9 +1,9 @@
-//! BrokerHeartbeat (key 63): a broker keeps its registration alive and asks to be unfenced or shut down.
+//! BrokerHeartbeat (key 63): a broker keeps its registration alive and asks to be unfenced or shut down (KIP-631).
 //!
 //! Versions 0 to 2, flexible.
 //!
-//! - v1: the request gains `offline_log_dirs`
-//! - v2: the request gains `cordoned_log_dirs`
+//! - v1: the request gains `offline_log_dirs` (KIP-858)
+//! - v2: the request gains `cordoned_log_dirs` (KIP-1066)
 
 use strandline_protocol_derive::Wire;
 

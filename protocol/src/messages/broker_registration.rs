@@ -1,10 +1,11 @@
-//! BrokerRegistration (key 62): a broker registers with the controller.
+//! BrokerRegistration (key 62): a broker registers with the controller (KIP-631).
 //!
 //! Versions 0 to 4, flexible.
 //!
-//! - v1: the request gains `is_migrating_zk_broker`
-//! - v2: the request gains `log_dirs`
-//! - v3: the request gains `previous_broker_epoch`
+//! - v1: the request gains `is_migrating_zk_broker` (KIP-866)
+//! - v2: the request gains `log_dirs` (KIP-858)
+//! - v3: the request gains `previous_broker_epoch` (KIP-966)
+//! - v4: a feature may start at level 0
 
 use strandline_protocol_derive::Wire;
 

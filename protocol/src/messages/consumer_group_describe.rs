@@ -1,4 +1,4 @@
-//! ConsumerGroupDescribe (key 69): state and members of consumer groups of the new protocol.
+//! ConsumerGroupDescribe (key 69): state and members of consumer groups of the new protocol (KIP-848).
 //!
 //! Versions 0 to 1, flexible.
 //!

@@ -1,8 +1,8 @@
-//! ConsumerGroupHeartbeat (key 68): join, stay in and leave a consumer group of the new protocol.
+//! ConsumerGroupHeartbeat (key 68): join, stay in and leave a consumer group of the new protocol (KIP-848).
 //!
 //! Versions 0 to 1, flexible.
 //!
-//! - v1: the request gains `subscribed_topic_regex` (KIP-848, KIP-1082)
+//! - v1: the request gains `subscribed_topic_regex`; the member chooses its own id (KIP-848, KIP-1082)
 
 use strandline_protocol_derive::Wire;
 

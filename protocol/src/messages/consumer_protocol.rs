@@ -1,6 +1,8 @@
-//! The consumer's embedded protocol: what members of a classic group say to their leader, and what it assigns. The broker stores these bytes; it reads them for lag and for migration to the new protocol only.
+//! The consumer's embedded protocol: what members of a classic group say to their leader, and what it assigns. The broker
+//! stores these bytes; it reads them for lag and for migration to the new protocol only.
 //!
-//! - `ConsumerProtocolSubscription`: versions 0 to 3, never flexible; v1: gains `owned_partitions`; v2: gains `generation_id`; v3: gains `rack_id`
+//! - `ConsumerProtocolSubscription`: versions 0 to 3, never flexible; v1: gains `owned_partitions`; v2: gains `generation_id`;
+//!   v3: gains `rack_id`
 //! - `ConsumerProtocolAssignment`: versions 0 to 3, never flexible
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! ControllerRegistration (key 70): a controller registers with the active controller.
+//! ControllerRegistration (key 70): a controller registers with the active controller (KIP-919).
 //!
 //! Version 0, flexible.
 

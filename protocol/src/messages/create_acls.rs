@@ -1,4 +1,4 @@
-//! CreateAcls (key 30): add access rules.
+//! CreateAcls (key 30): add access rules (KIP-140).
 //!
 //! Versions 1 to 3, flexible from 2.
 //!

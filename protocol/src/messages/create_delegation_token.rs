@@ -1,9 +1,10 @@
-//! CreateDelegationToken (key 38): issue a delegation token.
+//! CreateDelegationToken (key 38): issue a delegation token (KIP-48).
 //!
 //! Versions 1 to 3, flexible from 2.
 //!
 //! - v2: flexible (KIP-482)
-//! - v3: the request gains `owner_principal_type`, `owner_principal_name`; the response gains `token_requester_principal_type`, `token_requester_principal_name`
+//! - v3: the request gains `owner_principal_type`, `owner_principal_name`; the response gains
+//!   `token_requester_principal_type`, `token_requester_principal_name` (KIP-373)
 
 use bytes::Bytes;
 use strandline_protocol_derive::Wire;

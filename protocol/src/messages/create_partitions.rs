@@ -1,9 +1,10 @@
-//! CreatePartitions (key 37): add partitions to topics.
+//! CreatePartitions (key 37): add partitions to topics (KIP-195).
 //!
 //! Versions 0 to 3, flexible from 2.
 //!
+//! - v1: answers first and throttles then (KIP-219)
 //! - v2: flexible (KIP-482)
-//! - v3: KIP-599
+//! - v3: may be answered with THROTTLING_QUOTA_EXCEEDED (KIP-599)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,11 +1,13 @@
-//! CreateTopics (key 19): create topics.
+//! CreateTopics (key 19): create topics (KIP-4).
 //!
 //! Versions 2 to 7, flexible from 5.
 //!
-//! - v4: KIP-464
-//! - v5: flexible; the response gains `topic_config_error_code`, `num_partitions`, `replication_factor`, `configs` (KIP-482, KIP-525)
-//! - v6: KIP-599
-//! - v7: the response gains `topic_id`
+//! - v3: answers first and throttles then (KIP-219)
+//! - v4: partitions and replication factor may be left to the broker (KIP-464)
+//! - v5: flexible; the response gains `topic_config_error_code`, `num_partitions`, `replication_factor`, `configs`
+//!   (KIP-482, KIP-525)
+//! - v6: may be answered with THROTTLING_QUOTA_EXCEEDED (KIP-599)
+//! - v7: the response gains `topic_id` (KIP-516)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,4 +1,4 @@
-//! DeleteAcls (key 31): remove access rules that match filters.
+//! DeleteAcls (key 31): remove access rules that match filters (KIP-140).
 //!
 //! Versions 1 to 3, flexible from 2.
 //!

@@ -1,7 +1,8 @@
-//! DeleteGroups (key 42): delete groups that have no members.
+//! DeleteGroups (key 42): delete groups that have no members (KIP-229).
 //!
 //! Versions 0 to 2, flexible from 2.
 //!
+//! - v1: answers first and throttles then (KIP-219)
 //! - v2: flexible (KIP-482)
 
 use strandline_protocol_derive::Wire;

@@ -1,7 +1,8 @@
-//! DeleteRecords (key 21): move the log start offset forward.
+//! DeleteRecords (key 21): move the log start offset forward (KIP-107).
 //!
 //! Versions 0 to 2, flexible from 2.
 //!
+//! - v1: answers first and throttles then (KIP-219)
 //! - v2: flexible (KIP-482)
 
 use strandline_protocol_derive::Wire;

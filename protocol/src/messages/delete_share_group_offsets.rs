@@ -1,4 +1,4 @@
-//! DeleteShareGroupOffsets (key 92): forget topics of a share group.
+//! DeleteShareGroupOffsets (key 92): forget topics of a share group (KIP-932).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! DeleteShareGroupState (key 86): delete the state of share partitions.
+//! DeleteShareGroupState (key 86): delete the state of share partitions (KIP-932).
 //!
 //! Version 0, flexible.
 

@@ -1,10 +1,12 @@
-//! DeleteTopics (key 20): delete topics.
+//! DeleteTopics (key 20): delete topics (KIP-4).
 //!
 //! Versions 1 to 6, flexible from 4.
 //!
+//! - v2: answers first and throttles then (KIP-219)
+//! - v3: may be answered with TOPIC_DELETION_DISABLED (KIP-322)
 //! - v4: flexible (KIP-482)
-//! - v5: the response gains `error_message` (KIP-599)
-//! - v6: the request gains `topics` and loses `topic_names`; the response gains `topic_id`
+//! - v5: the response gains `error_message`; may be answered with THROTTLING_QUOTA_EXCEEDED (KIP-599)
+//! - v6: the request gains `topics` and loses `topic_names`; the response gains `topic_id` (KIP-516)
 
 use strandline_protocol_derive::Wire;
 

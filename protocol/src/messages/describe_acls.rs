@@ -1,4 +1,4 @@
-//! DescribeAcls (key 29): access rules that match a filter.
+//! DescribeAcls (key 29): access rules that match a filter (KIP-140).
 //!
 //! Versions 1 to 3, flexible from 2.
 //!

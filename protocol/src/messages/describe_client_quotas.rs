@@ -1,4 +1,4 @@
-//! DescribeClientQuotas (key 48): quotas that match a filter.
+//! DescribeClientQuotas (key 48): quotas that match a filter (KIP-546).
 //!
 //! Versions 0 to 1, flexible from 1.
 //!

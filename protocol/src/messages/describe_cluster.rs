@@ -1,4 +1,4 @@
-//! DescribeCluster (key 60): brokers or controllers of the cluster.
+//! DescribeCluster (key 60): brokers or controllers of the cluster (KIP-700).
 //!
 //! Versions 0 to 2, flexible.
 //!

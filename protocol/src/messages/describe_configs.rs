@@ -1,8 +1,9 @@
-//! DescribeConfigs (key 32): configuration of topics, brokers, groups and clients.
+//! DescribeConfigs (key 32): configuration of topics, brokers, groups and clients (KIP-133).
 //!
 //! Versions 1 to 4, flexible from 4.
 //!
-//! - v3: the request gains `include_documentation`; the response gains `config_type`, `documentation`
+//! - v2: answers first and throttles then (KIP-219)
+//! - v3: the request gains `include_documentation`; the response gains `config_type`, `documentation` (KIP-569)
 //! - v4: flexible (KIP-482)
 
 use strandline_protocol_derive::Wire;

@@ -1,9 +1,9 @@
-//! DescribeDelegationToken (key 41): delegation tokens by owner.
+//! DescribeDelegationToken (key 41): delegation tokens by owner (KIP-48).
 //!
 //! Versions 1 to 3, flexible from 2.
 //!
 //! - v2: flexible (KIP-482)
-//! - v3: the response gains `token_requester_principal_type`, `token_requester_principal_name`
+//! - v3: the response gains `token_requester_principal_type`, `token_requester_principal_name` (KIP-373)
 
 use bytes::Bytes;
 use strandline_protocol_derive::Wire;

@@ -2,11 +2,12 @@
 //!
 //! Versions 0 to 6, flexible from 5.
 //!
-//! - v1: the response gains `throttle_time_ms`
-//! - v3: the request gains `include_authorized_operations`; the response gains `authorized_operations`
-//! - v4: the response gains `group_instance_id`
+//! - v1: the response gains `throttle_time_ms` (KIP-124)
+//! - v2: answers first and throttles then (KIP-219)
+//! - v3: the request gains `include_authorized_operations`; the response gains `authorized_operations` (KIP-430)
+//! - v4: the response gains `group_instance_id` (KIP-345)
 //! - v5: flexible (KIP-482)
-//! - v6: the response gains `error_message` (KIP-1043)
+//! - v6: the response gains `error_message`; an unknown group is answered with GROUP_ID_NOT_FOUND (KIP-1043)
 
 use bytes::Bytes;
 use strandline_protocol_derive::Wire;

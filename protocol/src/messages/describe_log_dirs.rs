@@ -1,11 +1,11 @@
-//! DescribeLogDirs (key 35): log directories and the replicas in them.
+//! DescribeLogDirs (key 35): log directories and the replicas in them (KIP-113).
 //!
 //! Versions 1 to 5, flexible from 2.
 //!
 //! - v2: flexible (KIP-482)
 //! - v3: the response gains `error_code`
-//! - v4: the response gains `total_bytes`, `usable_bytes`
-//! - v5: the response gains `is_cordoned`
+//! - v4: the response gains `total_bytes`, `usable_bytes` (KIP-827)
+//! - v5: the response gains `is_cordoned` (KIP-1066)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,4 +1,4 @@
-//! DescribeProducers (key 61): producers with state in partitions.
+//! DescribeProducers (key 61): producers with state in partitions (KIP-664).
 //!
 //! Version 0, flexible.
 

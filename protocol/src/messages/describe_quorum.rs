@@ -1,4 +1,4 @@
-//! DescribeQuorum (key 55): leader, voters and observers of the quorum and how far they are.
+//! DescribeQuorum (key 55): leader, voters and observers of the quorum and how far they are (KIP-595).
 //!
 //! Versions 0 to 2, flexible.
 //!

@@ -1,8 +1,7 @@
-//! DescribeShareGroupOffsets (key 90): start offsets of share groups.
+//! DescribeShareGroupOffsets (key 90): start offsets of share groups (KIP-932).
 //!
 //! Versions 0 to 1, flexible.
 //!
-//! - v0: KIP-932
 //! - v1: the response gains `lag` (KIP-1226)
 
 use strandline_protocol_derive::Wire;

@@ -1,4 +1,4 @@
-//! DescribeTopicPartitions (key 75): partitions of topics, page by page.
+//! DescribeTopicPartitions (key 75): partitions of topics, page by page (KIP-966).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! DescribeTransactions (key 65): state and partitions of transactions.
+//! DescribeTransactions (key 65): state and partitions of transactions (KIP-664).
 //!
 //! Version 0, flexible.
 

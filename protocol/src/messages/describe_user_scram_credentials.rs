@@ -1,4 +1,4 @@
-//! DescribeUserScramCredentials (key 50): which SCRAM mechanisms users have credentials for.
+//! DescribeUserScramCredentials (key 50): which SCRAM mechanisms users have credentials for (KIP-554).
 //!
 //! Version 0, flexible.
 

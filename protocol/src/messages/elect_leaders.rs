@@ -1,4 +1,4 @@
-//! ElectLeaders (key 43): elect the preferred leaders, or any replica.
+//! ElectLeaders (key 43): elect the preferred leaders, or any replica (KIP-183).
 //!
 //! Versions 0 to 2, flexible from 2.
 //!

@@ -1,8 +1,9 @@
-//! EndQuorumEpoch (key 54): a leader of the quorum resigns and proposes successors.
+//! EndQuorumEpoch (key 54): a leader of the quorum resigns and proposes successors (KIP-595).
 //!
 //! Versions 0 to 1, flexible from 1.
 //!
-//! - v1: flexible; the request gains `preferred_candidates`, `leader_endpoints` and loses `preferred_successors`; the response gains `node_endpoints` (KIP-482, KIP-853)
+//! - v1: flexible; the request gains `preferred_candidates`, `leader_endpoints` and loses `preferred_successors`; the
+//!   response gains `node_endpoints` (KIP-482, KIP-853)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,10 +1,12 @@
-//! EndTxn (key 26): commit or abort a transaction.
+//! EndTxn (key 26): commit or abort a transaction (KIP-98).
 //!
 //! Versions 0 to 5, flexible from 3.
 //!
+//! - v1: answers first and throttles then (KIP-219)
+//! - v2: may be answered with PRODUCER_FENCED (KIP-588)
 //! - v3: flexible (KIP-482)
-//! - v4: KIP-890
-//! - v5: the response gains `producer_id`, `producer_epoch` (KIP-890)
+//! - v4: may be answered with TRANSACTION_ABORTABLE (KIP-890)
+//! - v5: the response gains `producer_id`, `producer_epoch`; the epoch is raised with every transaction (KIP-890)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,4 +1,4 @@
-//! Envelope (key 58): a client's request, forwarded to the controller with its principal.
+//! Envelope (key 58): a client's request, forwarded to the controller with its principal (KIP-590).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! ExpireDelegationToken (key 40): end a delegation token.
+//! ExpireDelegationToken (key 40): end a delegation token (KIP-48).
 //!
 //! Versions 1 to 2, flexible from 2.
 //!

@@ -2,14 +2,18 @@
 //!
 //! Versions 4 to 18, flexible from 12.
 //!
-//! - v5: the request gains `log_start_offset`; the response gains `log_start_offset`
-//! - v7: the request gains `session_id`, `session_epoch`, `forgotten_topics_data`; the response gains `error_code`, `session_id`
+//! - v5: the request gains `log_start_offset`; the response gains `log_start_offset` (KIP-107)
+//! - v7: the request gains `session_id`, `session_epoch`, `forgotten_topics_data`; the response gains `error_code`,
+//!   `session_id`; sessions, so that only changes travel (KIP-227)
+//! - v8: answers first and throttles then (KIP-219)
 //! - v9: the request gains `current_leader_epoch` (KIP-320)
-//! - v10: KIP-110
-//! - v11: the request gains `rack_id`; the response gains `preferred_read_replica`
-//! - v12: flexible; the request gains `cluster_id`, `last_fetched_epoch`; the response gains `diverging_epoch`, `current_leader`, `snapshot_id` (KIP-482)
+//! - v10: zstd may be answered (KIP-110)
+//! - v11: the request gains `rack_id`; the response gains `preferred_read_replica`; reading from the closest replica
+//!   (KIP-392)
+//! - v12: flexible; the request gains `cluster_id`, `last_fetched_epoch`; the response gains `diverging_epoch`,
+//!   `current_leader`, `snapshot_id`; the quorum fetches, and diverging epochs are told (KIP-482, KIP-595)
 //! - v13: the request gains `topic_id` and loses `topic`; the response gains `topic_id` and loses `topic` (KIP-516)
-//! - v14: KIP-405
+//! - v14: may be answered with OFFSET_MOVED_TO_TIERED_STORAGE (KIP-405)
 //! - v15: the request gains `replica_state` and loses `replica_id` (KIP-903)
 //! - v16: the response gains `node_endpoints` (KIP-951)
 //! - v17: the request gains `replica_directory_id` (KIP-853)

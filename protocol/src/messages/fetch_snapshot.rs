@@ -1,4 +1,4 @@
-//! FetchSnapshot (key 59): read a snapshot of the metadata log in pieces.
+//! FetchSnapshot (key 59): read a snapshot of the metadata log in pieces (KIP-630).
 //!
 //! Versions 0 to 1, flexible.
 //!

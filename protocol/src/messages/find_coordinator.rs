@@ -2,11 +2,13 @@
 //!
 //! Versions 0 to 6, flexible from 3.
 //!
-//! - v1: the request gains `key_type`; the response gains `throttle_time_ms`, `error_message`
+//! - v1: the request gains `key_type`; the response gains `throttle_time_ms`, `error_message` (KIP-124)
+//! - v2: answers first and throttles then (KIP-219)
 //! - v3: flexible (KIP-482)
-//! - v4: the request gains `coordinator_keys` and loses `key`; the response gains `coordinators` and loses `error_code`, `error_message`, `node_id`, `host`, `port` (KIP-699)
-//! - v5: KIP-890
-//! - v6: KIP-932
+//! - v4: the request gains `coordinator_keys` and loses `key`; the response gains `coordinators` and loses `error_code`,
+//!   `error_message`, `node_id`, `host`, `port` (KIP-699)
+//! - v5: may be answered with TRANSACTION_ABORTABLE (KIP-890)
+//! - v6: share partitions have coordinators (KIP-932)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,4 +1,4 @@
-//! GetTelemetrySubscriptions (key 71): which metrics a client shall push.
+//! GetTelemetrySubscriptions (key 71): which metrics a client shall push (KIP-714).
 //!
 //! Version 0, flexible.
 

@@ -2,8 +2,9 @@
 //!
 //! Versions 0 to 4, flexible from 4.
 //!
-//! - v1: the response gains `throttle_time_ms`
-//! - v3: the request gains `group_instance_id`
+//! - v1: the response gains `throttle_time_ms` (KIP-124)
+//! - v2: answers first and throttles then (KIP-219)
+//! - v3: the request gains `group_instance_id` (KIP-345)
 //! - v4: flexible (KIP-482)
 
 use strandline_protocol_derive::Wire;

@@ -1,4 +1,4 @@
-//! IncrementalAlterConfigs (key 44): change single configuration keys.
+//! IncrementalAlterConfigs (key 44): change single configuration keys (KIP-339).
 //!
 //! Versions 0 to 1, flexible from 1.
 //!

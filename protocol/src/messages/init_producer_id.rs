@@ -1,11 +1,14 @@
-//! InitProducerId (key 22): a producer id and epoch, and an end to what was open under them.
+//! InitProducerId (key 22): a producer id and epoch, and an end to what was open under them (KIP-98).
 //!
 //! Versions 0 to 6, flexible from 2.
 //!
+//! - v1: answers first and throttles then (KIP-219)
 //! - v2: flexible (KIP-482)
-//! - v3: the request gains `producer_id`, `producer_epoch`
-//! - v5: KIP-890
-//! - v6: the request gains `enable2_pc`, `keep_prepared_txn`; the response gains `ongoing_txn_producer_id`, `ongoing_txn_producer_epoch` (KIP-939)
+//! - v3: the request gains `producer_id`, `producer_epoch` (KIP-360)
+//! - v4: may be answered with PRODUCER_FENCED (KIP-588)
+//! - v5: may be answered with TRANSACTION_ABORTABLE (KIP-890)
+//! - v6: the request gains `enable_2pc`, `keep_prepared_txn`; the response gains `ongoing_txn_producer_id`,
+//!   `ongoing_txn_producer_epoch` (KIP-939)
 
 use strandline_protocol_derive::Wire;
 
@@ -22,8 +25,8 @@ pub struct InitProducerIdRequest {
     pub producer_id: ProducerId,
     #[wire(versions = 3.., default = -1)]
     pub producer_epoch: ProducerEpoch,
-    #[wire(versions = 6..)]
-    pub enable2_pc: bool,
+    #[wire(versions = 6.., name = "Enable2Pc")]
+    pub enable_2pc: bool,
     #[wire(versions = 6..)]
     pub keep_prepared_txn: bool,
 }

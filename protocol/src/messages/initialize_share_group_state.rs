@@ -1,4 +1,4 @@
-//! InitializeShareGroupState (key 83): start the state of share partitions.
+//! InitializeShareGroupState (key 83): start the state of share partitions (KIP-932).
 //!
 //! Version 0, flexible.
 

@@ -2,13 +2,15 @@
 //!
 //! Versions 0 to 9, flexible from 6.
 //!
-//! - v1: the request gains `rebalance_timeout_ms`
-//! - v2: the response gains `throttle_time_ms`
-//! - v5: the request gains `group_instance_id`; the response gains `group_instance_id`
+//! - v1: the request gains `rebalance_timeout_ms` (KIP-62)
+//! - v2: the response gains `throttle_time_ms` (KIP-124)
+//! - v3: answers first and throttles then (KIP-219)
+//! - v4: the first answer hands out a member id, the second request joins (KIP-394)
+//! - v5: the request gains `group_instance_id`; the response gains `group_instance_id` (KIP-345)
 //! - v6: flexible (KIP-482)
 //! - v7: the response gains `protocol_type` (KIP-559)
 //! - v8: the request gains `reason` (KIP-800)
-//! - v9: the response gains `skip_assignment`
+//! - v9: the response gains `skip_assignment` (KIP-814)
 
 use bytes::Bytes;
 use strandline_protocol_derive::Wire;

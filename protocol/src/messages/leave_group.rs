@@ -2,8 +2,9 @@
 //!
 //! Versions 0 to 5, flexible from 4.
 //!
-//! - v1: the response gains `throttle_time_ms`
-//! - v3: the request gains `members` and loses `member_id`; the response gains `members`
+//! - v1: the response gains `throttle_time_ms` (KIP-124)
+//! - v2: answers first and throttles then (KIP-219)
+//! - v3: the request gains `members` and loses `member_id`; the response gains `members` (KIP-345)
 //! - v4: flexible (KIP-482)
 //! - v5: the request gains `reason` (KIP-800)
 

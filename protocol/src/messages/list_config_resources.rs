@@ -1,4 +1,4 @@
-//! ListConfigResources (key 74): resources that have a configuration.
+//! ListConfigResources (key 74): resources that have a configuration (KIP-1142).
 //!
 //! Versions 0 to 1, flexible.
 //!

@@ -2,7 +2,8 @@
 //!
 //! Versions 0 to 5, flexible from 3.
 //!
-//! - v1: the response gains `throttle_time_ms`
+//! - v1: the response gains `throttle_time_ms` (KIP-124)
+//! - v2: answers first and throttles then (KIP-219)
 //! - v3: flexible (KIP-482)
 //! - v4: the request gains `states_filter`; the response gains `group_state` (KIP-518)
 //! - v5: the request gains `types_filter`; the response gains `group_type` (KIP-848)

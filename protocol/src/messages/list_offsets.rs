@@ -2,14 +2,15 @@
 //!
 //! Versions 1 to 11, flexible from 6.
 //!
-//! - v2: the request gains `isolation_level`; the response gains `throttle_time_ms`
-//! - v4: the request gains `current_leader_epoch`; the response gains `leader_epoch`
+//! - v2: the request gains `isolation_level`; the response gains `throttle_time_ms` (KIP-98, KIP-124)
+//! - v3: answers first and throttles then (KIP-219)
+//! - v4: the request gains `current_leader_epoch`; the response gains `leader_epoch` (KIP-320)
 //! - v6: flexible (KIP-482)
-//! - v7: KIP-734
-//! - v8: KIP-405
-//! - v9: KIP-1005
+//! - v7: timestamp -3 asks for the greatest timestamp (KIP-734)
+//! - v8: timestamp -4 asks for the first local offset (KIP-405)
+//! - v9: timestamp -5 asks for the last offset in remote storage (KIP-1005)
 //! - v10: the request gains `timeout_ms` (KIP-1075)
-//! - v11: KIP-1023
+//! - v11: timestamp -6 asks for the first offset that is not in remote storage (KIP-1023)
 
 use strandline_protocol_derive::Wire;
 

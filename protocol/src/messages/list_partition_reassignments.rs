@@ -1,4 +1,4 @@
-//! ListPartitionReassignments (key 46): partitions whose replicas are moving.
+//! ListPartitionReassignments (key 46): partitions whose replicas are moving (KIP-455).
 //!
 //! Version 0, flexible.
 

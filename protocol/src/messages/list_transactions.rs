@@ -1,4 +1,4 @@
-//! ListTransactions (key 66): transactions that a broker coordinates.
+//! ListTransactions (key 66): transactions that a broker coordinates (KIP-664).
 //!
 //! Versions 0 to 2, flexible.
 //!

@@ -4,15 +4,19 @@
 //!
 //! - v1: the response gains `rack`, `controller_id`, `is_internal`
 //! - v2: the response gains `cluster_id`
-//! - v3: the response gains `throttle_time_ms`
+//! - v3: the response gains `throttle_time_ms` (KIP-124)
 //! - v4: the request gains `allow_auto_topic_creation`
-//! - v5: the response gains `offline_replicas`
-//! - v7: the response gains `leader_epoch`
-//! - v8: the request gains `include_cluster_authorized_operations`, `include_topic_authorized_operations`; the response gains `topic_authorized_operations`, `cluster_authorized_operations`
+//! - v5: the response gains `offline_replicas` (KIP-112)
+//! - v6: answers first and throttles then (KIP-219)
+//! - v7: the response gains `leader_epoch` (KIP-320)
+//! - v8: the request gains `include_cluster_authorized_operations`, `include_topic_authorized_operations`; the response
+//!   gains `topic_authorized_operations`, `cluster_authorized_operations` (KIP-430)
 //! - v9: flexible (KIP-482)
-//! - v10: the request gains `topic_id`; the response gains `topic_id`
-//! - v11: the request loses `include_cluster_authorized_operations`; the response loses `cluster_authorized_operations` (KIP-700)
-//! - v13: the response gains `error_code`
+//! - v10: the request gains `topic_id`; the response gains `topic_id` (KIP-516)
+//! - v11: the request loses `include_cluster_authorized_operations`; the response loses `cluster_authorized_operations`
+//!   (KIP-700)
+//! - v12: topics may be asked for by id alone (KIP-516)
+//! - v13: the response gains `error_code` (KIP-1102)
 
 use strandline_protocol_derive::Wire;
 

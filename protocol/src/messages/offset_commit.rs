@@ -2,12 +2,13 @@
 //!
 //! Versions 2 to 10, flexible from 8.
 //!
-//! - v3: the response gains `throttle_time_ms`
-//! - v5: the request loses `retention_time_ms`
-//! - v6: the request gains `committed_leader_epoch`
-//! - v7: the request gains `group_instance_id`
+//! - v3: the response gains `throttle_time_ms` (KIP-124)
+//! - v4: answers first and throttles then (KIP-219)
+//! - v5: the request loses `retention_time_ms` (KIP-211)
+//! - v6: the request gains `committed_leader_epoch` (KIP-320)
+//! - v7: the request gains `group_instance_id` (KIP-345)
 //! - v8: flexible (KIP-482)
-//! - v9: KIP-848
+//! - v9: serves the new consumer groups too (KIP-848)
 //! - v10: the request gains `topic_id` and loses `name`; the response gains `topic_id` and loses `name` (KIP-848)
 
 use strandline_protocol_derive::Wire;

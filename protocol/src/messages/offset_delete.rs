@@ -1,4 +1,4 @@
-//! OffsetDelete (key 47): delete stored positions of a group.
+//! OffsetDelete (key 47): delete stored positions of a group (KIP-496).
 //!
 //! Version 0, never flexible.
 

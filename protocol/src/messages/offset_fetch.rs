@@ -2,12 +2,14 @@
 //!
 //! Versions 1 to 10, flexible from 6.
 //!
-//! - v2: the response gains `error_code`
-//! - v3: the response gains `throttle_time_ms`
-//! - v5: the response gains `committed_leader_epoch`
+//! - v2: the response gains `error_code`; a null list asks for all topics (KIP-88)
+//! - v3: the response gains `throttle_time_ms` (KIP-124)
+//! - v4: answers first and throttles then (KIP-219)
+//! - v5: the response gains `committed_leader_epoch` (KIP-320)
 //! - v6: flexible (KIP-482)
-//! - v7: the request gains `require_stable`
-//! - v8: the request gains `groups` and loses `group_id`, `topics`; the response gains `groups` and loses `topics`, `error_code`
+//! - v7: the request gains `require_stable` (KIP-447)
+//! - v8: the request gains `groups` and loses `group_id`, `topics`; the response gains `groups` and loses `topics`,
+//!   `error_code`; several groups at once (KIP-709)
 //! - v9: the request gains `member_id`, `member_epoch` (KIP-848)
 //! - v10: the request gains `topic_id` and loses `name`; the response gains `topic_id` and loses `name` (KIP-848)
 

@@ -1,8 +1,8 @@
-//! OffsetForLeaderEpoch (key 23): where the epoch of a leader ends.
+//! OffsetForLeaderEpoch (key 23): where the epoch of a leader ends (KIP-101).
 //!
 //! Versions 2 to 4, flexible from 4.
 //!
-//! - v3: the request gains `replica_id`
+//! - v3: the request gains `replica_id` (KIP-392)
 //! - v4: flexible (KIP-482)
 
 use strandline_protocol_derive::Wire;

@@ -1,14 +1,15 @@
 //! Produce (key 0): append record batches to partitions.
 //!
-//! Versions 3 to 13, flexible from 9.
+//! Versions 3 to 13, flexible from 9. Versions 0 to 2 carried older record formats and are gone (KIP-896); librdkafka
+//! wants to see them advertised all the same, so Kafka lists them and refuses them.
 //!
-//! - v5: the response gains `log_start_offset`
-//! - v7: KIP-110
+//! - v5: the response gains `log_start_offset` (KIP-107)
+//! - v7: zstd may be used (KIP-110)
 //! - v8: the response gains `record_errors`, `error_message` (KIP-467)
 //! - v9: flexible (KIP-482)
 //! - v10: the response gains `current_leader`, `node_endpoints` (KIP-951)
-//! - v11: KIP-890
-//! - v12: KIP-890
+//! - v11: may be answered with TRANSACTION_ABORTABLE (KIP-890)
+//! - v12: adds its partitions to the transaction by itself (KIP-890)
 //! - v13: the request gains `topic_id` and loses `name`; the response gains `topic_id` and loses `name` (KIP-516)
 
 use strandline_protocol_derive::Wire;

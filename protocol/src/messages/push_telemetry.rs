@@ -1,4 +1,4 @@
-//! PushTelemetry (key 72): metrics of a client.
+//! PushTelemetry (key 72): metrics of a client (KIP-714).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! ReadShareGroupState (key 84): read the state of share partitions.
+//! ReadShareGroupState (key 84): read the state of share partitions (KIP-932).
 //!
 //! Version 0, flexible.
 

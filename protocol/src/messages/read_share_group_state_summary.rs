@@ -1,8 +1,7 @@
-//! ReadShareGroupStateSummary (key 87): read start offsets and epochs of share partitions.
+//! ReadShareGroupStateSummary (key 87): read start offsets and epochs of share partitions (KIP-932).
 //!
 //! Versions 0 to 1, flexible.
 //!
-//! - v0: KIP-932
 //! - v1: the response gains `delivery_complete_count` (KIP-1226)
 
 use strandline_protocol_derive::Wire;

@@ -1,4 +1,4 @@
-//! RemoveRaftVoter (key 81): remove a voter from the quorum.
+//! RemoveRaftVoter (key 81): remove a voter from the quorum (KIP-853).
 //!
 //! Version 0, flexible.
 

@@ -1,4 +1,4 @@
-//! RenewDelegationToken (key 39): let a delegation token live longer.
+//! RenewDelegationToken (key 39): let a delegation token live longer (KIP-48).
 //!
 //! Versions 1 to 2, flexible from 2.
 //!

@@ -1,8 +1,8 @@
-//! SaslAuthenticate (key 36): one message of a SASL exchange.
+//! SaslAuthenticate (key 36): one message of a SASL exchange (KIP-152).
 //!
 //! Versions 0 to 2, flexible from 2.
 //!
-//! - v1: the response gains `session_lifetime_ms`
+//! - v1: the response gains `session_lifetime_ms` (KIP-368)
 //! - v2: flexible (KIP-482)
 
 use bytes::Bytes;

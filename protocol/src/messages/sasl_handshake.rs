@@ -1,6 +1,8 @@
-//! SaslHandshake (key 17): choose a SASL mechanism.
+//! SaslHandshake (key 17): choose a SASL mechanism (KIP-43).
 //!
 //! Versions 0 to 1, never flexible.
+//!
+//! - v1: the exchange goes through SaslAuthenticate (KIP-152)
 
 use strandline_protocol_derive::Wire;
 

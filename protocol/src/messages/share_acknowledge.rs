@@ -1,8 +1,7 @@
-//! ShareAcknowledge (key 79): say what became of acquired records.
+//! ShareAcknowledge (key 79): say what became of acquired records (KIP-932).
 //!
 //! Versions 1 to 2, flexible.
 //!
-//! - v1: KIP-932
 //! - v2: the request gains `is_renew_ack`; the response gains `acquisition_lock_timeout_ms` (KIP-1222)
 
 use strandline_protocol_derive::Wire;

@@ -1,8 +1,7 @@
-//! ShareFetch (key 78): acquire records of a share group.
+//! ShareFetch (key 78): acquire records of a share group (KIP-932).
 //!
 //! Versions 1 to 2, flexible.
 //!
-//! - v1: KIP-932
 //! - v2: the request gains `share_acquire_mode`, `is_renew_ack` (KIP-1206, KIP-1222)
 
 use strandline_protocol_derive::Wire;

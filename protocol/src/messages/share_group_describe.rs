@@ -1,8 +1,6 @@
-//! ShareGroupDescribe (key 77): state and members of share groups.
+//! ShareGroupDescribe (key 77): state and members of share groups (KIP-932).
 //!
 //! Version 1, flexible.
-//!
-//! - v1: KIP-932
 
 use strandline_protocol_derive::Wire;
 

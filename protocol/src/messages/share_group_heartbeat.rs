@@ -1,8 +1,6 @@
-//! ShareGroupHeartbeat (key 76): join, stay in and leave a share group.
+//! ShareGroupHeartbeat (key 76): join, stay in and leave a share group (KIP-932).
 //!
 //! Version 1, flexible.
-//!
-//! - v1: KIP-932
 
 use strandline_protocol_derive::Wire;
 

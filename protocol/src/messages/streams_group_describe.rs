@@ -1,4 +1,4 @@
-//! StreamsGroupDescribe (key 89): state, topology and members of streams groups.
+//! StreamsGroupDescribe (key 89): state, topology and members of streams groups (KIP-1071).
 //!
 //! Version 0, flexible.
 

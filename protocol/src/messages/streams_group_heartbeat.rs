@@ -1,4 +1,4 @@
-//! StreamsGroupHeartbeat (key 88): join, stay in and leave a streams group.
+//! StreamsGroupHeartbeat (key 88): join, stay in and leave a streams group (KIP-1071).
 //!
 //! Version 0, flexible.
 

@@ -1,18 +1,17 @@
-//! TxnOffsetCommit (key 28): commit positions of a group within a transaction.
+//! TxnOffsetCommit (key 28): commit positions of a group within a transaction (KIP-98).
 //!
 //! Versions 0 to 5, flexible from 3.
 //!
-//! - v2: the request gains `committed_leader_epoch`
-//! - v3: flexible; the request gains `generation_id`, `member_id`, `group_instance_id` (KIP-482)
-//! - v4: KIP-890
-//! - v5: KIP-890
+//! - v1: answers first and throttles then (KIP-219)
+//! - v2: the request gains `committed_leader_epoch` (KIP-320)
+//! - v3: flexible; the request gains `generation_id`, `member_id`, `group_instance_id` (KIP-447, KIP-482)
+//! - v4: may be answered with TRANSACTION_ABORTABLE (KIP-890)
+//! - v5: adds its group to the transaction by itself (KIP-890)
 
 use strandline_protocol_derive::Wire;
 
 use crate::error::ErrorCode;
-use crate::ids::{
-    GroupId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicName, TransactionalId,
-};
+use crate::ids::{GroupId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicName, TransactionalId};
 
 #[derive(Clone, Debug, PartialEq, Wire)]
 #[wire(kind = "request", key = 28, versions = 0..=5, flexible = 3..)]

@@ -1,4 +1,4 @@
-//! UnregisterBroker (key 64): remove the registration of a broker.
+//! UnregisterBroker (key 64): remove the registration of a broker (KIP-631).
 //!
 //! Version 0, flexible.
 

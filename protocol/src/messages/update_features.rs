@@ -1,8 +1,8 @@
-//! UpdateFeatures (key 57): raise or lower finalized features.
+//! UpdateFeatures (key 57): raise or lower finalized features (KIP-584).
 //!
 //! Versions 0 to 2, flexible.
 //!
-//! - v1: the request gains `upgrade_type`, `validate_only` and loses `allow_downgrade`
+//! - v1: the request gains `upgrade_type`, `validate_only` and loses `allow_downgrade` (KIP-778)
 //! - v2: the response loses `results`
 
 use strandline_protocol_derive::Wire;

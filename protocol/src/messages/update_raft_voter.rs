@@ -1,4 +1,4 @@
-//! UpdateRaftVoter (key 82): a voter reports new endpoints and versions.
+//! UpdateRaftVoter (key 82): a voter reports new endpoints and versions (KIP-853).
 //!
 //! Version 0, flexible.
 

@@ -1,9 +1,10 @@
-//! Vote (key 52): ask for a vote, or for a pre-vote, of a voter of the quorum.
+//! Vote (key 52): ask for a vote, or for a pre-vote, of a voter of the quorum (KIP-595).
 //!
 //! Versions 0 to 2, flexible.
 //!
-//! - v1: the request gains `voter_id`, `replica_directory_id`, `voter_directory_id`; the response gains `node_endpoints` (KIP-853)
-//! - v2: the request gains `pre_vote`
+//! - v1: the request gains `voter_id`, `replica_directory_id`, `voter_directory_id`; the response gains `node_endpoints`
+//!   (KIP-853)
+//! - v2: the request gains `pre_vote` (KIP-996)
 
 use strandline_protocol_derive::Wire;
 

@@ -1,8 +1,7 @@
-//! WriteShareGroupState (key 85): write the state of share partitions.
+//! WriteShareGroupState (key 85): write the state of share partitions (KIP-932).
 //!
 //! Versions 0 to 1, flexible.
 //!
-//! - v0: KIP-932
 //! - v1: the request gains `delivery_complete_count` (KIP-1226)
 
 use strandline_protocol_derive::Wire;

@@ -1,4 +1,4 @@
-//! WriteTxnMarkers (key 27): write a transaction's outcome into its partitions.
+//! WriteTxnMarkers (key 27): write a transaction's outcome into its partitions (KIP-98).
 //!
 //! Versions 1 to 2, flexible.
 //!

@@ -1,10 +1,12 @@
 //! Brokers register, are fenced and unfenced, and go.
 //!
-//! - `RegisterBrokerRecord`: key 0, versions 0 to 4, flexible; v1: gains `in_controlled_shutdown`; v2: gains `is_migrating_zk_broker`; v3: gains `log_dirs`; v4: gains `cordoned_log_dirs`
+//! - `RegisterBrokerRecord`: key 0, versions 0 to 4, flexible; v1: gains `in_controlled_shutdown`; v2: gains
+//!   `is_migrating_zk_broker`; v3: gains `log_dirs`; v4: gains `cordoned_log_dirs`
 //! - `UnregisterBrokerRecord`: key 1, version 0, flexible
 //! - `FenceBrokerRecord`: key 7, version 0, flexible
 //! - `UnfenceBrokerRecord`: key 8, version 0, flexible
-//! - `BrokerRegistrationChangeRecord`: key 17, versions 0 to 3, flexible; v1: gains `in_controlled_shutdown`; v2: gains `log_dirs`; v3: gains `cordoned_log_dirs`
+//! - `BrokerRegistrationChangeRecord`: key 17, versions 0 to 3, flexible; v1: gains `in_controlled_shutdown`; v2: gains
+//!   `log_dirs`; v3: gains `cordoned_log_dirs`
 
 use strandline_protocol_derive::Wire;
 

@@ -106,24 +106,14 @@ impl MetadataRecord {
     /// When the envelope, the type or the version is unknown, or the body is not exactly such a record.
     pub fn decode(value: Bytes) -> Result<Self, WireError> {
         let mut reader = Reader::new(value);
-        Self::read(&mut reader).map_err(|error| {
-            if error.path().is_empty() {
-                error.of("MetadataRecord")
-            } else {
-                error
-            }
-        })
+        Self::read(&mut reader).map_err(|error| if error.path().is_empty() { error.of("MetadataRecord") } else { error })
     }
 
     fn read(reader: &mut Reader) -> Result<Self, WireError> {
         let frame_version = small(reader.unsigned_varint()?);
         if frame_version != FRAME_VERSION as i16 {
             let supported = crate::spec::Versions::new(FRAME_VERSION as i16, FRAME_VERSION as i16);
-            return Err(WireErrorKind::UnsupportedVersion {
-                version: frame_version,
-                supported,
-            }
-            .into());
+            return Err(WireErrorKind::UnsupportedVersion { version: frame_version, supported }.into());
         }
         let key = reader.unsigned_varint()?;
         let version = small(reader.unsigned_varint()?);
@@ -157,10 +147,7 @@ mod tests {
 
     #[test]
     fn a_record_stands_behind_frame_version_type_and_version() {
-        let record = MetadataRecord::from(FeatureLevelRecord {
-            name: "metadata.version".into(),
-            feature_level: 29,
-        });
+        let record = MetadataRecord::from(FeatureLevelRecord { name: "metadata.version".into(), feature_level: 29 });
         let bytes = record.encode(0);
         assert_eq!(bytes[..3], [1, 12, 0]);
         assert_eq!(MetadataRecord::decode(bytes), Ok(record));
@@ -168,23 +155,9 @@ mod tests {
 
     #[test]
     fn an_unknown_type_or_envelope_is_refused() {
-        let kind = |bytes: &'static [u8]| {
-            MetadataRecord::decode(Bytes::from_static(bytes))
-                .unwrap_err()
-                .kind()
-                .clone()
-        };
-        assert_eq!(
-            kind(&[1, 99, 0, 0]),
-            WireErrorKind::UnknownRecordType { key: 99 }
-        );
-        assert!(matches!(
-            kind(&[0, 20, 0, 0]),
-            WireErrorKind::UnsupportedVersion { version: 0, .. }
-        ));
-        assert_eq!(
-            kind(&[1, 20, 0, 0, 0]),
-            WireErrorKind::TrailingBytes { bytes: 1 }
-        );
+        let kind = |bytes: &'static [u8]| MetadataRecord::decode(Bytes::from_static(bytes)).unwrap_err().kind().clone();
+        assert_eq!(kind(&[1, 99, 0, 0]), WireErrorKind::UnknownRecordType { key: 99 });
+        assert!(matches!(kind(&[0, 20, 0, 0]), WireErrorKind::UnsupportedVersion { version: 0, .. }));
+        assert_eq!(kind(&[1, 20, 0, 0, 0]), WireErrorKind::TrailingBytes { bytes: 1 });
     }
 }

@@ -1,7 +1,9 @@
 //! Replicas, in-sync set and leader of a partition, and changes to them.
 //!
-//! - `PartitionRecord`: key 3, versions 0 to 2, flexible; v1: gains `directories` (KIP-858); v2: gains `eligible_leader_replicas`, `last_known_elr` (KIP-966)
-//! - `PartitionChangeRecord`: key 5, versions 0 to 2, flexible; v1: gains `directories` (KIP-858); v2: gains `eligible_leader_replicas`, `last_known_elr` (KIP-966)
+//! - `PartitionRecord`: key 3, versions 0 to 2, flexible; v1: gains `directories` (KIP-858); v2: gains
+//!   `eligible_leader_replicas`, `last_known_elr` (KIP-966)
+//! - `PartitionChangeRecord`: key 5, versions 0 to 2, flexible; v1: gains `directories` (KIP-858); v2: gains
+//!   `eligible_leader_replicas`, `last_known_elr` (KIP-966)
 //! - `ClearElrRecord`: key 28, version 0, flexible
 
 use strandline_protocol_derive::Wire;

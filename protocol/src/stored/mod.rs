@@ -1,4 +1,5 @@
-//! Definitions of Kafka's that are neither sent nor kept by a coordinator: files of a log directory and the remote log's records.
+//! Definitions of Kafka's that are neither sent nor kept by a coordinator: files of a log directory and the remote log's
+//! records.
 
 pub mod producer_snapshot;
 pub mod quorum_state;

@@ -1,6 +1,8 @@
-//! Kafka's `quorum-state` file: epoch, leader and vote of a voter. The file is JSON with these names; only the definition lives here.
+//! Kafka's `quorum-state` file: epoch, leader and vote of a voter. The file is JSON with these names; only the definition lives
+//! here.
 //!
-//! - `QuorumStateData`: versions 0 to 1, flexible; v1: gains `voted_directory_id` and loses `cluster_id`, `applied_offset`, `current_voters`
+//! - `QuorumStateData`: versions 0 to 1, flexible; v1: gains `voted_directory_id` and loses `cluster_id`, `applied_offset`,
+//!   `current_voters`
 
 use strandline_protocol_derive::Wire;
 

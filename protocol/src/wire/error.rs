@@ -54,11 +54,7 @@ pub enum WireErrorKind {
 impl WireError {
     #[must_use]
     pub fn new(kind: WireErrorKind) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            root: "",
-            path: Vec::new(),
-        }))
+        Self(Box::new(Inner { kind, root: "", path: Vec::new() }))
     }
 
     #[must_use]

@@ -107,8 +107,7 @@ impl Nullable for String {
         let Some(length) = reader.string_length(format)? else {
             return Ok(None);
         };
-        let text =
-            std::str::from_utf8(reader.take(length)?).map_err(|_| WireErrorKind::InvalidUtf8)?;
+        let text = std::str::from_utf8(reader.take(length)?).map_err(|_| WireErrorKind::InvalidUtf8)?;
         Ok(Some(text.to_owned()))
     }
 
@@ -159,8 +158,7 @@ impl<T: Field> Field for Vec<T> {
 
     fn write(&self, writer: &mut Writer, format: Format) {
         writer.put_length(self.len(), format);
-        self.iter()
-            .for_each(|element| element.write(writer, format));
+        self.iter().for_each(|element| element.write(writer, format));
     }
 }
 
@@ -187,11 +185,7 @@ impl<T: Nullable> Field for Option<T> {
     const MIN_BYTES: usize = 1;
 
     fn read(reader: &mut Reader, format: Format) -> Result<Self, WireError> {
-        if format.nullable {
-            T::read_nullable(reader, format)
-        } else {
-            T::read(reader, format).map(Some)
-        }
+        if format.nullable { T::read_nullable(reader, format) } else { T::read(reader, format).map(Some) }
     }
 
     fn write(&self, writer: &mut Writer, format: Format) {
@@ -225,16 +219,8 @@ impl<T: Wire> Field for T {
 /// A nullable struct stands behind a mark: a byte that is -1 for null, or a varint that is 0 for null in a tagged field.
 impl<T: Wire> Nullable for T {
     fn read_nullable(reader: &mut Reader, format: Format) -> Result<Option<Self>, WireError> {
-        let present = if format.tagged {
-            reader.unsigned_varint()? > 0
-        } else {
-            reader.int8()? >= 0
-        };
-        if present {
-            T::read(reader, format).map(Some)
-        } else {
-            Ok(None)
-        }
+        let present = if format.tagged { reader.unsigned_varint()? > 0 } else { reader.int8()? >= 0 };
+        if present { T::read(reader, format).map(Some) } else { Ok(None) }
     }
 
     fn write_null(writer: &mut Writer, format: Format) {

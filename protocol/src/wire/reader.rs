@@ -16,11 +16,7 @@ impl Reader {
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
         let end = bytes.len();
-        Self {
-            bytes,
-            position: 0,
-            end,
-        }
+        Self { bytes, position: 0, end }
     }
 
     #[must_use]
@@ -130,8 +126,7 @@ impl Reader {
             self.position += 1;
             return Ok(u32::from(byte));
         }
-        self.long_varint(5, u32::MAX.into())
-            .map(|value| value as u32)
+        self.long_varint(5, u32::MAX.into()).map(|value| value as u32)
     }
 
     /// An unsigned varint of at most ten bytes.
@@ -177,28 +172,16 @@ impl Reader {
 
     /// The length of a string: `None` is null.
     pub(super) fn string_length(&mut self, format: Format) -> Result<Option<usize>, WireError> {
-        let length = if format.flexible {
-            self.compact_length()?
-        } else {
-            old_length(self.int16()?.into())?
-        };
+        let length = if format.flexible { self.compact_length()? } else { old_length(self.int16()?.into())? };
         match length {
-            Some(length) if length > STRING_BYTES_MAX => Err(WireErrorKind::TooLong {
-                length,
-                limit: STRING_BYTES_MAX,
-            }
-            .into()),
+            Some(length) if length > STRING_BYTES_MAX => Err(WireErrorKind::TooLong { length, limit: STRING_BYTES_MAX }.into()),
             length => Ok(length),
         }
     }
 
     /// The length of bytes or the count of an array: `None` is null.
     pub(super) fn length(&mut self, format: Format) -> Result<Option<usize>, WireError> {
-        if format.flexible {
-            self.compact_length()
-        } else {
-            old_length(self.int32()?)
-        }
+        if format.flexible { self.compact_length() } else { old_length(self.int32()?) }
     }
 
     /// Elements to reserve for `count` of them, each `min_bytes` at least.
@@ -214,10 +197,7 @@ impl Reader {
     ///
     /// # Errors
     /// When tags do not ascend, or a field is not exactly as long as it says.
-    pub fn tags(
-        &mut self,
-        mut known: impl FnMut(&mut Self, u32) -> Result<bool, WireError>,
-    ) -> Result<(), WireError> {
+    pub fn tags(&mut self, mut known: impl FnMut(&mut Self, u32) -> Result<bool, WireError>) -> Result<(), WireError> {
         let count = self.unsigned_varint()? as usize;
         // A tagged field takes a byte for its tag and one for its size.
         self.reserve(count, 2)?;
@@ -237,9 +217,7 @@ impl Reader {
     fn next_tag(&mut self, previous: Option<u32>) -> Result<u32, WireError> {
         let tag = self.unsigned_varint()?;
         match previous {
-            Some(previous) if tag <= previous => {
-                Err(WireErrorKind::TagOrder { tag, previous }.into())
-            }
+            Some(previous) if tag <= previous => Err(WireErrorKind::TagOrder { tag, previous }.into()),
             _ => Ok(tag),
         }
     }
@@ -259,29 +237,19 @@ impl Reader {
 
     #[inline]
     fn need(&self, length: usize) -> Result<(), WireError> {
-        if length > self.remaining() {
-            Err(self.truncated(length))
-        } else {
-            Ok(())
-        }
+        if length > self.remaining() { Err(self.truncated(length)) } else { Ok(()) }
     }
 
     #[cold]
     fn truncated(&self, needed: usize) -> WireError {
-        WireErrorKind::Truncated {
-            needed,
-            remaining: self.remaining(),
-        }
-        .into()
+        WireErrorKind::Truncated { needed, remaining: self.remaining() }.into()
     }
 }
 
 fn old_length(length: i32) -> Result<Option<usize>, WireError> {
     match length {
         -1 => Ok(None),
-        length => usize::try_from(length)
-            .map(Some)
-            .map_err(|_| WireErrorKind::NegativeLength { length }.into()),
+        length => usize::try_from(length).map(Some).map_err(|_| WireErrorKind::NegativeLength { length }.into()),
     }
 }
 
@@ -295,63 +263,32 @@ mod tests {
 
     #[test]
     fn varints_of_five_and_ten_bytes_reach_the_largest_values() {
-        assert_eq!(
-            reader(&[0xff, 0xff, 0xff, 0xff, 0x0f])
-                .unsigned_varint()
-                .unwrap(),
-            u32::MAX
-        );
+        assert_eq!(reader(&[0xff, 0xff, 0xff, 0xff, 0x0f]).unsigned_varint().unwrap(), u32::MAX);
         assert_eq!(
             reader(&[0xff; 9]).unsigned_varlong().unwrap_err().kind(),
-            &WireErrorKind::Truncated {
-                needed: 1,
-                remaining: 0
-            }
+            &WireErrorKind::Truncated { needed: 1, remaining: 0 }
         );
         let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-        assert_eq!(
-            Reader::new(Bytes::copy_from_slice(&largest))
-                .unsigned_varlong()
-                .unwrap(),
-            u64::MAX
-        );
+        assert_eq!(Reader::new(Bytes::copy_from_slice(&largest)).unsigned_varlong().unwrap(), u64::MAX);
     }
 
     #[test]
     fn a_varint_longer_than_its_type_is_refused() {
-        assert_eq!(
-            reader(&[0xff, 0xff, 0xff, 0xff, 0x10])
-                .unsigned_varint()
-                .unwrap_err()
-                .kind(),
-            &WireErrorKind::BadVarint
-        );
-        assert_eq!(
-            reader(&[0x80; 6]).unsigned_varint().unwrap_err().kind(),
-            &WireErrorKind::BadVarint
-        );
-        assert_eq!(
-            reader(&[0x80; 11]).unsigned_varlong().unwrap_err().kind(),
-            &WireErrorKind::BadVarint
-        );
+        assert_eq!(reader(&[0xff, 0xff, 0xff, 0xff, 0x10]).unsigned_varint().unwrap_err().kind(), &WireErrorKind::BadVarint);
+        assert_eq!(reader(&[0x80; 6]).unsigned_varint().unwrap_err().kind(), &WireErrorKind::BadVarint);
+        assert_eq!(reader(&[0x80; 11]).unsigned_varlong().unwrap_err().kind(), &WireErrorKind::BadVarint);
     }
 
     #[test]
     fn zigzag_folds_the_sign_into_the_lowest_bit() {
         assert_eq!(reader(&[0x01]).varint().unwrap(), -1);
-        assert_eq!(
-            reader(&[0xff, 0xff, 0xff, 0xff, 0x0f]).varint().unwrap(),
-            i32::MIN
-        );
+        assert_eq!(reader(&[0xff, 0xff, 0xff, 0xff, 0x0f]).varint().unwrap(), i32::MIN);
         assert_eq!(reader(&[0x02]).varlong().unwrap(), 1);
     }
 
     #[test]
     fn a_count_above_the_bytes_that_remain_is_refused() {
-        let kind = WireErrorKind::CountAboveRemaining {
-            count: 3,
-            remaining: 8,
-        };
+        let kind = WireErrorKind::CountAboveRemaining { count: 3, remaining: 8 };
         assert_eq!(reader(&[0; 8]).reserve(3, 4).unwrap_err().kind(), &kind);
         assert_eq!(reader(&[0; 8]).reserve(2, 4).unwrap(), 2);
     }
@@ -365,38 +302,19 @@ mod tests {
 
     #[test]
     fn tags_that_do_not_ascend_are_refused() {
-        let kind = WireErrorKind::TagOrder {
-            tag: 1,
-            previous: 1,
-        };
-        assert_eq!(
-            reader(&[2, 1, 0, 1, 0])
-                .tags(|_, _| Ok(false))
-                .unwrap_err()
-                .kind(),
-            &kind
-        );
+        let kind = WireErrorKind::TagOrder { tag: 1, previous: 1 };
+        assert_eq!(reader(&[2, 1, 0, 1, 0]).tags(|_, _| Ok(false)).unwrap_err().kind(), &kind);
     }
 
     #[test]
     fn a_tagged_field_shorter_than_its_size_is_refused() {
-        let error = reader(&[1, 0, 2, 0xaa, 0xbb])
-            .tags(|reader, _| reader.int8().map(|_| true))
-            .unwrap_err();
+        let error = reader(&[1, 0, 2, 0xaa, 0xbb]).tags(|reader, _| reader.int8().map(|_| true)).unwrap_err();
         assert_eq!(error.kind(), &WireErrorKind::TrailingBytes { bytes: 1 });
     }
 
     #[test]
     fn a_tagged_field_cannot_read_past_its_size() {
-        let error = reader(&[1, 0, 1, 0xaa, 0xbb])
-            .tags(|reader, _| reader.int16().map(|_| true))
-            .unwrap_err();
-        assert_eq!(
-            error.kind(),
-            &WireErrorKind::Truncated {
-                needed: 2,
-                remaining: 1
-            }
-        );
+        let error = reader(&[1, 0, 1, 0xaa, 0xbb]).tags(|reader, _| reader.int16().map(|_| true)).unwrap_err();
+        assert_eq!(error.kind(), &WireErrorKind::Truncated { needed: 2, remaining: 1 });
     }
 }

@@ -66,12 +66,7 @@ impl From<Vec<Bytes>> for Records {
 impl PartialEq for Records {
     fn eq(&self, other: &Self) -> bool {
         let bytes = |records: &Self| records.len();
-        bytes(self) == bytes(other)
-            && self
-                .pieces()
-                .iter()
-                .flatten()
-                .eq(other.pieces().iter().flatten())
+        bytes(self) == bytes(other) && self.pieces().iter().flatten().eq(other.pieces().iter().flatten())
     }
 }
 
@@ -87,9 +82,7 @@ impl Field for Records {
 
     fn write(&self, writer: &mut Writer, format: Format) {
         writer.put_length(self.len(), format);
-        self.pieces()
-            .iter()
-            .for_each(|bytes| writer.put_bytes(bytes));
+        self.pieces().iter().for_each(|bytes| writer.put_bytes(bytes));
     }
 }
 
@@ -119,8 +112,7 @@ mod tests {
     #[test]
     fn decoded_records_are_a_slice_of_the_frame() {
         let frame = Bytes::from_static(&[0, 0, 0, 2, 8, 9]);
-        let records =
-            Records::read(&mut Reader::new(frame.clone()), Format::new(0, false)).unwrap();
+        let records = Records::read(&mut Reader::new(frame.clone()), Format::new(0, false)).unwrap();
         assert_eq!(records.pieces()[0].as_ptr(), frame[4..].as_ptr());
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::{Format, STRING_BYTES_MAX};
 
-/// Slices of at least this many bytes are kept instead of copied. Below it, a copy costs less than one more part of a gathered write.
+/// Slices of at least this many bytes are kept instead of copied. Below it, a copy costs less than one more part of a gathered
+/// write.
 pub const GATHER_MIN: usize = 4096;
 
 /// Collects the bytes of one or more values; a gathered slice remembers the place in the buffer where it belongs.
@@ -23,10 +24,7 @@ impl Writer {
 
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            buffer: Vec::with_capacity(bytes),
-            ..Self::default()
-        }
+        Self { buffer: Vec::with_capacity(bytes), ..Self::default() }
     }
 
     /// Bytes written so far, gathered ones included.
@@ -99,12 +97,7 @@ impl Writer {
 
     /// Overwrites four bytes of the buffer that were written before anything was gathered, such as a length prefix.
     pub fn patch_int32(&mut self, position: usize, value: i32) {
-        debug_assert!(
-            self.gathered
-                .first()
-                .is_none_or(|(start, _)| position + 4 <= *start),
-            "the place moved"
-        );
+        debug_assert!(self.gathered.first().is_none_or(|(start, _)| position + 4 <= *start), "the place moved");
         self.buffer[position..position + 4].copy_from_slice(&value.to_be_bytes());
     }
 
@@ -142,12 +135,7 @@ impl Writer {
         let start = self.buffer.len();
         self.put(&other.buffer);
         self.gathered_bytes += other.gathered_bytes;
-        self.gathered.extend(
-            other
-                .gathered
-                .into_iter()
-                .map(|(place, bytes)| (start + place, bytes)),
-        );
+        self.gathered.extend(other.gathered.into_iter().map(|(place, bytes)| (start + place, bytes)));
     }
 
     /// The parts in order, ready for a gathered write.
@@ -172,11 +160,7 @@ impl Writer {
     /// One contiguous piece; copies what was gathered.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        if self.gathered.is_empty() {
-            self.buffer.into()
-        } else {
-            self.finish().concat().into()
-        }
+        if self.gathered.is_empty() { self.buffer.into() } else { self.finish().concat().into() }
     }
 }
 
@@ -193,10 +177,7 @@ mod tests {
         writer.put_bytes(&large.slice(..3));
         assert_eq!(writer.len(), 1 + GATHER_MIN + 3);
         let parts = writer.finish();
-        assert_eq!(
-            parts.iter().map(Bytes::len).collect::<Vec<_>>(),
-            [1, GATHER_MIN, 3]
-        );
+        assert_eq!(parts.iter().map(Bytes::len).collect::<Vec<_>>(), [1, GATHER_MIN, 3]);
         assert_eq!(parts[1].as_ptr(), large.as_ptr());
     }
 
@@ -235,15 +216,7 @@ mod tests {
         writer.put_varint(-1);
         writer.put_varlong(i64::MIN);
         let bytes = writer.into_bytes();
-        assert_eq!(
-            bytes[..9],
-            [0, 0x7f, 0x80, 0x01, 0xff, 0xff, 0xff, 0xff, 0x0f]
-        );
-        assert_eq!(
-            bytes[9..],
-            [
-                1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01
-            ]
-        );
+        assert_eq!(bytes[..9], [0, 0x7f, 0x80, 0x01, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        assert_eq!(bytes[9..], [1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
     }
 }

@@ -76,17 +76,10 @@ fn damaged_bodies_are_decoded_or_refused_and_what_is_decoded_can_be_encoded() {
             let sent = body.len();
             let (again, bytes) = requested(|| (definition.rewrite)(body.freeze(), version));
             let name = definition.spec.body.name;
-            assert!(
-                bytes <= allowed(sent),
-                "{name} v{version} seed {seed}: {bytes} bytes for {sent}"
-            );
+            assert!(bytes <= allowed(sent), "{name} v{version} seed {seed}: {bytes} bytes for {sent}");
             // What was accepted has one encoding, and that one is accepted and stays.
             if let Ok(again) = again {
-                assert_eq!(
-                    (definition.rewrite)(again.clone(), version),
-                    Ok(again),
-                    "{name} v{version} seed {seed}"
-                );
+                assert_eq!((definition.rewrite)(again.clone(), version), Ok(again), "{name} v{version} seed {seed}");
             }
         }
     });
@@ -107,24 +100,14 @@ fn damage(body: &mut bytes::BytesMut, dice: &mut Dice) {
 
 #[test]
 fn an_error_names_the_field() {
-    let produce = definitions::all()
-        .into_iter()
-        .find(|definition| definition.spec.body.name == "ProduceRequest")
-        .expect("it exists");
+    let produce =
+        definitions::all().into_iter().find(|definition| definition.spec.body.name == "ProduceRequest").expect("it exists");
     // No transactional id, acks, timeout, one topic "t" with one partition whose index is cut off.
     let bytes = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 2, 2, b't', 2, 0, 0]);
     let error = (produce.rewrite)(bytes, 9).unwrap_err();
     assert_eq!(error.path(), "ProduceRequest.topic_data[0].partition_data");
-    assert_eq!(
-        error.kind(),
-        &WireErrorKind::CountAboveRemaining {
-            count: 1,
-            remaining: 2
-        }
-    );
-    let bytes = Bytes::from_static(&[
-        0, 0, 0, 0, 0, 0, 0, 2, 2, b't', 2, 0, 0, 0, 1, 0x64, 1, 2, 3, 4,
-    ]);
+    assert_eq!(error.kind(), &WireErrorKind::CountAboveRemaining { count: 1, remaining: 2 });
+    let bytes = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 2, 2, b't', 2, 0, 0, 0, 1, 0x64, 1, 2, 3, 4]);
     let error = (produce.rewrite)(bytes, 9).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -134,10 +117,6 @@ fn an_error_names_the_field() {
 
 fn each_version(check: impl Fn(&Definition, i16)) {
     for definition in definitions::all() {
-        definition
-            .spec
-            .versions
-            .iter()
-            .for_each(|version| check(&definition, version));
+        definition.spec.versions.iter().for_each(|version| check(&definition, version));
     }
 }

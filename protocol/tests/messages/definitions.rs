@@ -3,24 +3,20 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use strandline_protocol::api::{APIS, ApiRow, Request, Response};
 use strandline_protocol::control::{
-    ControlRecordTypeSchema, EndTxnMarker, KRaftVersionRecord, LeaderChangeMessage,
-    SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord,
+    ControlRecordTypeSchema, EndTxnMarker, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord, SnapshotHeaderRecord,
+    VotersRecord,
 };
-use strandline_protocol::coordinator::{
-    ConsumerOffsetsRecord, ShareGroupStateRecord, TransactionStateRecord,
-};
+use strandline_protocol::coordinator::{ConsumerOffsetsRecord, ShareGroupStateRecord, TransactionStateRecord};
 use strandline_protocol::header::{RequestHeader, ResponseHeader};
-use strandline_protocol::messages::consumer_protocol::{
-    ConsumerProtocolAssignment, ConsumerProtocolSubscription,
-};
+use strandline_protocol::messages::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use strandline_protocol::messages::principal::DefaultPrincipalData;
 use strandline_protocol::metadata::{METADATA_RECORDS, MetadataRecord};
 use strandline_protocol::spec::MessageSpec;
 use strandline_protocol::stored::producer_snapshot::ProducerSnapshot;
 use strandline_protocol::stored::quorum_state::QuorumStateData;
 use strandline_protocol::stored::remote_log::{
-    RemoteLogSegmentMetadataRecord, RemoteLogSegmentMetadataSnapshotRecord,
-    RemoteLogSegmentMetadataUpdateRecord, RemotePartitionDeleteMetadataRecord,
+    RemoteLogSegmentMetadataRecord, RemoteLogSegmentMetadataSnapshotRecord, RemoteLogSegmentMetadataUpdateRecord,
+    RemotePartitionDeleteMetadataRecord,
 };
 use strandline_protocol::wire::{Message, Reader, WireError, Writer};
 
@@ -35,20 +31,12 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    fn new(
-        spec: &'static MessageSpec,
-        rewrite: impl Fn(Bytes, i16) -> Result<Bytes, WireError> + 'static,
-    ) -> Self {
-        Self {
-            spec,
-            rewrite: Box::new(rewrite),
-        }
+    fn new(spec: &'static MessageSpec, rewrite: impl Fn(Bytes, i16) -> Result<Bytes, WireError> + 'static) -> Self {
+        Self { spec, rewrite: Box::new(rewrite) }
     }
 
     fn of<M: Message>() -> Self {
-        Self::new(&M::MESSAGE, |bytes, version| {
-            M::from_bytes(bytes, version).map(|message| message.to_bytes(version))
-        })
+        Self::new(&M::MESSAGE, |bytes, version| M::from_bytes(bytes, version).map(|message| message.to_bytes(version)))
     }
 }
 
@@ -77,23 +65,20 @@ pub(crate) fn all() -> Vec<Definition> {
     all.extend(METADATA_RECORDS.iter().map(|spec| metadata(spec)));
     all.extend(ConsumerOffsetsRecord::SPECS.iter().flat_map(|pair| {
         coordinator(*pair, |key, value| {
-            ConsumerOffsetsRecord::decode(key, value).map(|record| {
-                Box::new(move |version| (record.key(), record.value(version))) as Encode
-            })
+            ConsumerOffsetsRecord::decode(key, value)
+                .map(|record| Box::new(move |version| (record.key(), record.value(version))) as Encode)
         })
     }));
     all.extend(TransactionStateRecord::SPECS.iter().flat_map(|pair| {
         coordinator(*pair, |key, value| {
-            TransactionStateRecord::decode(key, value).map(|record| {
-                Box::new(move |version| (record.key(), record.value(version))) as Encode
-            })
+            TransactionStateRecord::decode(key, value)
+                .map(|record| Box::new(move |version| (record.key(), record.value(version))) as Encode)
         })
     }));
     all.extend(ShareGroupStateRecord::SPECS.iter().flat_map(|pair| {
         coordinator(*pair, |key, value| {
-            ShareGroupStateRecord::decode(key, value).map(|record| {
-                Box::new(move |version| (record.key(), record.value(version))) as Encode
-            })
+            ShareGroupStateRecord::decode(key, value)
+                .map(|record| Box::new(move |version| (record.key(), record.value(version))) as Encode)
         })
     }));
     all
@@ -126,9 +111,7 @@ fn metadata(spec: &'static MessageSpec) -> Definition {
     let key = spec.key.expect("a metadata record has a type") as u8;
     Definition::new(spec, move |bytes, version| {
         let value = [&[1, key, version as u8], &bytes[..]].concat();
-        Ok(MetadataRecord::decode(value.into())?
-            .encode(version)
-            .slice(3..))
+        Ok(MetadataRecord::decode(value.into())?.encode(version).slice(3..))
     })
 }
 
@@ -140,17 +123,11 @@ fn coordinator(
     decode: fn(Bytes, Option<Bytes>) -> Result<Encode, WireError>,
 ) -> [Definition; 2] {
     let record_type = key_spec.key.expect("a coordinator's record has a type");
-    let key = Definition::new(key_spec, move |bytes, version| {
-        Ok(decode(prefixed(record_type, &bytes), None)?(version)
-            .0
-            .slice(2..))
-    });
+    let key =
+        Definition::new(key_spec, move |bytes, version| Ok(decode(prefixed(record_type, &bytes), None)?(version).0.slice(2..)));
     let value = Definition::new(value_spec, move |bytes, version| {
         let any_key = generate::default_body(key_spec, 0);
-        let encode = decode(
-            prefixed(record_type, &any_key),
-            Some(prefixed(version, &bytes)),
-        )?;
+        let encode = decode(prefixed(record_type, &any_key), Some(prefixed(version, &bytes)))?;
         Ok(encode(version).1.expect("a value was decoded").slice(2..))
     });
     [key, value]

@@ -36,22 +36,12 @@ enum Source<'a> {
 
 /// A random body in this version, in the one way in which it may be encoded.
 pub(crate) fn body(spec: &MessageSpec, version: i16, dice: &mut Dice) -> BytesMut {
-    Encoder {
-        version,
-        flexible: spec.flexible.contains(version),
-        source: Source::Random(dice),
-    }
-    .whole(spec.body)
+    Encoder { version, flexible: spec.flexible.contains(version), source: Source::Random(dice) }.whole(spec.body)
 }
 
 /// The body that holds every default.
 pub(crate) fn default_body(spec: &MessageSpec, version: i16) -> BytesMut {
-    Encoder {
-        version,
-        flexible: spec.flexible.contains(version),
-        source: Source::Defaults,
-    }
-    .whole(spec.body)
+    Encoder { version, flexible: spec.flexible.contains(version), source: Source::Defaults }.whole(spec.body)
 }
 
 struct Encoder<'a> {
@@ -79,22 +69,13 @@ impl Encoder<'_> {
     }
 
     fn tags(&mut self, spec: &StructSpec, out: &mut BytesMut) {
-        let mut tagged: Vec<_> = spec
-            .fields
-            .iter()
-            .filter(|field| field.tagged.contains(self.version))
-            .collect();
+        let mut tagged: Vec<_> = spec.fields.iter().filter(|field| field.tagged.contains(self.version)).collect();
         tagged.sort_by_key(|field| field.tag);
         let mut written = Vec::new();
         for field in tagged {
             let (mut value, mut default) = (BytesMut::new(), BytesMut::new());
             self.field(field, &mut value);
-            Encoder {
-                version: self.version,
-                flexible: true,
-                source: Source::Defaults,
-            }
-            .field(field, &mut default);
+            Encoder { version: self.version, flexible: true, source: Source::Defaults }.field(field, &mut default);
             if value != default {
                 written.push((field.tag.expect("a tagged field has a tag"), value));
             }
@@ -109,9 +90,7 @@ impl Encoder<'_> {
 
     fn field(&mut self, field: &FieldSpec, out: &mut BytesMut) {
         let outer = self.flexible;
-        self.flexible = field
-            .flexible
-            .map_or(outer, |versions| versions.contains(self.version));
+        self.flexible = field.flexible.map_or(outer, |versions| versions.contains(self.version));
         let may_be_null = field.nullable.contains(self.version);
         let null = may_be_null
             && match &mut self.source {
@@ -119,11 +98,9 @@ impl Encoder<'_> {
                 Source::Defaults => field.default == DefaultValue::Null,
             };
         match field.kind {
-            Type::Struct(spec) if may_be_null => self.nullable_struct(
-                (!null).then_some(spec),
-                field.tagged.contains(self.version),
-                out,
-            ),
+            Type::Struct(spec) if may_be_null => {
+                self.nullable_struct((!null).then_some(spec), field.tagged.contains(self.version), out)
+            }
             kind if null => self.null(kind, out),
             kind => self.value(kind, field.default, out),
         }
@@ -208,14 +185,8 @@ impl Encoder<'_> {
         let Source::Random(dice) = &mut self.source else {
             return String::new();
         };
-        let length = if dice.one_in(12) {
-            120 + dice.below(40)
-        } else {
-            dice.below(8)
-        };
-        (0..length)
-            .map(|_| ['a', 'Z', '0', '-', 'é', '潮'][dice.below(6)])
-            .collect()
+        let length = if dice.one_in(12) { 120 + dice.below(40) } else { dice.below(8) };
+        (0..length).map(|_| ['a', 'Z', '0', '-', 'é', '潮'][dice.below(6)]).collect()
     }
 
     fn length(&self, length: usize, kind: Type, out: &mut BytesMut) {

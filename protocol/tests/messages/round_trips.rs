@@ -37,20 +37,10 @@ fn defaults_come_back_and_no_tagged_field_is_written_for_them() {
 #[test]
 fn a_version_that_does_not_exist_is_refused() {
     // A coordinator's key has no version on the wire.
-    for definition in definitions::all()
-        .iter()
-        .filter(|definition| definition.spec.kind != Kind::CoordinatorKey)
-    {
-        for version in [
-            definition.spec.versions.first - 1,
-            definition.spec.versions.last + 1,
-        ] {
+    for definition in definitions::all().iter().filter(|definition| definition.spec.kind != Kind::CoordinatorKey) {
+        for version in [definition.spec.versions.first - 1, definition.spec.versions.last + 1] {
             let body = generate::default_body(definition.spec, version).freeze();
-            assert!(
-                (definition.rewrite)(body, version).is_err(),
-                "{} v{version}",
-                definition.spec.body.name
-            );
+            assert!((definition.rewrite)(body, version).is_err(), "{} v{version}", definition.spec.body.name);
         }
     }
 }
@@ -61,10 +51,6 @@ fn bytes_behind_a_body_are_noticed() {
         let version = definition.spec.versions.last;
         let mut body = generate::default_body(definition.spec, version);
         body.extend_from_slice(&[0]);
-        assert!(
-            (definition.rewrite)(body.freeze(), version).is_err(),
-            "{}",
-            definition.spec.body.name
-        );
+        assert!((definition.rewrite)(body.freeze(), version).is_err(), "{}", definition.spec.body.name);
     }
 }

@@ -4,15 +4,12 @@
 //! this test fails rather than passing for want of anything to compare.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use strandline_protocol::api::{APIS, Listeners};
-use strandline_protocol::spec::{
-    DefaultValue, FieldSpec, Kind, MessageSpec, StructSpec, Type, Versions,
-};
+use strandline_protocol::spec::{DefaultValue, FieldSpec, Kind, MessageSpec, StructSpec, Type, Versions};
 
 use crate::definitions;
 
@@ -39,16 +36,12 @@ fn every_definition_equals_kafkas() {
     for (path, line) in &kafka {
         match ours.get(path) {
             None => differences.push(format!("{path}: Kafka has it, we do not: {line}")),
-            Some(our_line) if our_line != line => {
-                differences.push(format!("{path}:\n  Kafka: {line}\n  ours:  {our_line}"))
-            }
+            Some(our_line) if our_line != line => differences.push(format!("{path}:\n  Kafka: {line}\n  ours:  {our_line}")),
             Some(_) => {}
         }
     }
     differences.extend(
-        ours.keys()
-            .filter(|path| !kafka.contains_key(*path))
-            .map(|path| format!("{path}: we have it, Kafka does not")),
+        ours.keys().filter(|path| !kafka.contains_key(*path)).map(|path| format!("{path}: we have it, Kafka does not")),
     );
     // We may give an id a type where Kafka's definition says nothing, but never another one than it says.
     differences.extend(
@@ -57,17 +50,8 @@ fn every_definition_equals_kafkas() {
             .filter(|(path, entity)| our_entities.get(*path) != Some(entity))
             .map(|(path, entity)| format!("{path}: is a {entity}")),
     );
-    assert!(
-        differences.is_empty(),
-        "{} differences\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
-    assert!(
-        kafka.len() > 2000,
-        "only {} lines were compared",
-        kafka.len()
-    );
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
+    assert!(kafka.len() > 2000, "only {} lines were compared", kafka.len());
 }
 
 // Ours.
@@ -77,44 +61,23 @@ fn our_lines() -> (Lines, Lines) {
     for definition in definitions::all() {
         let spec = definition.spec;
         lines.insert(spec.body.name.to_owned(), our_head(spec));
-        our_struct(
-            spec.body,
-            spec.body.name,
-            spec.versions,
-            &mut lines,
-            &mut entities,
-        );
+        our_struct(spec.body, spec.body.name, spec.versions, &mut lines, &mut entities);
     }
     (lines, entities)
 }
 
 fn our_head(spec: &MessageSpec) -> String {
-    let row = APIS
-        .iter()
-        .find(|row| Some(row.key as i16) == spec.key && spec.kind == Kind::Request);
+    let row = APIS.iter().find(|row| Some(row.key as i16) == spec.key && spec.kind == Kind::Request);
     let listeners = row.map_or("", |row| match row.listeners {
         Listeners::Broker => "broker",
         Listeners::Controller => "controller",
-        Listeners::BrokerAndController => "broker+controller",
+        Listeners::Both => "broker+controller",
     });
     let unstable = row.is_some_and(|row| row.stable_last != spec.versions.last);
-    head(
-        spec.kind.name(),
-        spec.key,
-        spec.versions,
-        spec.flexible,
-        listeners,
-        unstable,
-    )
+    head(spec.kind.name(), spec.key, spec.versions, spec.flexible, listeners, unstable)
 }
 
-fn our_struct(
-    spec: &StructSpec,
-    path: &str,
-    around: Versions,
-    lines: &mut Lines,
-    entities: &mut Lines,
-) {
+fn our_struct(spec: &StructSpec, path: &str, around: Versions, lines: &mut Lines, entities: &mut Lines) {
     for (index, field) in spec.fields.iter().enumerate() {
         let path = format!("{path}.{}", field.name);
         let versions = field.versions.intersect(around);
@@ -159,18 +122,9 @@ fn type_name(kind: Type) -> String {
 
 // The shape that both sides are brought into.
 
-fn head(
-    kind: &str,
-    key: Option<i16>,
-    versions: Versions,
-    flexible: Versions,
-    listeners: &str,
-    unstable: bool,
-) -> String {
+fn head(kind: &str, key: Option<i16>, versions: Versions, flexible: Versions, listeners: &str, unstable: bool) -> String {
     let flexible = flexible.intersect(versions);
-    format!(
-        "{kind} key {key:?} versions {versions} flexible {flexible} listeners {listeners} unstable {unstable}"
-    )
+    format!("{kind} key {key:?} versions {versions} flexible {flexible} listeners {listeners} unstable {unstable}")
 }
 
 struct Line {
@@ -187,17 +141,7 @@ struct Line {
 
 impl Line {
     fn show(&self) -> String {
-        let Self {
-            index,
-            kind,
-            versions,
-            nullable,
-            tag,
-            tagged,
-            flexible,
-            default,
-            ignorable,
-        } = self;
+        let Self { index, kind, versions, nullable, tag, tagged, flexible, default, ignorable } = self;
         format!(
             "field {index}: {kind} versions {versions} nullable {nullable} tag {tag:?} in {tagged} flexible {flexible:?} default {default:?} ignorable {ignorable}"
         )
@@ -209,19 +153,16 @@ impl Line {
 fn kafka_lines() -> (Lines, Lines) {
     let (mut lines, mut entities) = (Lines::new(), Lines::new());
     for definition in kafka_definitions() {
-        let Some(versions) =
-            ranges(&definition, "validVersions").filter(|versions| !versions.is_none())
-        else {
+        let Some(versions) = ranges(&definition, "validVersions").filter(|versions| !versions.is_none()) else {
             continue;
         };
         let name = text(&definition, "name").expect("a definition has a name");
         lines.insert(name.to_owned(), kafka_head(&definition, versions));
-        KafkaWalk {
-            definition: &definition,
-            lines: &mut lines,
-            entities: &mut entities,
-        }
-        .fields(&definition["fields"], name, versions);
+        KafkaWalk { definition: &definition, lines: &mut lines, entities: &mut entities }.fields(
+            &definition["fields"],
+            name,
+            versions,
+        );
     }
     (lines, entities)
 }
@@ -230,21 +171,9 @@ fn kafka_head(definition: &Value, versions: Versions) -> String {
     let key = definition["apiKey"].as_i64().map(|key| key as i16);
     let flexible = ranges(definition, "flexibleVersions").expect("flexible versions are given");
     let kind = text(definition, "type").expect("a definition has a kind");
-    let mut listeners: Vec<_> = definition["listeners"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let mut listeners: Vec<_> = definition["listeners"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     listeners.sort_unstable();
-    head(
-        kind,
-        key,
-        versions,
-        flexible,
-        &listeners.join("+"),
-        flag(definition, "latestVersionUnstable"),
-    )
+    head(kind, key, versions, flexible, &listeners.join("+"), flag(definition, "latestVersionUnstable"))
 }
 
 struct KafkaWalk<'a> {
@@ -255,21 +184,11 @@ struct KafkaWalk<'a> {
 
 impl KafkaWalk<'_> {
     fn fields(&mut self, fields: &Value, path: &str, around: Versions) {
-        for (index, field) in fields
-            .as_array()
-            .expect("fields are a list")
-            .iter()
-            .enumerate()
-        {
-            let path = format!(
-                "{path}.{}",
-                text(field, "name").expect("a field has a name")
-            );
+        for (index, field) in fields.as_array().expect("fields are a list").iter().enumerate() {
+            let path = format!("{path}.{}", text(field, "name").expect("a field has a name"));
             let versions = kafka_versions(field).intersect(around);
-            self.lines
-                .insert(path.clone(), kafka_field(index, field, versions));
-            self.entities
-                .extend(text(field, "entityType").map(|entity| (path.clone(), entity.to_owned())));
+            self.lines.insert(path.clone(), kafka_field(index, field, versions));
+            self.entities.extend(text(field, "entityType").map(|entity| (path.clone(), entity.to_owned())));
             if let Some(inner) = self.inner_fields(field) {
                 self.fields(&inner, &path, versions);
             }
@@ -278,32 +197,20 @@ impl KafkaWalk<'_> {
 
     fn inner_fields(&self, field: &Value) -> Option<Value> {
         let name = text(field, "type")?.trim_start_matches("[]");
-        let shared = self.definition["commonStructs"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        let shared = shared
-            .filter(|shared| text(shared, "name") == Some(name))
-            .map(|shared| shared["fields"].clone())
-            .next();
+        let shared = self.definition["commonStructs"].as_array().into_iter().flatten();
+        let shared = shared.filter(|shared| text(shared, "name") == Some(name)).map(|shared| shared["fields"].clone()).next();
         field.get("fields").cloned().or(shared)
     }
 }
 
 /// A field without versions is there wherever it is tagged.
 fn kafka_versions(field: &Value) -> Versions {
-    ranges(field, "versions")
-        .or_else(|| ranges(field, "taggedVersions"))
-        .expect("a field has versions")
+    ranges(field, "versions").or_else(|| ranges(field, "taggedVersions")).expect("a field has versions")
 }
 
 fn kafka_field(index: usize, field: &Value, versions: Versions) -> String {
     let kind = text(field, "type").expect("a field has a type").to_owned();
-    let limited = |name| {
-        ranges(field, name)
-            .unwrap_or(Versions::NONE)
-            .intersect(versions)
-    };
+    let limited = |name| ranges(field, name).unwrap_or(Versions::NONE).intersect(versions);
     let nullable = limited("nullableVersions");
     Line {
         index,
@@ -361,54 +268,40 @@ fn ranges(value: &Value, name: &str) -> Option<Versions> {
 
 fn kafka_definitions() -> Vec<Value> {
     let directory = jar_directory();
-    JARS.iter()
-        .flat_map(|jar| definitions_in(&directory.join(format!("{jar}-{KAFKA_VERSION}.jar"))))
-        .collect()
+    JARS.iter().flat_map(|jar| definitions_in(&directory.join(format!("{jar}-{KAFKA_VERSION}.jar")))).collect()
 }
 
 fn jar_directory() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or(workspace.join("target"), |target| workspace.join(target));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), |target| workspace.join(target));
     std::env::var_os("STRANDLINE_KAFKA_JARS").map_or(target.join("kafka-jars"), PathBuf::from)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the crate touches no file, but the jars it is compared with are files")]
 fn definitions_in(jar: &Path) -> Vec<Value> {
-    let file = File::open(jar).unwrap_or_else(|error| panic!("{}: {error}; .ci/fetch-kafka-jars gets Kafka's jars, STRANDLINE_KAFKA_JARS names another place", jar.display()));
-    let mut archive = zip::ZipArchive::new(file).expect("a jar is a zip archive");
-    let names = archive
-        .file_names()
-        .map(|name| name.expect("Kafka's names are UTF-8").into_owned());
+    let bytes = std::fs::read(jar).unwrap_or_else(|error| {
+        panic!("{}: {error}; .ci/fetch-kafka-jars gets Kafka's jars, STRANDLINE_KAFKA_JARS names another place", jar.display())
+    });
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).expect("a jar is a zip archive");
+    let names = archive.file_names().map(|name| name.expect("Kafka's names are UTF-8").into_owned());
     let names: Vec<String> = names.filter(|name| is_definition(name)).collect();
     names
         .iter()
         .map(|name| {
             let mut commented = String::new();
-            archive
-                .by_name(name)
-                .expect("the name was listed")
-                .read_to_string(&mut commented)
-                .expect("definitions are text");
-            serde_json::from_str(&without_comments(&commented))
-                .unwrap_or_else(|error| panic!("{name}: {error}"))
+            archive.by_name(name).expect("the name was listed").read_to_string(&mut commented).expect("definitions are text");
+            serde_json::from_str(&without_comments(&commented)).unwrap_or_else(|error| panic!("{name}: {error}"))
         })
         .collect()
 }
 
 fn is_definition(name: &str) -> bool {
-    name.ends_with(".json")
-        && ["common/message/", "common/metadata/", "message/"]
-            .iter()
-            .any(|folder| name.starts_with(folder))
+    name.ends_with(".json") && ["common/message/", "common/metadata/", "message/"].iter().any(|folder| name.starts_with(folder))
 }
 
 /// JSON with comments to the end of the line becomes JSON.
 fn without_comments(commented: &str) -> String {
-    commented
-        .lines()
-        .map(|line| comment_start(line).map_or(line, |start| &line[..start]))
-        .collect::<Vec<_>>()
-        .join("\n")
+    commented.lines().map(|line| comment_start(line).map_or(line, |start| &line[..start])).collect::<Vec<_>>().join("\n")
 }
 
 fn comment_start(line: &str) -> Option<usize> {
