@@ -80,7 +80,7 @@ pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
                 };
                 survey.partitions.push(FoundPartition { topic: TopicName::from(topic.to_string()), partition, checkpoints });
             }
-            DirectoryName::Deleted { .. } => survey.leftovers.push(FilePath::top(&entry.name)),
+            DirectoryName::Deleted => survey.leftovers.push(FilePath::top(&entry.name)),
             _ => {}
         }
     }
@@ -113,6 +113,19 @@ impl Survey {
         let topic = opened.log.topic_id();
         let recovered = RecoveredPartition { topic, partition: found.partition, log: opened.log };
         Ok(Opened { recovered, repairs: opened.repairs, report: opened.report })
+    }
+}
+
+impl Opened {
+    /// The move out of the way of a directory that belongs to no topic of the image: the topic was deleted, or deleted
+    /// and made again, and the process ended before its directory was gone. Nothing of it is removed. Such a partition
+    /// is not handed to the node.
+    pub fn out_of_the_way(&self, found: &FoundPartition, image: &Image) -> Option<DiskOp> {
+        let id = self.recovered.topic;
+        let known = image.topics.by_id(id).is_some_and(|topic| topic.name == found.topic && topic.partitions.contains_key(&found.partition));
+        let directory = partition_directory(found.topic.as_str(), found.partition);
+        let to = FilePath::top(&format!("{directory}.{:032x}-stray", u128::from_be_bytes(id.0)));
+        (!known).then(|| DiskOp::Rename { from: FilePath::top(&directory), to })
     }
 }
 

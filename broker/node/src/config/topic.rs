@@ -37,7 +37,7 @@ const fn row(
 pub const TOPIC_KEYS: &[Row] = &[
     row("cleanup.policy", Kind::List(POLICIES), "delete", "", Some("log.cleanup.policy"), "What happens to old records: `delete` removes whole segments by time or size; `compact` refuses records without a key and keeps every record until the cleaner lands; empty keeps everything."),
     row("compression.gzip.level", Kind::Int { least: -1, most: 9 }, "-1", "", Some("compression.gzip.level"), "Level used where `compression.type` is gzip; -1 is the codec's default."),
-    row("compression.lz4.level", Kind::Int { least: 1, most: 17 }, "9", "", Some("compression.lz4.level"), "Level used where `compression.type` is lz4; the encoder has one level and takes any."),
+    row("compression.lz4.level", Kind::Int { least: 9, most: 9 }, "9", "", Some("compression.lz4.level"), "The lz4 encoder has one level; another is refused."),
     row("compression.type", Kind::OneOf(COMPRESSIONS), "producer", "", Some("compression.type"), "Codec of stored batches: `producer` keeps them as they come, any other compresses anew what came otherwise."),
     row("compression.zstd.level", Kind::Int { least: -131_072, most: 22 }, "3", "", Some("compression.zstd.level"), "Level used where `compression.type` is zstd."),
     row("durability", Kind::OneOf(DURABILITIES), "fsync", "", Some("durability"), "When a record counts: `fsync` once it is on the device of every in-sync replica, `replicated` once every in-sync replica has written it."),

@@ -1,0 +1,59 @@
+//! From a command line to a node: settings, the data directory, what lies in it.
+//!
+//! Everything that can be wrong with a start is found out here and said with the next step; nothing is served yet.
+//! Invariant: a directory is written to only while its lock is held, and its mark of a clean shutdown is gone before
+//! anything else in it changes.
+
+pub(crate) mod directory;
+pub(crate) mod recovery;
+pub(crate) mod settings;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use strandline_node::config::row::ValueError;
+use strandline_node::metadata_log::LoadError;
+use strandline_node::recovery::SurveyError;
+use strandline_log::disk::DiskError;
+use strandline_log::format::FormatError;
+use strandline_log::recover::RecoverError;
+
+/// Why a broker cannot start. Every message names what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("cannot read the configuration file {}: {reason}", file.display())]
+    ConfigFile { file: PathBuf, reason: io::Error },
+    #[error("the configuration file {} is no TOML: {reason}", file.display())]
+    ConfigSyntax { file: PathBuf, reason: Box<toml::de::Error> },
+    #[error("the configuration file {}: key {key} has a value that is no string, number, boolean or list of those", file.display())]
+    ConfigValue { file: PathBuf, key: String },
+    #[error("{0}; `strandline serve --help` says where keys come from, ARCHITECTURE and README name the table of keys")]
+    Config(#[from] ValueError),
+    #[error("--set takes KEY=VALUE, not {given:?}")]
+    Set { given: String },
+    #[error("{given:?} is no HOST:PORT: {reason}")]
+    Address { given: String, reason: String },
+    #[error("cannot listen on {address}: {reason}; is another broker running there? choose another with {option} HOST:PORT")]
+    Listen { address: SocketAddr, reason: io::Error, option: &'static str },
+    #[error("the data directory {} is in use by process {process}; stop it, or choose another with --data DIR", directory.display())]
+    InUse { directory: PathBuf, process: String },
+    #[error("cannot use the data directory {}: {reason}; check its owner and permissions, or choose another with --data DIR", directory.display())]
+    Directory { directory: PathBuf, reason: io::Error },
+    #[error("the data directory {} belongs to node {found}, not {wanted}; pass --set node.id={found}, or choose another with --data DIR", directory.display())]
+    OtherNode { directory: PathBuf, found: i32, wanted: i64 },
+    #[error("the data directory {} belongs to cluster {found}, not {wanted}; choose another with --data DIR", directory.display())]
+    OtherCluster { directory: PathBuf, found: String, wanted: String },
+    #[error("{} has files but no meta.properties: it is no data directory of Strandline or Kafka; choose an empty one with --data DIR", directory.display())]
+    NotOurs { directory: PathBuf },
+    #[error("{}: {reason}", file.display())]
+    MetaProperties { file: PathBuf, reason: FormatError },
+    #[error("cannot load the metadata log: {0}")]
+    Metadata(#[from] LoadError),
+    #[error(transparent)]
+    Survey(#[from] SurveyError),
+    #[error("cannot open partition {topic}-{partition}: {reason}")]
+    Partition { topic: String, partition: i32, reason: RecoverError },
+    #[error("cannot repair the data directory: {0}")]
+    Repair(#[from] DiskError),
+}

@@ -1,0 +1,130 @@
+//! Opens what lies in a data directory, on several threads, and repairs it.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use strandline_log::disk::{DiskError, DiskOp, Files};
+use strandline_log::recover::{RecoverError, Shutdown};
+use strandline_node::RecoveredPartition;
+use strandline_node::config::BrokerConfig;
+use strandline_node::image::Image;
+use strandline_node::metadata_log::{LoadedMetadata, load};
+use strandline_node::recovery::{FoundPartition, Opened, Survey, survey};
+
+use super::StartError;
+use crate::disk::operations;
+
+/// Everything that a start found.
+pub(crate) struct Recovered {
+    pub(crate) metadata: LoadedMetadata,
+    pub(crate) partitions: Vec<RecoveredPartition>,
+    pub(crate) was_clean: bool,
+    /// Bytes of records that were read and checked.
+    pub(crate) bytes_scanned: u64,
+}
+
+/// Opens the metadata log and every partition below `root`.
+///
+/// # Errors
+/// [`StartError`] for the first thing that cannot be opened.
+pub(crate) fn recover(root: &Path, files: &(dyn Files + Sync), config: &BrokerConfig, now_ms: i64) -> Result<Recovered, StartError> {
+    let survey = survey(files)?;
+    let mut metadata = load(files, now_ms)?;
+    for op in metadata.repairs.drain(..) {
+        perform(root, &op)?;
+    }
+    for directory in &survey.leftovers {
+        perform(root, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
+    }
+    let start = Start { root, files, config, survey: &survey, image: &metadata.image, now_ms };
+    let (partitions, bytes_scanned) = start.all()?;
+    let was_clean = survey.shutdown == Shutdown::Clean;
+    Ok(Recovered { metadata, partitions, was_clean, bytes_scanned })
+}
+
+struct Start<'a> {
+    root: &'a Path,
+    files: &'a (dyn Files + Sync),
+    config: &'a BrokerConfig,
+    survey: &'a Survey,
+    image: &'a Image,
+    now_ms: i64,
+}
+
+impl Start<'_> {
+    fn all(&self) -> Result<(Vec<RecoveredPartition>, u64), StartError> {
+        let threads = usize::try_from(self.config.number("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::with_capacity(self.survey.partitions.len()));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(found) = self.survey.partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let result = self.one(found);
+                        results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                    }
+                });
+            }
+        });
+        let mut partitions = Vec::new();
+        let mut bytes_scanned = 0;
+        for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            let (opened, bytes) = result?;
+            partitions.extend(opened);
+            bytes_scanned += bytes;
+        }
+        Ok((partitions, bytes_scanned))
+    }
+
+    fn one(&self, found: &FoundPartition) -> Result<(Option<RecoveredPartition>, u64), StartError> {
+        let opened = self.open(found)?;
+        if let Some(op) = opened.out_of_the_way(found, self.image) {
+            tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
+            perform(self.root, &op)?;
+            return Ok((None, opened.report.bytes_scanned));
+        }
+        for op in &opened.repairs {
+            perform(self.root, op)?;
+        }
+        if let Some(stop) = &opened.report.stop
+            && opened.report.bytes_cut > 0
+        {
+            tracing::debug!(topic = %found.topic, partition = found.partition, bytes = opened.report.bytes_cut, %stop, "cut the end of the log");
+        }
+        Ok((Some(opened.recovered), opened.report.bytes_scanned))
+    }
+
+    /// An interrupted compaction is finished first, once.
+    fn open(&self, found: &FoundPartition) -> Result<Opened, StartError> {
+        let open = || self.survey.open(self.files, found, self.config, self.image, self.now_ms);
+        let result = match open() {
+            Err(RecoverError::Unfinished { repairs }) => {
+                for op in &repairs {
+                    perform(self.root, op)?;
+                }
+                open()
+            }
+            result => result,
+        };
+        result.map_err(|reason| StartError::Partition { topic: found.topic.to_string(), partition: found.partition, reason })
+    }
+}
+
+/// Carries out one repair and waits for it.
+fn perform(root: &Path, op: &DiskOp) -> Result<(), DiskError> {
+    let (file, result) = match op {
+        DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => (file, operations::cut(root, file, *bytes).or_else(operations::or_missing)),
+        DiskOp::Sync { file } => (file, operations::sync(root, file)),
+        DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
+        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to)),
+        DiskOp::Delete { file } => (file, operations::delete(root, file)),
+        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(root, directory)),
+        DiskOp::Append { file, .. } => {
+            return Err(DiskError::Failed { file: file.clone(), reason: "a repair never appends".to_owned() });
+        }
+    };
+    result.map_err(|error| operations::disk_error(file, &error))
+}

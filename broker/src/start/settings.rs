@@ -1,0 +1,171 @@
+//! The settings of `strandline serve`: defaults, then the file, then the command line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use strandline_node::config::BrokerConfig;
+
+use super::StartError;
+
+const LISTEN_DEFAULT: &str = "127.0.0.1:9092";
+const HTTP_DEFAULT: &str = "127.0.0.1:9644";
+const DATA_DEFAULT: &str = "./strandline-data";
+
+/// Runs a broker.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Configuration file: TOML with Kafka's key names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory; an empty one is formatted. Default: log.dirs of the file, or ./strandline-data.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where clients of Kafka's protocol connect. Default: listeners of the file, or 127.0.0.1:9092.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Where /metrics, /healthz and /readyz are. Default 127.0.0.1:9644.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) http: Option<String>,
+    /// Any key of the configuration file; goes before the file.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// What a broker runs with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: BrokerConfig,
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) http: SocketAddr,
+    /// Where clients are told to connect.
+    pub(crate) advertised_host: String,
+    /// 0 takes the port that is listened on.
+    pub(crate) advertised_port: u16,
+}
+
+impl Settings {
+    /// Puts file and command line together.
+    ///
+    /// # Errors
+    /// [`StartError`] for the first thing that is wrong.
+    pub(crate) fn read(args: &ServeArgs) -> Result<Self, StartError> {
+        let mut config = BrokerConfig::default();
+        if let Some(file) = &args.config {
+            for (key, value) in pairs_of(file)? {
+                config.set(&key, value)?;
+            }
+        }
+        for given in &args.set {
+            let (key, value) = given.split_once('=').ok_or_else(|| StartError::Set { given: given.clone() })?;
+            config.set(key.trim(), value.to_owned())?;
+        }
+        let data = args.data.clone().or_else(|| config.given("log.dirs").map(PathBuf::from)).unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
+        config.set("log.dirs", data.display().to_string())?;
+        let listen_text = match (&args.listen, config.given("listeners")) {
+            (Some(listen), _) => listen.clone(),
+            (None, Some(listeners)) => host_and_port(listeners).to_owned(),
+            (None, None) => LISTEN_DEFAULT.to_owned(),
+        };
+        let listen = address(&listen_text)?;
+        config.set("listeners", format!("PLAINTEXT://{listen}"))?;
+        let http = address(args.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
+        let (advertised_host, advertised_port) = match config.given("advertised.listeners") {
+            Some(advertised) => split(host_and_port(advertised))?,
+            None => (told_host(&listen_text, listen), listen.port()),
+        };
+        Ok(Self { config, data, listen, http, advertised_host, advertised_port })
+    }
+}
+
+/// Clients cannot connect to "any address": they are told the loopback one instead.
+fn told_host(text: &str, listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        return "127.0.0.1".to_owned();
+    }
+    text.rsplit_once(':').map_or_else(|| listen.ip().to_string(), |(host, _)| host.trim_matches(['[', ']']).to_owned())
+}
+
+fn host_and_port(listener: &str) -> &str {
+    listener.split_once("://").map_or(listener, |(_, rest)| rest)
+}
+
+fn split(text: &str) -> Result<(String, u16), StartError> {
+    let wrong = |reason: &str| StartError::Address { given: text.to_owned(), reason: reason.to_owned() };
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
+    let port = port.parse().map_err(|_| wrong("the port is no number up to 65535"))?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+fn address(text: &str) -> Result<SocketAddr, StartError> {
+    let (host, port) = split(text)?;
+    let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
+    let wrong = |reason: String| StartError::Address { given: text.to_owned(), reason };
+    let mut addresses = (host, port).to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
+    addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))
+}
+
+/// The keys of a TOML file: `log.segment.bytes = 1` and `"log.segment.bytes" = 1` are the same.
+fn pairs_of(file: &Path) -> Result<Vec<(String, String)>, StartError> {
+    let text = std::fs::read_to_string(file).map_err(|reason| StartError::ConfigFile { file: file.to_owned(), reason })?;
+    let table: toml::Table = text.parse().map_err(|reason| StartError::ConfigSyntax { file: file.to_owned(), reason: Box::new(reason) })?;
+    let mut pairs = Vec::new();
+    flatten("", &table, &mut pairs).map_err(|key| StartError::ConfigValue { file: file.to_owned(), key })?;
+    Ok(pairs)
+}
+
+fn flatten(prefix: &str, table: &toml::Table, pairs: &mut Vec<(String, String)>) -> Result<(), String> {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&key, inner, pairs)?,
+            toml::Value::Array(values) => {
+                let words: Option<Vec<String>> = values.iter().map(plain).collect();
+                pairs.push((key.clone(), words.ok_or(key)?.join(",")));
+            }
+            value => pairs.push((key.clone(), plain(value).ok_or(key)?)),
+        }
+    }
+    Ok(())
+}
+
+fn plain(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dotted_and_quoted_keys_are_the_same() {
+        let table: toml::Table = "log.segment.bytes = 5\n\"log.retention.ms\" = -1\ncleanup = [\"a\", \"b\"]".parse().expect("TOML");
+        let mut pairs = Vec::new();
+        flatten("", &table, &mut pairs).expect("plain values");
+        pairs.sort();
+        let expected = [("cleanup", "a,b"), ("log.retention.ms", "-1"), ("log.segment.bytes", "5")];
+        assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_defaults_and_is_checked() {
+        let args = ServeArgs { set: vec!["node.id=7".to_owned()], listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
+        let settings = Settings::read(&args).expect("legal");
+        assert_eq!(settings.config.number("node.id"), 7);
+        assert_eq!(settings.advertised_host, "127.0.0.1");
+        let args = ServeArgs { set: vec!["nonsense=7".to_owned()], ..ServeArgs::default() };
+        assert!(matches!(Settings::read(&args), Err(StartError::Config(_))));
+    }
+
+    #[test]
+    fn clients_are_not_told_to_connect_to_any_address() {
+        let args = ServeArgs { listen: Some("0.0.0.0:9092".to_owned()), ..ServeArgs::default() };
+        assert_eq!(Settings::read(&args).expect("legal").advertised_host, "127.0.0.1");
+    }
+}
