@@ -115,6 +115,7 @@ fn read(
         high_watermark,
         last_stable_offset: stable,
         log_start_offset: log_start,
+        aborted_transactions: None,
         ..PartitionData::default()
     };
     if let Some(diverging) = diverging(replica, &target.wanted).map_err(fail)? {
@@ -157,6 +158,7 @@ fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: O
         high_watermark,
         last_stable_offset: Offset::NONE,
         log_start_offset: log_start,
+        aborted_transactions: None,
         ..PartitionData::default()
     })
 }

@@ -56,6 +56,7 @@ fn create_one(
     let overrides: Overrides = wanted.configs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let result = CreatableTopicResult {
         name: topic.name.clone(),
+        error_message: None,
         topic_id: if validate_only { Default::default() } else { created.id },
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,

@@ -42,6 +42,7 @@ fn describe(broker: &Broker, resource: &DescribeConfigsResource, detail: Detail)
     let mut result = DescribeConfigsResult {
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
+        error_message: None,
         ..DescribeConfigsResult::default()
     };
     match values {

@@ -33,7 +33,7 @@ pub(crate) fn describe_quorum(
     });
     let topics = topics.collect();
     let nodes = if context.api_version >= DIRECTORIES_FROM { vec![node(broker)] } else { Vec::new() };
-    Answer::now(DescribeQuorumResponse { topics, nodes, ..DescribeQuorumResponse::default() })
+    Answer::now(DescribeQuorumResponse { topics, nodes, error_message: None, ..DescribeQuorumResponse::default() })
 }
 
 fn state(broker: &Broker, now: Now, context: &RequestContext) -> ResponsePartitionData {
@@ -50,6 +50,7 @@ fn state(broker: &Broker, now: Now, context: &RequestContext) -> ResponsePartiti
     }
     ResponsePartitionData {
         partition_index: 0,
+        error_message: None,
         leader_id: id,
         leader_epoch: broker.controller.epoch(),
         high_watermark: broker.controller.committed(),
@@ -62,6 +63,7 @@ fn unknown(partition_index: i32) -> ResponsePartitionData {
     ResponsePartitionData {
         partition_index,
         error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        error_message: None,
         ..ResponsePartitionData::default()
     }
 }
