@@ -51,6 +51,7 @@ class Broker:
         self.directory = directory
         self.port = port
         self.bootstrap = f"127.0.0.1:{port}"
+        self.http_port: int | None = None
         self.log_path = directory.with_name(directory.name + ".log")
         self.process: subprocess.Popen[bytes] | None = None
         atexit.register(self.kill)
@@ -137,12 +138,13 @@ class Strandline(Broker):
     def __init__(self, directory: pathlib.Path, port: int, settings: dict[str, str] | None = None) -> None:
         super().__init__(directory, port)
         self.settings = settings or {}
+        self.http_port = port + 1
         self.binary = os.environ.get("STRANDLINE", str(ROOT / "target/release/strandline"))
         if not os.access(self.binary, os.X_OK):
             raise Failed(f"{self.binary} is not there: build it with `cargo build --release -p strandline`, or name it in STRANDLINE")
 
     def command(self) -> list[str]:
-        command = [self.binary, "serve", "--data", str(self.directory), "--listen", self.bootstrap, "--http", f"127.0.0.1:{self.port + 1}"]
+        command = [self.binary, "serve", "--data", str(self.directory), "--listen", self.bootstrap, "--http", f"127.0.0.1:{self.http_port}"]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         return command

@@ -14,6 +14,7 @@ import struct
 import sys
 import threading
 import time
+import urllib.request
 import zlib
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
@@ -36,6 +37,9 @@ GROWTH_MIB_MAX_ELSE = 512
 #: File descriptors that may remain after all attackers are gone.
 DESCRIPTORS_LEFT_MAX = 30
 SOCKET_SECONDS = 0.3
+#: One attack in so many goes to the HTTP port, where there is one.
+HTTP_SHARE = 0.1
+HTTP_SECONDS = 5
 EXTREMES = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\0", b"\xff\xff", b"\x7f\xff", b"\xff\xff\xff\xff\x0f", b"\xff" * 10)
 
 
@@ -60,7 +64,7 @@ def siege(broker: Broker, seconds: float, seed: int, growth_max: int) -> None:
     descriptors = open_descriptors(broker)
     print(f"{CONNECTIONS} connections for {seconds:g} s, seed {seed}", flush=True)
     with concurrent.futures.ProcessPoolExecutor(1) as other_process:
-        attacks = other_process.submit(attack, broker.port, seed, seconds)
+        attacks = other_process.submit(attack, broker.port, broker.http_port, seed, seconds)
         highest, served_before, began = before, polite.served, time.monotonic()
         worker = threading.Thread(target=polite.run_for, args=(seconds,))
         worker.start()
@@ -81,10 +85,10 @@ def siege(broker: Broker, seconds: float, seed: int, growth_max: int) -> None:
     verdict(broker, polite, served_per_second, descriptors, problems)
 
 
-def attack(port: int, seed: int, seconds: float) -> int:
+def attack(port: int, http_port: int | None, seed: int, seconds: float) -> int:
     """All attackers, in a process of their own so that they do not slow the polite client down by the interpreter's lock."""
     over = threading.Event()
-    attackers = [Attacker(port, random.Random(f"{seed} {number}"), over) for number in range(CONNECTIONS)]
+    attackers = [Attacker(port, http_port, random.Random(f"{seed} {number}"), over) for number in range(CONNECTIONS)]
     for attacker in attackers:
         attacker.start()
     over.wait(seconds)
@@ -102,6 +106,8 @@ def verdict(broker: Broker, polite: "Polite", served_per_second: float, descript
         problems.append(f"the polite client was served only {served_per_second:.1f} times a second")
     if not wire.answers(broker.port):
         problems.append("the broker does not answer any more")
+    if broker.http_port is not None and not serves_metrics(broker.http_port):
+        problems.append("the HTTP port does not serve metrics any more")
     left = settled_descriptors(broker, descriptors)
     if left > descriptors + DESCRIPTORS_LEFT_MAX:
         problems.append(f"{left} file descriptors are open, {descriptors} were before")
@@ -110,6 +116,14 @@ def verdict(broker: Broker, polite: "Polite", served_per_second: float, descript
     polite.run_for(1.0)
     if problems + polite.problems:
         raise Failed("\n".join(dict.fromkeys(problems + polite.problems)))
+
+
+def serves_metrics(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HTTP_SECONDS) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def open_descriptors(broker: Broker) -> int:
@@ -174,18 +188,20 @@ class Polite:
 class Attacker(threading.Thread):
     """One connection at a time, one bad idea after the other."""
 
-    def __init__(self, port: int, rng: random.Random, over: threading.Event) -> None:
+    def __init__(self, port: int, http_port: int | None, rng: random.Random, over: threading.Event) -> None:
         super().__init__(daemon=True)
-        self.port, self.rng, self.over = port, rng, over
+        self.port, self.http_port, self.rng, self.over = port, http_port, rng, over
         self.attacks = 0
         self.frames = wire.valid_requests(TOPIC)
 
     def run(self) -> None:
         ideas = (self.noise, self.mutants, self.mutants, self.mutants, self.cut_short, self.out_of_proportion, self.wrong_batches, self.drop_by_drop, self.half_closed, self.reset, self.unread_answers)
         while not self.over.is_set():
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+            to_http = self.http_port is not None and self.rng.random() < HTTP_SHARE
+            port, idea = (self.http_port, self.http_noise) if to_http else (self.port, self.rng.choice(ideas))
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
                 connection.settimeout(SOCKET_SECONDS)
-                self.rng.choice(ideas)(connection)
+                idea(connection)
             self.attacks += 1
 
     def drain(self, connection: socket.socket) -> None:
@@ -194,6 +210,25 @@ class Attacker(threading.Thread):
 
     def noise(self, connection: socket.socket) -> None:
         connection.sendall(self.rng.randbytes(self.rng.choice((1, 4, 100, 5_000, 200_000))))
+        self.drain(connection)
+
+    def http_noise(self, connection: socket.socket) -> None:
+        """The other port, with requests too long, too many, cut short, or not HTTP at all."""
+        ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+        connection.sendall(
+            self.rng.choice(
+                (
+                    self.rng.randbytes(2_000),
+                    ask,
+                    ask + b"X-Long: " + b"a" * 200_000,
+                    b"GET /" + b"%2e%2e/" * 5_000 + b" HTTP/1.1\r\n\r\n",
+                    b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n" + b"x" * 50_000,
+                    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+                    (ask + b"\r\n") * 50,
+                    self.rng.choice(self.frames),
+                )
+            )
+        )
         self.drain(connection)
 
     def mutants(self, connection: socket.socket) -> None:
