@@ -9,7 +9,7 @@ use strandline_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
 
 use crate::disk::{DiskError, Files};
 use crate::index;
-use crate::slice::{FileSlice, FirstBatch, Start};
+use crate::slice::{FileSlice, FirstBatch, Slice, Start};
 
 /// Bytes read at once while looking for the first batch of an answer.
 const SEEK_BYTES: usize = 64 << 10;
@@ -17,10 +17,10 @@ const SEEK_BYTES: usize = 64 << 10;
 /// What bytes that were read give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The answer: whole batches. Empty if there is none before the bound, or the first does not fit.
+    /// The answer: whole batches. Empty if the first one reaches the bound or does not fit.
     Batches(Bytes),
     /// The first batch of the answer is not wholly among the bytes: read again `bytes` bytes, or more, from `skipped` bytes further on.
-    /// If that is where the segment ends, the answer is empty.
+    /// If that is where the segment ends (`position_end` of the slice), it has nothing for this read.
     Short { skipped: usize, bytes: usize },
 }
 
@@ -73,7 +73,28 @@ fn whole_batches(bytes: &[u8], below: Offset, bytes_max: usize) -> usize {
     end
 }
 
-/// Reads the batches of a slice; empty if there is nothing to read in its segment.
+/// Answers a read: the pieces of memory as they are, otherwise the first file that has something for it.
+///
+/// # Errors
+/// [`DiskError`] if a file cannot be read or holds something else than batches.
+pub fn answer(files: &dyn Files, slices: &[Slice]) -> Result<Vec<Bytes>, DiskError> {
+    let mut pieces = Vec::new();
+    for slice in slices {
+        match slice {
+            Slice::Memory(bytes) => pieces.push(bytes.clone()),
+            Slice::File(slice) => {
+                let bytes = read(files, slice)?;
+                if !bytes.is_empty() {
+                    pieces.push(bytes);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(pieces)
+}
+
+/// Reads the batches of a slice; empty if its segment has none for the read.
 ///
 /// # Errors
 /// [`DiskError`] if a file cannot be read or holds something else than batches.

@@ -294,14 +294,15 @@ impl Producers {
             return ProducerVerdict::New;
         };
         let first = header.base_sequence;
-        if origin == Origin::Client && ProducerEpoch(header.producer_epoch) == producer.epoch {
-            if let Some(batch) = producer.duplicate_of(first, header.last_sequence()) {
-                return ProducerVerdict::Duplicate {
-                    base_offset: batch.base_offset(),
-                    last_offset: batch.last_offset,
-                    timestamp_ms: batch.timestamp_ms,
-                };
-            }
+        if origin == Origin::Client
+            && ProducerEpoch(header.producer_epoch) == producer.epoch
+            && let Some(batch) = producer.duplicate_of(first, header.last_sequence())
+        {
+            return ProducerVerdict::Duplicate {
+                base_offset: batch.base_offset(),
+                last_offset: batch.last_offset,
+                timestamp_ms: batch.timestamp_ms,
+            };
         }
         match refusal(producer, header, origin) {
             Some(refusal) => ProducerVerdict::Refused(refusal),

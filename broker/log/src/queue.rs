@@ -124,15 +124,13 @@ impl Queue {
         if turn && let Some(step) = self.behind.pop_front() {
             return Some(step);
         }
-        if let Some(step) = self.ahead.pop_front() {
-            self.behind_is_next = true;
-            return Some(step);
+        let gather = &mut self.gather;
+        let ordered = self.ahead.pop_front().or_else(|| gather.take().map(|gather| gather.into_step(durability)));
+        if ordered.is_none() {
+            return self.behind.pop_front();
         }
-        if let Some(gather) = self.gather.take() {
-            self.behind_is_next = true;
-            return Some(gather.into_step(durability));
-        }
-        self.behind.pop_front()
+        self.behind_is_next = !self.behind.is_empty();
+        ordered
     }
 
     /// The operation in flight ended.

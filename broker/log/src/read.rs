@@ -18,7 +18,8 @@ use crate::transactions::{AbortedIndex, AbortedQuery};
 /// What answers a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// In order. Behind a file the next slice is wanted only while the bytes before it do not make up `bytes_max`.
+    /// Pieces of memory that follow each other, or files. Of files the first that has something answers, and the others are not
+    /// read: a compacted segment may hold nothing behind the offset asked for, and only its file tells.
     pub slices: Vec<Slice>,
     /// Bytes of the answer; an upper bound for files. 0 if there is nothing to read yet.
     pub bytes_estimate: u64,
@@ -69,8 +70,7 @@ impl Log {
     /// The segment that holds `from`, and the ones behind it as long as there may be nothing left to read in those before.
     fn read_files(&self, from: Offset, below: Offset, bytes_max: u32, first: FirstBatch) -> Read {
         let mut read = Read { slices: Vec::new(), bytes_estimate: 0 };
-        let first_segment = self.sealed.partition_point(|segment| segment.base <= from).saturating_sub(1);
-        let sealed = self.sealed[first_segment..].iter().map(|segment| self.readable_sealed(segment, from));
+        let sealed = self.sealed[self.first_sealed_for(from)..].iter().map(|segment| self.readable_sealed(segment, from));
         let active = self.active.iter().map(|active| self.readable_active(active, from));
         for segment in sealed.chain(active).filter(|segment| segment.bytes > 0) {
             let position = if let Start::Position(position) = segment.start { position } else { 0 };
@@ -85,11 +85,20 @@ impl Log {
                 bytes_max,
                 first,
             }));
-            if segment.is_last_word {
+            // Empty may also say that the first batch did not fit: then going on would skip it.
+            if segment.is_last_word || first == FirstBatch::Fitting {
                 break;
             }
         }
         read
+    }
+
+    /// Place of the first sealed segment in which `from` may lie; behind the last one if it lies in the active segment.
+    fn first_sealed_for(&self, from: Offset) -> usize {
+        if self.active.as_ref().is_some_and(|active| active.base <= from) {
+            return self.sealed.len();
+        }
+        self.sealed.partition_point(|segment| segment.base <= from).saturating_sub(1)
     }
 
     fn readable_sealed(&self, segment: &Sealed, from: Offset) -> Readable {
@@ -128,9 +137,8 @@ impl Log {
     /// Which aborted transactions a reader from `from` to below `below` has to know; a job, for sealed indexes lie in
     /// files.
     pub fn aborted(&self, from: Offset, below: Offset) -> AbortedQuery {
-        let first = self.sealed.partition_point(|segment| segment.base <= from).saturating_sub(1);
         let mut indexes = Vec::new();
-        for segment in self.sealed[first..].iter().filter(|segment| segment.aborted > 0) {
+        for segment in self.sealed[self.first_sealed_for(from)..].iter().filter(|segment| segment.aborted > 0) {
             indexes.push(match &segment.unwritten {
                 Some(unwritten) => AbortedIndex::Memory(unwritten.aborted.clone()),
                 None => AbortedIndex::File(self.segment_file(segment.base, SegmentFile::TransactionIndex)),

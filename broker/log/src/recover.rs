@@ -8,6 +8,7 @@
 //! Nothing is changed here: what has to be is in [`Recovered::repairs`], to be carried out, in order, before the log is used.
 //! Afterwards everything in the log is durable.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -105,8 +106,8 @@ pub fn recover(files: &dyn Files, recovery: &Recovery) -> Result<Recovered, Reco
 }
 
 /// Cuts a log back so that it ends at or before `end`, at the end of a batch: what a follower does that diverged from its leader.
-/// The log must be idle; a recovery point above `end` must have been taken back durably in the checkpoint of the log
-/// directory before, or a crash right behind this looks like damage.
+/// The log must be idle. Before the repairs are carried out the new log's recovery point must stand durably in the checkpoint of
+/// the log directory: with the old one, a crash right behind them would look like damage.
 ///
 /// # Errors
 /// [`RecoverError`]
@@ -156,6 +157,13 @@ struct Segments {
     rebuilt: Vec<(usize, Active)>,
     active: Option<Active>,
     end: Offset,
+}
+
+impl Segments {
+    fn first_base(&self) -> Option<Offset> {
+        let active = self.active.as_ref().map(|active| active.base);
+        self.sealed.first().map(|sealed| sealed.base).or(active)
+    }
 }
 
 impl<'a> Recovering<'a> {
@@ -214,7 +222,7 @@ impl<'a> Recovering<'a> {
             segments.sealed.push(sealed);
             return Ok(());
         }
-        let walked = self.walker.walk(listed, self.walker.from_start(listed), listed.base)?;
+        let walked = self.walker.walk(listed, self.walker.unknown(listed), listed.base)?;
         if walked.stop != Stop::End {
             return Err(self.damaged(&walked));
         }
@@ -240,7 +248,7 @@ impl<'a> Recovering<'a> {
     fn scan_from(&mut self, listed: &[ListedSegment], segments: &mut Segments) -> Result<(), RecoverError> {
         let mut expected = Offset::ZERO;
         for (place, segment) in listed.iter().enumerate() {
-            let begun = if self.epochs_known { self.walker.resume(segment)? } else { self.walker.from_start(segment) };
+            let begun = if self.epochs_known { self.walker.resume(segment)? } else { self.walker.unknown(segment) };
             let walked = self.walker.walk(segment, begun, expected.max(segment.base))?;
             expected = walked.end;
             let rest = &listed[place + 1..];
@@ -305,8 +313,7 @@ impl<'a> Recovering<'a> {
 
     fn finish(mut self, topic_id: TopicId, mut segments: Segments) -> Result<Recovered, RecoverError> {
         let Checkpoints { log_start, high_watermark, .. } = self.recovery.checkpoints;
-        let first_base = segments.sealed.first().map(|sealed| sealed.base);
-        let first_base = first_base.or(segments.active.as_ref().map(|active| active.base));
+        let first_base = segments.first_base();
         let log_start = log_start.max(first_base.unwrap_or(Offset::ZERO));
         if log_start > segments.end || first_base.is_none() {
             segments = self.begin_at(log_start, &segments);
@@ -356,35 +363,48 @@ impl<'a> Recovering<'a> {
         Segments { active: Some(active), end: log_start, ..Segments::default() }
     }
 
-    /// The producers at the end of the log: the newest good snapshot, and the batches behind it.
+    /// The producers at the end of the log: those of the newest good snapshot, and of the batches behind it.
     fn producers(&mut self, segments: &mut Segments) -> Result<Producers, RecoverError> {
-        let usable: Vec<Offset> = self.listing.snapshots.iter().copied().filter(|offset| *offset <= segments.end).collect();
-        let mut loaded = None;
-        for offset in usable.iter().rev() {
-            match self.read_snapshot(*offset)? {
-                Some(producers) => {
-                    loaded = Some((*offset, producers));
-                    break;
-                }
-                None => self.remove_snapshot(*offset),
-            }
-        }
-        let (from, producers) = match loaded {
+        // Behind a snapshot below the first segment batches are missing: better to know nothing of a producer than half of it.
+        let first_base = segments.first_base().unwrap_or(segments.end);
+        let (from, mut producers) = match self.newest_snapshot(first_base..=segments.end)? {
             Some(loaded) => loaded,
             // Kafka before 0.11 wrote none, and a log without producers needs none.
             None if self.recovery.shutdown == Shutdown::Clean => (segments.end, Producers::default()),
             None => (Offset::ZERO, Producers::default()),
         };
-        let mut rebuilt: Vec<&mut Active> = segments.rebuilt.iter_mut().map(|(_, segment)| segment).collect();
-        rebuilt.extend(segments.active.as_mut());
-        let producers = self.walker.replay(producers, from, segments.end, &segments.sealed, rebuilt)?;
+        let mut fresh: Vec<&mut Active> = segments.rebuilt.iter_mut().map(|(_, segment)| segment).collect();
+        fresh.extend(segments.active.as_mut());
+        let at_bases = self.walker.replay(&mut producers, from..segments.end, &segments.sealed, fresh)?;
+        if let Some(active) = segments.active.as_mut().filter(|_| from != segments.end) {
+            // Without a snapshot right here the next clean start would not know the producers.
+            active.dirty = true;
+        }
+        for (base, entries) in at_bases {
+            if self.listing.snapshots.binary_search(&base).is_err() {
+                let file = self.file(base, SegmentFile::Snapshot);
+                self.repairs.push(DiskOp::Write { file, contents: snapshot::encode(entries) });
+            }
+        }
         for (place, segment) in &segments.rebuilt {
             segments.sealed[*place].aborted = segment.aborted.len() as u32;
         }
         Ok(producers)
     }
 
-    fn read_snapshot(&self, offset: Offset) -> Result<Option<Producers>, RecoverError> {
+    fn newest_snapshot(&mut self, within: RangeInclusive<Offset>) -> Result<Option<(Offset, Producers)>, DiskError> {
+        let usable = self.listing.snapshots.iter().copied().filter(|offset| within.contains(offset));
+        let usable: Vec<Offset> = usable.collect();
+        for offset in usable.into_iter().rev() {
+            match self.read_snapshot(offset)? {
+                Some(producers) => return Ok(Some((offset, producers))),
+                None => self.remove_snapshot(offset),
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_snapshot(&self, offset: Offset) -> Result<Option<Producers>, DiskError> {
         let contents = read_whole(self.files, &self.file(offset, SegmentFile::Snapshot))?;
         Ok(snapshot::parse(&contents).ok().map(|entries| Producers::load(&entries, self.recovery.now_ms)))
     }

@@ -4,11 +4,12 @@
 //! after `file.delete.delay.ms`, when no reader that was sent to it can still be under way, its files are removed. Segments go
 //! oldest first, so that what remains is always one piece.
 
+use bytes::Bytes;
 use strandline_protocol::ids::Offset;
 
 use crate::disk::{DiskOp, FilePath};
-use crate::log::{AppendError, Log, State};
-use crate::names::{SegmentFile, deleted_directory};
+use crate::log::{AppendError, Log, Positions, State, Written};
+use crate::names::{LEADER_EPOCH_CHECKPOINT, SegmentFile, deleted_directory};
 use crate::queue::{Step, Then};
 use crate::segment::{NO_TIMESTAMP, Sealed};
 
@@ -109,6 +110,34 @@ impl Log {
         Ok(())
     }
 
+    /// Forgets everything and begins again at `offset`: what a follower does that has fallen out of its leader's log. The log
+    /// must be idle.
+    ///
+    /// # Panics
+    /// If the log is not idle.
+    pub fn restart_at(&mut self, now_ms: i64, offset: Offset) {
+        assert!(self.queue.is_empty(), "a log begins again between operations");
+        self.drop_cache();
+        self.epochs.clear();
+        self.producers = None;
+        self.roll(now_ms, offset);
+        while !self.sealed.is_empty() {
+            self.remove_oldest();
+        }
+        self.epochs_dirty = false;
+        self.positions = Positions::at(offset);
+        self.recovery_point = self.recovery_point.min(offset);
+        self.written = Written { base: offset, bytes: 0 };
+        if self.has_directory {
+            let file = FilePath::inside(&self.directory, LEADER_EPOCH_CHECKPOINT);
+            let epochs = DiskOp::Write { file, contents: self.epochs.encode() };
+            let empty = DiskOp::Write { file: self.segment_file(offset, SegmentFile::Log), contents: Bytes::new() };
+            self.queue.push(Step::plain(epochs), self.config.durability);
+            self.queue.push(Step::plain(empty), self.config.durability);
+        }
+        self.check_positions();
+    }
+
     fn expire_producers(&mut self, now_ms: i64) {
         let expiration_ms = self.config.producer_id_expiration_ms;
         if let Some(producers) = &mut self.producers {
@@ -134,7 +163,7 @@ impl Log {
         }
         self.roll(now_ms, end);
         let file = self.segment_file(end, SegmentFile::Log);
-        self.queue.push(Step::plain(DiskOp::Write { file, contents: bytes::Bytes::new() }), self.config.durability);
+        self.queue.push(Step::plain(DiskOp::Write { file, contents: Bytes::new() }), self.config.durability);
     }
 
     fn is_too_old(&self, segment: &Sealed, now_ms: i64) -> bool {
@@ -183,8 +212,16 @@ impl Log {
     }
 
     pub(crate) fn doom(&mut self, now_ms: i64, files: Vec<FilePath>) {
-        let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
-        self.doomed.extend(files.into_iter().map(|file| (due_ms, DiskOp::Delete { file })));
+        let deletions = files.into_iter().map(|file| DiskOp::Delete { file });
+        if self.state == State::Open {
+            let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
+            self.doomed.extend(deletions.map(|op| (due_ms, op)));
+            return;
+        }
+        // Nobody reads a log that closes.
+        for op in deletions {
+            self.queue.push_behind(Step::plain(op));
+        }
     }
 }
 

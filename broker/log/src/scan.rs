@@ -8,8 +8,11 @@ use strandline_protocol::records::{BatchHeader, HEADER_BYTES, crc32c, position};
 
 use crate::disk::{DiskError, FilePath, Files};
 
-/// Bytes read at once.
-const WINDOW_BYTES: usize = 256 << 10;
+/// Bytes read at first: an idle partition has little behind its last index entry but space allocated ahead.
+const WINDOW_BYTES_MIN: usize = 16 << 10;
+
+/// Bytes read at once when it turns out to be a longer walk.
+const WINDOW_BYTES_MAX: usize = 1 << 20;
 
 /// How much of each batch is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +65,15 @@ pub(crate) struct Scan<'a> {
     end: u64,
     window: Bytes,
     window_start: u64,
+    window_bytes: usize,
     bytes_read: u64,
 }
 
 impl<'a> Scan<'a> {
     /// Begins at `position`, where a batch begins, and goes no further than `end`.
     pub(crate) fn new(files: &'a dyn Files, file: &'a FilePath, position: u64, end: u64) -> Self {
-        Self { files, file, position, end, window: Bytes::new(), window_start: position, bytes_read: 0 }
+        let window_bytes = WINDOW_BYTES_MIN;
+        Self { files, file, position, end, window: Bytes::new(), window_start: position, window_bytes, bytes_read: 0 }
     }
 
     pub(crate) fn bytes_read(&self) -> u64 {
@@ -116,8 +121,9 @@ impl<'a> Scan<'a> {
         {
             return Ok(self.window.slice(start..end));
         }
-        self.window = self.files.read(self.file, position, bytes.max(WINDOW_BYTES).min(room))?;
+        self.window = self.files.read(self.file, position, bytes.max(self.window_bytes).min(room))?;
         self.window_start = position;
+        self.window_bytes = (self.window_bytes * 4).min(WINDOW_BYTES_MAX);
         self.bytes_read += self.window.len() as u64;
         Ok(self.window.slice(..bytes.min(self.window.len())))
     }

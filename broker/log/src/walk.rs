@@ -4,8 +4,12 @@
 //! made. Below the recovery point a header is believed; from there on the checksum must hold, offsets must grow and leader
 //! epochs must not fall.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::records::{BatchHeader, HEADER_BYTES};
+use strandline_protocol::stored::producer_snapshot::ProducerEntry;
 
 use crate::disk::{DiskError, FilePath, Files};
 use crate::epochs::LeaderEpochs;
@@ -13,7 +17,7 @@ use crate::index::{self, OffsetIndex};
 use crate::listing::ListedSegment;
 use crate::names::SegmentFile;
 use crate::producers::{Producers, marker_of};
-use crate::recover::Recovery;
+use crate::recover::{Recovery, read_whole};
 use crate::scan::{BatchInFile, Depth, Scan, Stop};
 use crate::segment::{Active, NO_TIMESTAMP, Placed, Sealed};
 use crate::time_index::{self, TimeIndex};
@@ -90,13 +94,13 @@ impl Walker<'_> {
     }
 
     /// A segment of which nothing is known.
-    pub(crate) fn from_start(&self, listed: &ListedSegment) -> Active {
+    pub(crate) fn unknown(&self, listed: &ListedSegment) -> Active {
         Active::new(&self.recovery.directory, listed.base, self.recovery.now_ms)
     }
 
     /// A segment of which everything is known up to the last index entry below the recovery point.
     pub(crate) fn resume(&self, listed: &ListedSegment) -> Result<Active, DiskError> {
-        let empty = self.from_start(listed);
+        let empty = self.unknown(listed);
         if self.trusted_below <= listed.base {
             return Ok(empty);
         }
@@ -141,8 +145,10 @@ impl Walker<'_> {
         listed_bytes: Option<u64>,
         entry_bytes: usize,
         valid: impl Fn(&[u8]) -> usize,
-    ) -> Result<(bytes::Bytes, usize), DiskError> {
-        let whole = listed_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+    ) -> Result<(Bytes, usize), DiskError> {
+        let Some(whole) = listed_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0) else {
+            return Ok((Bytes::new(), 0));
+        };
         let mut wanted = INDEX_BYTES_FIRST / entry_bytes * entry_bytes;
         loop {
             let bytes = self.files.read(file, 0, wanted.min(whole))?;
@@ -179,16 +185,14 @@ impl Walker<'_> {
             if let Some(stop) = self.refuse(header, &segment, expected, depth) {
                 break stop;
             }
-            if header.partition_leader_epoch >= 0
-                && Some(header.partition_leader_epoch) != self.epochs.latest().map(|epoch| epoch.0)
-            {
+            // Epochs of batches that the checkpoint covers are older than its newest.
+            if header.partition_leader_epoch > self.epochs.latest().map_or(-1, |epoch| epoch.0) {
                 self.epochs.assign(LeaderEpoch(header.partition_leader_epoch), Offset(header.base_offset));
             }
             expected = Offset(header.next_offset());
             segment.note(&placed(header), interval);
         };
         self.bytes_read += scan.bytes_read();
-        // A resumed segment without a batch behind its last index entry cannot be: the entry's own batch is there.
         Ok(Walked { segment, end: expected, stop })
     }
 
@@ -206,42 +210,45 @@ impl Walker<'_> {
         (falls && depth == Depth::Checksum).then_some(Stop::EpochBack)
     }
 
-    /// Notes the batches from `from` to `end` with their producers. Aborted transactions are noted in those of `fresh`, the segments
-    /// whose indexes are in memory, that hold the markers.
+    /// Notes the batches of `replay` with their producers. Aborted transactions are noted in those of `fresh`, the segments whose
+    /// indexes are in memory, that hold the markers. Answers with the producers at the start of each segment on the way.
     pub(crate) fn replay(
         &mut self,
-        mut producers: Producers,
-        from: Offset,
-        end: Offset,
+        producers: &mut Producers,
+        replay: Range<Offset>,
         sealed: &[Sealed],
         mut fresh: Vec<&mut Active>,
-    ) -> Result<Producers, DiskError> {
+    ) -> Result<Vec<(Offset, Vec<ProducerEntry>)>, DiskError> {
+        let mut at_bases = Vec::new();
         for segment in &mut fresh {
             let known = transactions::read(self.files, &self.file(segment.base, SegmentFile::TransactionIndex));
             segment.aborted = known.unwrap_or_default();
-            segment.aborted.retain(|entry| entry.last < from);
+            segment.aborted.retain(|entry| entry.last < replay.start);
         }
-        if from >= end {
-            return Ok(producers);
+        if replay.is_empty() {
+            return Ok(at_bases);
         }
         let active = fresh.last().map(|active| (active.base, active.bytes));
         let all: Vec<(Offset, u64)> = sealed.iter().map(|sealed| (sealed.base, sealed.bytes)).chain(active).collect();
-        let first = all.partition_point(|(base, _)| *base <= from).saturating_sub(1);
+        let first = all.partition_point(|(base, _)| *base <= replay.start).saturating_sub(1);
         for (base, bytes) in &all[first..] {
+            if *base > replay.start {
+                at_bases.push((*base, producers.entries()));
+            }
             let log = self.file(*base, SegmentFile::Log);
             let start = match fresh.iter().find(|segment| segment.base == *base) {
-                Some(segment) => segment.position_for(from),
-                None => self.sealed_position(*base, from)?,
+                Some(segment) => segment.position_for(replay.start),
+                None => self.sealed_position(*base, replay.start)?,
             };
             let mut scan = Scan::new(self.files, &log, start, *bytes);
             while let Ok(batch) = scan.next(Depth::Header)? {
-                if Offset(batch.header.base_offset) >= from {
-                    self.replay_batch(&mut producers, &batch, *base, &mut fresh);
+                if Offset(batch.header.base_offset) >= replay.start {
+                    self.replay_batch(producers, &batch, *base, &mut fresh);
                 }
             }
             self.bytes_read += scan.bytes_read();
         }
-        Ok(producers)
+        Ok(at_bases)
     }
 
     fn replay_batch(&self, producers: &mut Producers, batch: &BatchInFile, segment: Offset, fresh: &mut [&mut Active]) {
@@ -261,7 +268,7 @@ impl Walker<'_> {
     }
 
     fn sealed_position(&self, base: Offset, offset: Offset) -> Result<u64, DiskError> {
-        let index = crate::recover::read_whole(self.files, &self.file(base, SegmentFile::OffsetIndex))?;
+        let index = read_whole(self.files, &self.file(base, SegmentFile::OffsetIndex))?;
         Ok(u64::from(index::lookup(&index, base, offset)))
     }
 

@@ -1,0 +1,8 @@
+//! Logs on a disk in memory: what is appended, read, rolled, removed and recovered.
+
+mod appending;
+mod model;
+mod reading;
+mod recovering;
+mod removing;
+mod support;

@@ -1,0 +1,400 @@
+//! Opening directories: after a clean close, after a crash at any moment, and with damage.
+
+use strandline_log::config::LogConfig;
+use strandline_log::disk::{DiskOp, Durability, FilePath};
+use strandline_log::memory::MemoryDisk;
+use strandline_log::producers::{Origin, ProducerVerdict};
+use strandline_log::recover::{Checkpoints, RecoverError, Shutdown, truncate};
+use strandline_log::scan::Stop;
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use strandline_protocol::records::BatchHeader;
+
+use crate::support::{Batch, DIRECTORY, NOW_MS, World, small};
+
+fn log_file(base: i64) -> FilePath {
+    FilePath::inside(DIRECTORY, &format!("{base:020}.log"))
+}
+
+/// Bytes of a batch of two records.
+const BATCH_BYTES: usize = 139;
+
+/// One segment with room.
+fn roomy() -> LogConfig {
+    LogConfig { segment_bytes: 1 << 20, ..small() }
+}
+
+fn appended(config: LogConfig, batches: usize) -> World {
+    let mut world = World::new(config);
+    for _ in 0..batches {
+        world.append(&Batch::of(2));
+    }
+    world
+}
+
+fn all(batches: i64) -> Vec<i64> {
+    (0..batches).map(|batch| batch * 2).collect()
+}
+
+#[test]
+fn a_clean_log_is_opened_without_a_repair_or_a_scan() {
+    let mut world = appended(small(), 40);
+    world.close();
+    let before = (world.names(), world.ends(), world.log.epochs().clone());
+    let report = world.reopen(world.checkpoints(), Shutdown::Clean);
+    assert_eq!(world.done, Vec::<String>::new());
+    assert_eq!((world.names(), world.ends(), world.log.epochs().clone()), before);
+    assert!(report.bytes_scanned < 1_000, "{report:?}");
+    assert_eq!(world.log.topic_id(), TopicId([7; 16]));
+    assert_eq!(world.offsets(0), all(40));
+    world.close();
+    assert_eq!(world.done, Vec::<String>::new(), "nothing changed, so nothing is written");
+}
+
+#[test]
+fn a_clean_log_goes_on_where_it_ended() {
+    let mut world = appended(small(), 5);
+    world.close();
+    world.reopen(world.checkpoints(), Shutdown::Clean);
+    for _ in 0..20 {
+        world.append(&Batch::of(2));
+    }
+    assert_eq!(world.offsets(0), all(25));
+    world.close();
+    world.reopen(world.checkpoints(), Shutdown::Clean);
+    assert_eq!(world.offsets(0), all(25));
+}
+
+#[test]
+fn padding_is_no_records_and_is_cut_before_the_next_append() {
+    let mut world = appended(roomy(), 3);
+    world.log.checkpoint();
+    world.drain();
+    let report = world.crash();
+    assert_eq!((report.stop, world.ends()), (Some(Stop::Zeros), (0, 6, 6, 6)));
+    assert_eq!(world.done, Vec::<String>::new(), "an idle partition costs no write");
+    world.append(&Batch::of(2));
+    assert_eq!(world.done, ["truncate .log 417", "append .log at 417, 1"]);
+    assert_eq!(world.offsets(0), all(4));
+}
+
+#[test]
+fn records_behind_the_recovery_point_are_made_durable_before_use() {
+    let mut world = appended(roomy(), 3);
+    let report = world.crash();
+    assert_eq!(report.stop, Some(Stop::Zeros));
+    assert_eq!(world.done, ["truncate .log 417"]);
+    assert_eq!(world.offsets(0), all(3));
+    assert_eq!(world.log.epochs().latest(), Some(LeaderEpoch(3)));
+}
+
+#[test]
+fn a_torn_append_is_cut_and_what_was_acknowledged_stays() {
+    // 33 batches, one block and a bit: the last block is rewritten with its acknowledged prefix.
+    for written in 0..64u64 {
+        let mut world = appended(roomy(), 33);
+        for _ in 0..9 {
+            world.take(&Batch::of(2));
+        }
+        let op = world.log.poll(NOW_MS).expect("an append is wanted");
+        assert!(matches!(op, DiskOp::Append { position: 4587, .. }), "{op:?}");
+        let first = 4587 / 512;
+        world.disk.tear(&op, |sector| written & (1 << (sector - first)) != 0);
+        world.crash();
+        let offsets = world.offsets(0);
+        assert!(offsets.len() >= 33, "sectors {written:b}: {offsets:?}");
+        assert_eq!(offsets, all(offsets.len() as i64));
+        let end = world.ends().3;
+        world.append(&Batch::of(2));
+        assert_eq!(world.offsets(end), [end]);
+        world.crash();
+        assert_eq!(world.offsets(0).last(), Some(&end), "nothing of the torn append comes back");
+    }
+}
+
+#[test]
+fn a_bit_flip_behind_the_recovery_point_ends_the_log_there() {
+    let mut world = appended(small(), 20);
+    let contents = world.file(log_file(0).as_str().rsplit('/').next().unwrap_or_default()).to_vec();
+    let mut flipped = contents.clone();
+    flipped[2 * BATCH_BYTES + 70] ^= 1;
+    world.disk.put(log_file(0), flipped);
+    let report = world.reopen(Checkpoints::default(), Shutdown::Unclean);
+    assert_eq!((report.stop, report.segments_removed), (Some(Stop::Checksum), 2));
+    assert_eq!(world.offsets(0), all(2));
+    assert_eq!(world.names().iter().filter(|name| name.ends_with(".log")).count(), 1);
+    world.append(&Batch::of(2));
+    assert_eq!(world.offsets(0), all(3));
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_an_error_and_changes_nothing() {
+    let mut world = appended(roomy(), 20);
+    world.log.checkpoint();
+    world.drain();
+    let mut cut = world.file("00000000000000000000.log").to_vec();
+    cut[19 * BATCH_BYTES..].fill(0);
+    world.disk.put(log_file(0), cut);
+    let error = world.try_reopen(world.checkpoints(), Shutdown::Unclean).expect_err("a batch is missing");
+    let expected = RecoverError::Damaged {
+        file: log_file(0),
+        position: 19 * BATCH_BYTES as u64,
+        offset: Offset(38),
+        recovery_point: Offset(40),
+        stop: Stop::Zeros,
+    };
+    assert_eq!(error, expected);
+    let error = world.try_reopen(world.checkpoints(), Shutdown::Clean).expect_err("zeros are no clean end");
+    assert!(matches!(error, RecoverError::Damaged { .. }));
+}
+
+#[test]
+fn a_log_that_ends_before_the_recovery_point_is_damaged() {
+    let mut world = appended(roomy(), 20);
+    world.close();
+    let whole = world.file("00000000000000000000.log").to_vec();
+    world.disk.put(log_file(0), whole[..10 * BATCH_BYTES].to_vec());
+    let error = world.try_reopen(world.checkpoints(), Shutdown::Unclean).expect_err("half of it is missing");
+    assert!(matches!(error, RecoverError::Damaged { stop: Stop::End, .. }), "{error}");
+}
+
+#[test]
+fn missing_and_short_indexes_of_sealed_segments_are_rebuilt() {
+    let mut world = appended(small(), 40);
+    world.close();
+    let names: Vec<String> = world.names();
+    let indexes: Vec<&String> = names.iter().filter(|name| name.ends_with("index")).collect();
+    let intact: Vec<Vec<u8>> = indexes.iter().map(|name| world.file(name).to_vec()).collect();
+    for (damage, shutdown) in (0..3).zip([Shutdown::Clean, Shutdown::Unclean, Shutdown::Clean]) {
+        for name in &indexes[..6] {
+            let file = FilePath::inside(DIRECTORY, name);
+            let contents = world.file(name).to_vec();
+            world.disk.perform(&DiskOp::Delete { file: file.clone() }).expect("it is there");
+            match damage {
+                1 => world.disk.put(file, contents[..contents.len() - 1].to_vec()),
+                2 => world.disk.put(file, [contents, vec![0; 240]].concat()),
+                _ => {}
+            }
+        }
+        let report = world.reopen(world.checkpoints(), shutdown);
+        assert_eq!(report.indexes_rebuilt, 3, "damage {damage}");
+        for (name, intact) in indexes.iter().zip(&intact) {
+            assert_eq!(world.file(name), intact, "{name}, damage {damage}");
+        }
+        assert_eq!(world.offsets(0), all(40));
+    }
+}
+
+#[test]
+fn every_crash_between_two_operations_of_a_roll_is_survived() {
+    for steps in 0..40 {
+        let mut world = World::new(small());
+        let mut taken = 0;
+        let mut durable = 0;
+        for _ in 0..steps {
+            world.take(&Batch::of(2));
+            taken += 1;
+            world.step();
+            durable = world.ends().1 / 2;
+        }
+        let before = world.checkpoints();
+        if world.names().is_empty() {
+            continue;
+        }
+        for recovery_point in [Offset(0), before.recovery_point] {
+            let mut world = World { log: world.log.clone(), disk: world.disk.clone(), done: Vec::new(), ..world };
+            world.reopen(Checkpoints { recovery_point, ..before }, Shutdown::Unclean);
+            assert_eq!(world.offsets(0), all(durable), "after {steps} steps, {taken} taken");
+            world.append(&Batch::of(2));
+            assert_eq!(world.offsets(0), all(durable + 1));
+            world.close();
+            world.reopen(world.checkpoints(), Shutdown::Clean);
+            assert_eq!(world.offsets(0), all(durable + 1));
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_takes_only_what_was_not_durable() {
+    let mut world = World::on(MemoryDisk::new(1), LogConfig { durability: Durability::Written, ..roomy() });
+    for _ in 0..5 {
+        world.append(&Batch::of(2));
+    }
+    world.log.checkpoint();
+    world.drain();
+    world.append(&Batch::of(2));
+    assert_eq!(world.ends(), (0, 10, 12, 12));
+    let checkpoints = world.checkpoints();
+    world.disk.cut_power();
+    world.reopen(Checkpoints { high_watermark: Offset(12), ..checkpoints }, Shutdown::Unclean);
+    assert_eq!(world.ends(), (0, 10, 10, 10));
+}
+
+#[test]
+fn a_retry_is_recognised_after_a_crash_and_after_a_clean_close() {
+    for shutdown in [Shutdown::Clean, Shutdown::Unclean] {
+        for checkpointed in [false, true] {
+            let mut world = World::new(roomy());
+            world.append(&Batch::from_producer(9, 1, 0));
+            if checkpointed {
+                world.log.checkpoint();
+                world.drain();
+            }
+            world.append(&Batch::from_producer(9, 1, 1));
+            if shutdown == Shutdown::Clean {
+                world.close();
+            }
+            world.reopen(world.checkpoints(), shutdown);
+            let check = |sequence| {
+                let header = BatchHeader::parse(&Batch::from_producer(9, 1, sequence).bytes()).expect("a batch");
+                world.log.check_producer(&header, Origin::Client)
+            };
+            let duplicate = ProducerVerdict::Duplicate { base_offset: Offset(1), last_offset: Offset(1), timestamp_ms: NOW_MS };
+            assert_eq!(check(1), duplicate, "{shutdown:?}, checkpointed: {checkpointed}");
+            assert_eq!(check(2), ProducerVerdict::New);
+            assert!(matches!(check(3), ProducerVerdict::Refused(_)));
+        }
+    }
+}
+
+#[test]
+fn a_broken_snapshot_is_removed_and_the_one_before_used() {
+    let mut world = appended(small(), 0);
+    for sequence in 0..20 {
+        world.append(&Batch::from_producer(9, 1, sequence));
+    }
+    let snapshots: Vec<String> = world.names().into_iter().filter(|name| name.ends_with(".snapshot")).collect();
+    let newest = snapshots.last().expect("segments were rolled").clone();
+    let mut contents = world.file(&newest).to_vec();
+    contents[20] ^= 1;
+    world.disk.put(FilePath::inside(DIRECTORY, &newest), contents);
+    let report = world.crash();
+    assert_eq!(report.files_removed, 1);
+    let header = BatchHeader::parse(&Batch::from_producer(9, 1, 20).bytes()).expect("a batch");
+    assert_eq!(world.log.check_producer(&header, Origin::Client), ProducerVerdict::New);
+}
+
+#[test]
+fn a_lost_epoch_checkpoint_is_found_again_in_the_batches() {
+    let mut world = World::new(small());
+    for epoch in 1..30 {
+        world.epoch = LeaderEpoch(epoch);
+        world.append(&Batch::of(2));
+    }
+    let epochs = world.log.epochs().clone();
+    world.close();
+    let file = FilePath::inside(DIRECTORY, "leader-epoch-checkpoint");
+    for contents in [None, Some(b"0\n7\n1 0\n".to_vec())] {
+        world.disk.perform(&DiskOp::Delete { file: file.clone() }).expect("it is there");
+        if let Some(contents) = contents {
+            world.disk.put(file.clone(), contents);
+        }
+        world.reopen(world.checkpoints(), Shutdown::Clean);
+        assert_eq!(world.log.epochs(), &epochs);
+        world.close();
+        assert!(world.names().contains(&"leader-epoch-checkpoint".to_owned()));
+    }
+}
+
+#[test]
+fn an_epoch_that_falls_behind_the_recovery_point_ends_the_log() {
+    let mut world = World::new(roomy());
+    world.append(&Batch::of(2));
+    let mut contents = world.file("00000000000000000000.log")[..BATCH_BYTES].to_vec();
+    contents.extend_from_slice(&Batch::of(1).stamped(2, 4));
+    contents.extend_from_slice(&Batch::of(1).stamped(3, 3));
+    world.disk.put(log_file(0), contents);
+    let report = world.crash();
+    assert_eq!((report.stop, world.ends().3), (Some(Stop::EpochBack), 3));
+}
+
+#[test]
+fn leftovers_of_kafka_are_removed() {
+    let mut world = appended(small(), 10);
+    world.close();
+    let names = world.names();
+    for leftover in ["00000000000000000000.log.deleted", "00000000000000000099.index", "00000000000000000000.log.cleaned"] {
+        world.disk.put(FilePath::inside(DIRECTORY, leftover), vec![1]);
+    }
+    world.reopen(world.checkpoints(), Shutdown::Clean);
+    assert_eq!(world.names(), names);
+    assert_eq!(world.offsets(0), all(10));
+}
+
+#[test]
+fn an_interrupted_compaction_is_finished_first() {
+    let mut world = appended(small(), 20);
+    world.close();
+    let compacted = Batch::of(2).stamped(0, 3);
+    world.disk.put(FilePath::inside(DIRECTORY, "00000000000000000000.log.swap"), compacted.to_vec());
+    let bases: Vec<String> = world.names().into_iter().filter(|name| name.ends_with(".log")).collect();
+    let error = world.try_reopen(world.checkpoints(), Shutdown::Clean).expect_err("something has to be done first");
+    let RecoverError::Unfinished { repairs } = error else { panic!("{error}") };
+    for repair in &repairs {
+        world.disk.perform(repair).expect("files are there");
+    }
+    world.reopen(world.checkpoints(), Shutdown::Clean);
+    assert_eq!(world.log.segments(), bases.len());
+    assert_eq!(world.offsets(0)[..2], [0, 14], "the first segment is the compacted one");
+}
+
+#[test]
+fn a_log_start_above_the_log_end_leaves_nothing_but_the_start() {
+    let mut world = appended(small(), 10);
+    world.close();
+    let checkpoints = Checkpoints { log_start: Offset(100), ..world.checkpoints() };
+    world.reopen(checkpoints, Shutdown::Clean);
+    assert_eq!(world.ends(), (100, 100, 100, 100));
+    world.append(&Batch::of(1));
+    assert_eq!(world.offsets(100), [100]);
+    world.crash();
+    assert_eq!(world.ends(), (100, 101, 101, 101));
+}
+
+#[test]
+fn a_truncated_log_ends_at_a_batch_and_forgets_what_came_behind() {
+    for end in [0, 1, 13, 14, 15, 27, 40, 41] {
+        let mut world = World::new(small());
+        for batch in 0..20 {
+            world.epoch = LeaderEpoch(batch / 5);
+            world.append(&Batch { records: 2, ..Batch::from_producer(9, 1, batch * 2) });
+        }
+        let (log, disk) = (world.log, &mut world.disk);
+        let recovered = truncate(disk, log, Offset(end), NOW_MS).expect("the directory is sound");
+        for repair in &recovered.repairs {
+            disk.perform(repair).expect("files are there");
+        }
+        world.log = recovered.log;
+        let kept = (end / 2).min(20);
+        assert_eq!(world.offsets(0), all(kept), "cut at {end}");
+        assert!(world.log.recovery_point() <= Offset(kept * 2));
+        let latest = world.log.epochs().latest().map(|epoch| i64::from(epoch.0));
+        assert_eq!(latest, (kept > 0).then(|| (kept - 1) / 5));
+        let header = BatchHeader::parse(&Batch::from_producer(9, 1, kept as i32 * 2).bytes()).expect("a batch");
+        assert_eq!(world.log.check_producer(&header, Origin::Client), ProducerVerdict::New);
+        world.epoch = LeaderEpoch(7);
+        world.append(&Batch { records: 2, ..Batch::from_producer(9, 1, kept as i32 * 2) });
+        world.crash();
+        assert_eq!(world.offsets(0), all(kept + 1));
+    }
+}
+
+#[test]
+fn an_index_that_was_allocated_ahead_is_read_up_to_its_zeros() {
+    let mut world = appended(roomy(), 100);
+    world.log.checkpoint();
+    world.drain();
+    for kind in ["index", "timeindex"] {
+        let name = format!("{:020}.{kind}", 0);
+        let mut contents = world.file(&name).to_vec();
+        assert!(!contents.is_empty());
+        contents.resize(1 << 20, 0);
+        world.disk.put(FilePath::inside(DIRECTORY, &name), contents);
+    }
+    let report = world.crash();
+    assert!(report.bytes_scanned < 20_000, "{report:?}");
+    assert_eq!(world.offsets(0), all(100));
+    world.append(&Batch::at(NOW_MS + 5));
+    world.close();
+    world.reopen(world.checkpoints(), Shutdown::Clean);
+    assert_eq!(world.offsets(0), (0..101).map(|batch| batch * 2).collect::<Vec<_>>());
+}
