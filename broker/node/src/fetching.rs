@@ -12,6 +12,7 @@ use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::messages::fetch::{EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData};
+use strandline_protocol::wire::Records;
 
 use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, end_offset_for};
@@ -116,6 +117,7 @@ fn read(
         last_stable_offset: stable,
         log_start_offset: log_start,
         aborted_transactions: None,
+        records: Some(Records::default()),
         ..PartitionData::default()
     };
     if let Some(diverging) = diverging(replica, &target.wanted).map_err(fail)? {
@@ -159,6 +161,7 @@ fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: O
         last_stable_offset: Offset::NONE,
         log_start_offset: log_start,
         aborted_transactions: None,
+        records: Some(Records::default()),
         ..PartitionData::default()
     })
 }

@@ -122,7 +122,10 @@ impl Opened {
     /// is not handed to the node.
     pub fn out_of_the_way(&self, found: &FoundPartition, image: &Image) -> Option<DiskOp> {
         let id = self.recovered.topic;
-        let known = image.topics.by_id(id).is_some_and(|topic| topic.name == found.topic && topic.partitions.contains_key(&found.partition));
+        let known = image
+            .topics
+            .by_id(id)
+            .is_some_and(|topic| topic.name == found.topic && topic.partitions.contains_key(&found.partition));
         let directory = partition_directory(found.topic.as_str(), found.partition);
         let to = FilePath::top(&format!("{directory}.{:032x}-stray", u128::from_be_bytes(id.0)));
         (!known).then(|| DiskOp::Rename { from: FilePath::top(&directory), to })
