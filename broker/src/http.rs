@@ -1,53 +1,95 @@
-//! The HTTP port: `/metrics`, `/healthz` and `/readyz`, on a thread of its own, where neither a slow disk nor a busy
-//! data plane delays it.
+//! The HTTP side: metrics and health, on a thread and runtime of their own, so that neither a slow disk nor a busy
+//! broker delays the answer that it is one.
 //!
-//! Not here: what is measured (`metrics.rs`) and what the node knows (its gauges); both come in as functions.
+//! | path       | answer                                                        |
+//! |------------|---------------------------------------------------------------|
+//! | `/metrics` | Prometheus's text format                                      |
+//! | `/healthz` | 200 while the process runs                                    |
+//! | `/readyz`  | 200 while requests are taken, 503 before that and when stopping |
 
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use strandline_node::Node;
+use strandline_node::gauges::Gauges;
+use tracing::error;
 
-/// What the HTTP port shows. Asked anew for every request.
-pub(crate) trait Shown: Send + Sync + 'static {
-    /// The metrics in Prometheus's text format.
-    fn metrics(&self) -> Result<Vec<u8>, String>;
+use crate::metrics::{Metrics, node, process};
+use crate::rim::Rim;
+use crate::shell::Shell;
 
-    /// Whether requests of clients are served; otherwise why not.
-    fn ready(&self) -> Result<(), &'static str>;
+/// What the pages look at.
+pub(crate) struct Pages {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) shell: Arc<Shell<Node, Rim>>,
+    pub(crate) is_ready: Arc<AtomicBool>,
 }
 
-/// Prometheus's text format, version 0.0.4.
-const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Serves until the process ends.
+/// Serves the pages on a thread of its own, as long as the process lives.
 ///
 /// # Errors
-/// The listener fails for good.
-pub(crate) async fn serve(listener: TcpListener, shown: Arc<dyn Shown>) -> std::io::Result<()> {
-    let routes = Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(shown);
-    axum::serve(listener, routes).await
+/// The thread or its runtime cannot be had.
+pub(crate) fn serve(listener: TcpListener, pages: Pages) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let router = router(Arc::new(pages));
+    let work = move || {
+        let served = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, router).await
+        });
+        if let Err(reason) = served {
+            error!(%reason, "the HTTP side ended");
+        }
+    };
+    thread::Builder::new().name("http".to_owned()).spawn(work)?;
+    Ok(())
 }
 
-async fn metrics(State(shown): State<Arc<dyn Shown>>) -> Response {
-    match shown.metrics() {
-        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
-        Err(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(),
+fn router(pages: Arc<Pages>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(pages)
+}
+
+async fn ready(State(pages): State<Arc<Pages>>) -> Response {
+    match pages.is_ready.load(Ordering::Acquire) {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
     }
 }
 
-/// The process answers: that is all that is said.
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
+    let mut bytes = Vec::new();
+    pages.refresh();
+    if let Err(error) = pages.metrics.render(&mut bytes) {
+        error!(%error, "metrics cannot be shown");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    let gauges: Gauges = pages.shell.look(Node::gauges);
+    node::render(&gauges, &mut text);
+    process::render(&mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn readyz(State(shown): State<Arc<dyn Shown>>) -> Response {
-    match shown.ready() {
-        Ok(()) => "ready\n".into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+impl Pages {
+    /// Brings gauges up to date that nobody moves.
+    fn refresh(&self) {
+        let rim = self.shell.executors();
+        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.connections.set(gauge(rim.net.registry.count()));
+        self.metrics.queued_request_bytes.set(gauge(rim.net.common.budget.used()));
+        self.metrics.disk_open_files.set(gauge(rim.disk.open_files()));
     }
 }

@@ -43,7 +43,8 @@ impl DataDirectory {
         let file = root.join(META_PROPERTIES);
         let (properties, is_new) = match fs::read(&file) {
             Ok(contents) => {
-                let properties = MetaProperties::parse(&contents).map_err(|reason| StartError::MetaProperties { file, reason })?;
+                let properties =
+                    MetaProperties::parse(&contents).map_err(|reason| StartError::MetaProperties { file, reason })?;
                 (with_directory_id(&root, properties).map_err(failed)?, false)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (format(&root, config)?, true),
@@ -54,7 +55,11 @@ impl DataDirectory {
             return Err(StartError::OtherNode { directory: root, found: node_id, wanted: config.number("node.id") });
         }
         if let Some(wanted) = config.given("cluster.id").filter(|wanted| *wanted != properties.cluster_id) {
-            return Err(StartError::OtherCluster { directory: root.clone(), found: properties.cluster_id, wanted: wanted.to_owned() });
+            return Err(StartError::OtherCluster {
+                directory: root.clone(),
+                found: properties.cluster_id,
+                wanted: wanted.to_owned(),
+            });
         }
         config.set("node.id", node_id.to_string())?;
         let directory_id = properties.directory_id.unwrap_or(Uuid::ZERO);

@@ -12,12 +12,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use strandline_node::config::row::ValueError;
-use strandline_node::metadata_log::LoadError;
-use strandline_node::recovery::SurveyError;
 use strandline_log::disk::DiskError;
 use strandline_log::format::FormatError;
 use strandline_log::recover::RecoverError;
+use strandline_node::config::row::ValueError;
+use strandline_node::metadata_log::LoadError;
+use strandline_node::recovery::SurveyError;
 
 /// Why a broker cannot start. Every message names what to do.
 #[derive(Debug, thiserror::Error)]

@@ -30,7 +30,12 @@ pub(crate) struct Recovered {
 ///
 /// # Errors
 /// [`StartError`] for the first thing that cannot be opened.
-pub(crate) fn recover(root: &Path, files: &(dyn Files + Sync), config: &BrokerConfig, now_ms: i64) -> Result<Recovered, StartError> {
+pub(crate) fn recover(
+    root: &Path,
+    files: &(dyn Files + Sync),
+    config: &BrokerConfig,
+    now_ms: i64,
+) -> Result<Recovered, StartError> {
     let survey = survey(files)?;
     let mut metadata = load(files, now_ms)?;
     for op in metadata.repairs.drain(..) {
@@ -116,7 +121,9 @@ impl Start<'_> {
 /// Carries out one repair and waits for it.
 fn perform(root: &Path, op: &DiskOp) -> Result<(), DiskError> {
     let (file, result) = match op {
-        DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => (file, operations::cut(root, file, *bytes).or_else(operations::or_missing)),
+        DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => {
+            (file, operations::cut(root, file, *bytes).or_else(operations::or_missing))
+        }
         DiskOp::Sync { file } => (file, operations::sync(root, file)),
         DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
         DiskOp::Rename { from, to } => (from, operations::rename(root, from, to)),

@@ -60,7 +60,11 @@ impl Settings {
             let (key, value) = given.split_once('=').ok_or_else(|| StartError::Set { given: given.clone() })?;
             config.set(key.trim(), value.to_owned())?;
         }
-        let data = args.data.clone().or_else(|| config.given("log.dirs").map(PathBuf::from)).unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
+        let data = args
+            .data
+            .clone()
+            .or_else(|| config.given("log.dirs").map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
         config.set("log.dirs", data.display().to_string())?;
         let listen_text = match (&args.listen, config.given("listeners")) {
             (Some(listen), _) => listen.clone(),
@@ -108,7 +112,8 @@ fn address(text: &str) -> Result<SocketAddr, StartError> {
 /// The keys of a TOML file: `log.segment.bytes = 1` and `"log.segment.bytes" = 1` are the same.
 fn pairs_of(file: &Path) -> Result<Vec<(String, String)>, StartError> {
     let text = std::fs::read_to_string(file).map_err(|reason| StartError::ConfigFile { file: file.to_owned(), reason })?;
-    let table: toml::Table = text.parse().map_err(|reason| StartError::ConfigSyntax { file: file.to_owned(), reason: Box::new(reason) })?;
+    let table: toml::Table =
+        text.parse().map_err(|reason| StartError::ConfigSyntax { file: file.to_owned(), reason: Box::new(reason) })?;
     let mut pairs = Vec::new();
     flatten("", &table, &mut pairs).map_err(|key| StartError::ConfigValue { file: file.to_owned(), key })?;
     Ok(pairs)
@@ -145,7 +150,8 @@ mod tests {
 
     #[test]
     fn dotted_and_quoted_keys_are_the_same() {
-        let table: toml::Table = "log.segment.bytes = 5\n\"log.retention.ms\" = -1\ncleanup = [\"a\", \"b\"]".parse().expect("TOML");
+        let table: toml::Table =
+            "log.segment.bytes = 5\n\"log.retention.ms\" = -1\ncleanup = [\"a\", \"b\"]".parse().expect("TOML");
         let mut pairs = Vec::new();
         flatten("", &table, &mut pairs).expect("plain values");
         pairs.sort();
@@ -155,7 +161,8 @@ mod tests {
 
     #[test]
     fn the_command_line_goes_before_the_defaults_and_is_checked() {
-        let args = ServeArgs { set: vec!["node.id=7".to_owned()], listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
+        let args =
+            ServeArgs { set: vec!["node.id=7".to_owned()], listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
         let settings = Settings::read(&args).expect("legal");
         assert_eq!(settings.config.number("node.id"), 7);
         assert_eq!(settings.advertised_host, "127.0.0.1");

@@ -1,0 +1,87 @@
+//! The operations that are not appends: rare, small, and carried out on threads that may wait.
+//!
+//! Each is durable when it answers. Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use strandline_log::disk::{DiskError, FilePath};
+
+use crate::disk::files::{locate, make_directory, sync_directory};
+
+/// Cuts a file that is not open to `bytes` and makes contents and length durable.
+pub(crate) fn cut(root: &Path, file: &FilePath, bytes: u64) -> io::Result<()> {
+    let file = File::options().write(true).open(locate(root, file))?;
+    file.set_len(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the contents of a file that is not open durable.
+pub(crate) fn sync(root: &Path, file: &FilePath) -> io::Result<()> {
+    File::options().write(true).open(locate(root, file))?.sync_data()
+}
+
+/// Makes or replaces a small file, whole and durably.
+pub(crate) fn write(root: &Path, file: &FilePath, contents: &[u8]) -> io::Result<()> {
+    let path = locate(root, file);
+    make_directory(parent(&path))?;
+    replace(&path, contents)
+}
+
+/// Makes or replaces the file at `path`: a temporary name, sync, rename, sync of the directory.
+pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let mut file = File::create(&temporary)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_directory(parent(path))
+}
+
+/// Gives a file or directory another name, durably.
+pub(crate) fn rename(root: &Path, from: &FilePath, to: &FilePath) -> io::Result<()> {
+    let (from, to) = (locate(root, from), locate(root, to));
+    fs::rename(&from, &to)?;
+    sync_directory(parent(&to))?;
+    if parent(&from) == parent(&to) { Ok(()) } else { sync_directory(parent(&from)) }
+}
+
+/// Removes a file, durably; one that is missing is fine.
+pub(crate) fn delete(root: &Path, file: &FilePath) -> io::Result<()> {
+    let path = locate(root, file);
+    match fs::remove_file(&path) {
+        Ok(()) => sync_directory(parent(&path)),
+        Err(error) => or_missing(error),
+    }
+}
+
+/// Removes a directory and what it holds, durably; one that is missing is fine.
+pub(crate) fn delete_directory(root: &Path, directory: &FilePath) -> io::Result<()> {
+    let path = locate(root, directory);
+    match fs::remove_dir_all(&path) {
+        Ok(()) => sync_directory(parent(&path)),
+        Err(error) => or_missing(error),
+    }
+}
+
+/// Takes "does not exist" for success.
+pub(crate) fn or_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Sorts an error of the operating system by who acts on it.
+pub(crate) fn disk_error(file: &FilePath, error: &io::Error) -> DiskError {
+    let file = file.clone();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full { file },
+        io::ErrorKind::NotFound => DiskError::Missing { file },
+        _ => DiskError::Failed { file, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,46 @@
+//! Long work that the node asks for, on threads that may wait; each result comes back as an input.
+
+use std::path::Path;
+
+use strandline_log::lookup::find;
+use strandline_node::io::{Job, JobResult};
+use tracing::error;
+
+use crate::disk::reading::LogFiles;
+
+/// Carries a job out and waits for it.
+pub(crate) fn run(job: &Job, files: &LogFiles) -> JobResult {
+    match job {
+        Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(find(files, lookup)),
+        Job::MeasureDirectory => {
+            let (total_bytes, usable_bytes) = measure(files.root());
+            JobResult::DirectoryMeasured { total_bytes, usable_bytes }
+        }
+    }
+}
+
+/// Bytes in all and bytes free of the file system; -1, which Kafka's tools read as unknown, if it does not say.
+fn measure(root: &Path) -> (i64, i64) {
+    match rustix::fs::statvfs(root) {
+        Ok(found) => {
+            let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(found.f_frsize)).unwrap_or(i64::MAX);
+            (bytes(found.f_blocks), bytes(found.f_bavail))
+        }
+        Err(error) => {
+            error!(%error, "the file system does not say how large it is");
+            (-1, -1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_larger_than_what_is_free_in_it() {
+        let (total, usable) = measure(&std::env::temp_dir());
+        assert!(0 <= usable && usable <= total);
+        assert_eq!(measure(Path::new("/does/not/exist")), (-1, -1));
+    }
+}

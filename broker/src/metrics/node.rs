@@ -1,0 +1,84 @@
+//! What the node shows of itself, as rows: a name, a kind, a help text, and where in the snapshot the value is.
+//!
+//! Names that begin with `kafka_` are those of Kafka's JMX exporter. A topic that is gone shows nothing any more.
+
+use std::fmt::Write;
+
+use strandline_node::gauges::{Gauges, TopicGauges};
+
+/// A value of the whole node.
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&Gauges) -> f64,
+}
+
+/// A value of every topic.
+struct TopicRow {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&TopicGauges) -> f64,
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "strandline_partitions", kind: "gauge", help: "Hosted partitions.", value: |node| node.hosted_partitions as f64 },
+    Row { name: "kafka_server_replicamanager_partitioncount", kind: "gauge", help: "Hosted partitions.", value: |node| node.hosted_partitions as f64 },
+    Row { name: "kafka_controller_kafkacontroller_globaltopiccount", kind: "gauge", help: "Topics.", value: |node| node.topics.len() as f64 },
+    Row { name: "strandline_parked_replies", kind: "gauge", help: "Replies that wait for something.", value: |node| node.parked_replies as f64 },
+    Row { name: "strandline_fetch_sessions", kind: "gauge", help: "Fetch sessions kept.", value: |node| node.fetch_sessions as f64 },
+    Row { name: "strandline_tail_cache_bytes", kind: "gauge", help: "Bytes of the newest batches held for tail readers.", value: |node| node.tail_cache_bytes as f64 },
+    Row { name: "strandline_metadata_epoch", kind: "gauge", help: "Epoch of the metadata quorum.", value: |node| f64::from(node.metadata_epoch.0) },
+    Row { name: "strandline_metadata_end_offset", kind: "gauge", help: "End of the metadata log.", value: |node| node.metadata_end.0 as f64 },
+    Row { name: "strandline_metadata_committed_offset", kind: "gauge", help: "Metadata below this offset is committed.", value: |node| node.metadata_committed.0 as f64 },
+];
+
+#[rustfmt::skip]
+const TOPIC_ROWS: &[TopicRow] = &[
+    TopicRow { name: "kafka_server_brokertopicmetrics_messagesin_total", kind: "counter", help: "Records taken.", value: |topic| topic.traffic.records_in as f64 },
+    TopicRow { name: "kafka_server_brokertopicmetrics_bytesin_total", kind: "counter", help: "Bytes of batches taken.", value: |topic| topic.traffic.bytes_in as f64 },
+    TopicRow { name: "kafka_server_brokertopicmetrics_bytesout_total", kind: "counter", help: "Bytes of batches given to readers.", value: |topic| topic.traffic.bytes_out as f64 },
+    TopicRow { name: "strandline_topic_partitions", kind: "gauge", help: "Hosted partitions of the topic.", value: |topic| topic.partitions as f64 },
+    TopicRow { name: "strandline_topic_log_bytes", kind: "gauge", help: "Bytes of the topic's logs.", value: |topic| topic.log_bytes as f64 },
+];
+
+/// Appends every row.
+pub(crate) fn render(gauges: &Gauges, into: &mut String) {
+    for row in ROWS {
+        head(into, row.name, row.kind, row.help);
+        let _ = writeln!(into, "{} {}", row.name, (row.value)(gauges));
+    }
+    for row in TOPIC_ROWS {
+        head(into, row.name, row.kind, row.help);
+        for (topic, values) in &gauges.topics {
+            // Topic names have no character that a label would have to escape.
+            let _ = writeln!(into, "{}{{topic=\"{}\"}} {}", row.name, topic.as_str(), (row.value)(values));
+        }
+    }
+}
+
+fn head(into: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(into, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+#[cfg(test)]
+mod tests {
+    use strandline_protocol::ids::TopicName;
+
+    use super::*;
+
+    #[test]
+    fn topics_are_labels_and_every_row_is_shown() {
+        let mut gauges = Gauges { hosted_partitions: 3, ..Gauges::default() };
+        let mut topic = TopicGauges::default();
+        topic.traffic.records_in = 12;
+        gauges.topics.insert(TopicName::from("orders".to_owned()), topic);
+        let mut text = String::new();
+        render(&gauges, &mut text);
+        assert!(text.contains("\nstrandline_partitions 3\n"));
+        assert!(text.contains("\nkafka_server_brokertopicmetrics_messagesin_total{topic=\"orders\"} 12\n"));
+        assert_eq!(text.matches("# TYPE").count(), ROWS.len() + TOPIC_ROWS.len());
+    }
+}

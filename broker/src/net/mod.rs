@@ -1,0 +1,290 @@
+//! Sockets: accepting connections, reading requests, and the way back of their replies.
+//!
+//! [`Net`] holds what connections share. [`Net::listen`] accepts, [`Net::serve`] is a connection's task. Replies come
+//! back through [`Net::reply`] from whoever got them out of the node.
+
+mod batches;
+pub(crate) mod budget;
+pub(crate) mod connection;
+mod decode;
+mod fetch;
+pub(crate) mod intake;
+mod outgoing;
+pub(crate) mod registry;
+pub(crate) mod replies;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use strandline_node::io::{CloseReason, ConnectionId, FetchReply, Input, Reply, RequestContext, RulesTable, Sequence};
+use strandline_protocol::frame::FrameError;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use crate::disk::reader::Reader;
+use crate::metrics::Metrics;
+use crate::net::connection::{Common, Connection, Then, frame_due_ms};
+use crate::net::decode::{Decoded, Unreadable};
+use crate::net::intake::{Chunks, Intake};
+use crate::net::registry::Registry;
+use crate::shell::Submit;
+
+/// How long nothing is accepted after the system refused a new descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Net {
+    pub(crate) common: Arc<Common>,
+    pub(crate) registry: Registry,
+    pub(crate) chunks: Arc<Chunks>,
+    frame_bytes_max: usize,
+    rules: RwLock<Arc<RulesTable>>,
+    reader: Arc<Reader>,
+    metrics: Arc<Metrics>,
+    stopping: Notify,
+}
+
+/// Why a connection's task ends.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("closed")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Request(#[from] Unreadable),
+}
+
+impl Net {
+    pub(crate) fn new(
+        common: Common,
+        registry: Registry,
+        frame_bytes_max: usize,
+        reader: Arc<Reader>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            common: Arc::new(common),
+            registry,
+            chunks: Arc::default(),
+            frame_bytes_max,
+            rules: RwLock::default(),
+            reader,
+            metrics,
+            stopping: Notify::new(),
+        })
+    }
+
+    /// From now on batches are judged by these rules.
+    pub(crate) fn publish(&self, rules: Arc<RulesTable>) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    fn rules(&self) -> Arc<RulesTable> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Accepts connections until [`Net::stop_accepting`].
+    pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, node: Arc<dyn Submit>) {
+        loop {
+            self.registry.room().await;
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stopping.notified() => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.accept(socket, peer, &node),
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Closes the listening socket.
+    pub(crate) fn stop_accepting(&self) {
+        self.stopping.notify_one();
+    }
+
+    fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, node: &Arc<dyn Submit>) {
+        if self.registry.admit(peer.ip()).is_err() {
+            self.metrics.connections_refused.inc();
+            warn!(%peer, "the address has too many connections");
+            return;
+        }
+        // Without it replies wait for acknowledgements of others; a socket that refuses is gone already.
+        let _ = socket.set_nodelay(true);
+        let (input, output) = socket.into_split();
+        let connection = Connection::new(self.registry.next_id(), peer, output, Arc::clone(&self.common));
+        self.registry.insert(Arc::clone(&connection));
+        self.metrics.connections_accepted.inc();
+        self.common.runtime.spawn(Arc::clone(self).serve(connection, input, Arc::clone(node)));
+    }
+
+    /// A connection from its first byte to its last.
+    async fn serve(self: Arc<Self>, connection: Arc<Connection>, input: OwnedReadHalf, node: Arc<dyn Submit>) {
+        let ended = self.read(&connection, input, &*node).await;
+        match ended {
+            Ended::Closed => {}
+            Ended::Io(error) => debug!(peer = %connection.peer, %error, "connection lost"),
+            reason => {
+                self.metrics.connections_unanswerable.inc();
+                warn!(peer = %connection.peer, %reason, "connection closed: a request cannot be answered");
+                connection.close_behind_replies().await;
+            }
+        }
+        connection.end();
+        self.registry.remove(&connection);
+        node.submit(&mut vec![Input::Disconnected { connection: connection.id }]);
+    }
+
+    async fn read(self: &Arc<Self>, connection: &Arc<Connection>, mut input: OwnedReadHalf, node: &dyn Submit) -> Ended {
+        let mut intake = Intake::new(Arc::clone(&self.chunks), self.frame_bytes_max);
+        let mut client_id = Arc::from("");
+        let mut inputs = Vec::new();
+        loop {
+            let taken = self.take_burst(connection, &mut intake, &mut client_id, &mut inputs);
+            if !inputs.is_empty() {
+                node.submit(&mut inputs);
+            }
+            match taken {
+                Err(ended) => return ended,
+                Ok(Burst::Paused) => {
+                    connection.wait_for_room().await;
+                    continue;
+                }
+                Ok(Burst::Taken) => intake.rest(),
+            }
+            match intake.read(&mut input).await {
+                Ok(0) => return Ended::Closed,
+                Ok(bytes) => self.metrics.received_bytes.inc_by(bytes as u64),
+                Err(error) => return Ended::Io(error),
+            }
+            connection.touch();
+        }
+    }
+
+    /// Takes whole frames out of what was read.
+    fn take_burst(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        intake: &mut Intake,
+        client_id: &mut Arc<str>,
+        inputs: &mut Vec<Input>,
+    ) -> Result<Burst, Ended> {
+        let received = Instant::now();
+        let rules = self.rules();
+        let now_ms = self.common.clock.now().wall_ms;
+        while connection.has_room() {
+            let Some(frame) = intake.next_frame()? else {
+                let due_ms = match intake.is_inside_frame() {
+                    true => frame_due_ms(self.common.clock.monotonic_ms(), intake.missing()),
+                    false => u64::MAX,
+                };
+                connection.frame_due_ms.store(due_ms, Ordering::Relaxed);
+                return Ok(Burst::Taken);
+            };
+            let mut opened = decode::open(frame, received)?;
+            let decoded = decode::body(&mut opened, &rules, now_ms)?;
+            let sequence = connection.expect(opened.question);
+            match decoded {
+                Decoded::Ask(request) => {
+                    let context = RequestContext {
+                        connection: connection.id,
+                        sequence,
+                        api_version: opened.question.version,
+                        client_id: decode::shared_client_id(client_id, opened.client_id.as_deref()),
+                    };
+                    inputs.push(Input::Request { context, request });
+                }
+                Decoded::Answer(response) => {
+                    self.then(connection, connection.answer(sequence, &response));
+                    self.flush(connection);
+                }
+            }
+        }
+        Ok(Burst::Paused)
+    }
+
+    /// Settles the place of a reply. Written is it by [`Net::flush`].
+    pub(crate) fn reply(self: &Arc<Self>, connection: &Arc<Connection>, sequence: Sequence, reply: Reply) {
+        let Some(question) = connection.question(sequence) else { return };
+        let then = match reply {
+            Reply::Silence => connection.give_up(sequence),
+            Reply::Body(response) => connection.answer(sequence, &response),
+            Reply::Fetch(mut fetch) => match fetch::take_at_hand(&mut fetch, &self.reader) {
+                true => connection.answer(sequence, &fetch::fill(*fetch, &self.reader).into()),
+                false => connection.answer_from_files(sequence, fetch),
+            },
+        };
+        self.metrics.answered(question.key, question.received);
+        self.then(connection, then);
+    }
+
+    /// Closes a connection in place of a reply.
+    pub(crate) fn close(self: &Arc<Self>, connection: &Arc<Connection>, sequence: Sequence, reason: CloseReason) {
+        debug!(peer = %connection.peer, ?reason, "connection closed");
+        self.then(connection, connection.close_at(sequence));
+    }
+
+    pub(crate) fn connection(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.registry.get(id)
+    }
+
+    /// Writes what is ready.
+    pub(crate) fn flush(&self, connection: &Arc<Connection>) {
+        let written = connection.flush();
+        self.metrics.sent_bytes.inc_by(written as u64);
+    }
+
+    fn then(self: &Arc<Self>, connection: &Arc<Connection>, then: Then) {
+        let Then::Read(sequence, fetch) = then else { return };
+        let net = Arc::clone(self);
+        let connection = Arc::clone(connection);
+        self.common.runtime.spawn_blocking(move || net.read_files(&connection, sequence, *fetch));
+    }
+
+    /// Reads the records of a fetch, and of those behind it whose turn comes then.
+    fn read_files(self: &Arc<Self>, connection: &Arc<Connection>, mut sequence: Sequence, mut fetch: FetchReply) {
+        loop {
+            let response = fetch::fill(fetch, &self.reader).into();
+            let then = connection.answer(sequence, &response);
+            self.flush(connection);
+            match then {
+                Then::Read(next, waiting) => (sequence, fetch) = (next, *waiting),
+                Then::Nothing => return,
+            }
+        }
+    }
+}
+
+/// How taking frames ended.
+enum Burst {
+    /// There is no whole frame left.
+    Taken,
+    /// No more may be taken for now.
+    Paused,
+}
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// The address cannot be had.
+pub(crate) fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // A port in whose last connections something may still come is free for a new listener.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}

@@ -1,0 +1,353 @@
+//! `strandline serve`: a broker from its command line to its exit code.
+//!
+//! | thread or runtime | what runs there                                                             |
+//! |-------------------|-----------------------------------------------------------------------------|
+//! | data workers      | connections, completions of the ring (`request.threads`)                    |
+//! | data threads      | whatever waits for a disk: operations, reads of old records, jobs           |
+//! | main              | signals, the node's alarm, sweeps                                           |
+//! | http              | metrics and health                                                          |
+//!
+//! Not here: what can be wrong with a start (`start/`), and what the node decides.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use strandline_node::Node;
+use strandline_node::boot::Boot;
+use strandline_node::config::BrokerConfig;
+use strandline_node::io::Input;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{error, info, warn};
+
+use crate::clock::{Alarm, Clock};
+use crate::disk::Disk;
+use crate::disk::probe::{Choice, Executor, probe};
+use crate::exit::Exit;
+use crate::http;
+use crate::metrics::Metrics;
+use crate::net::budget::Budget;
+use crate::net::connection::Common;
+use crate::net::registry::{Limits, Registry};
+use crate::net::{Net, bind};
+use crate::rim::{Event, Rim};
+use crate::shell::{Shell, Submit};
+use crate::start::StartError;
+use crate::start::directory::{DataDirectory, random};
+use crate::start::recovery::{Recovered, recover};
+use crate::start::settings::{ServeArgs, Settings};
+
+/// Threads that may wait for disks at a time. Reads of old records are the most of it: more of them at once are no
+/// faster on one device.
+const DISK_THREADS_MAX: usize = 64;
+
+/// A thread that had nothing to do for so long ends.
+const DISK_THREADS_KEPT: Duration = Duration::from_secs(5);
+
+/// How long a stop may take before the process ends without the mark of a clean shutdown.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// How often idle connections are looked for, and unused memory and descriptors given back.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Segment files held open for appending; a quarter of the process's descriptors if that is less.
+const OPEN_FILES_MAX: u64 = 4096;
+
+type Broker = Shell<Node, Rim>;
+
+/// Runs a broker until it is stopped.
+pub(crate) fn serve(args: &ServeArgs) -> Exit {
+    match start(args) {
+        Ok(running) => running.run(),
+        Err(error) => {
+            eprintln!("strandline: {error}");
+            Exit::Failed
+        }
+    }
+}
+
+/// A broker whose node has taken its first step.
+struct Running {
+    broker: Arc<Broker>,
+    events: UnboundedReceiver<Event>,
+    settings: Settings,
+    listener: std::net::TcpListener,
+    clock: Clock,
+    is_ready: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+    /// Closed and unlocked when the process ends.
+    directory: DataDirectory,
+    executor: Executor,
+    begun: Instant,
+    data: Runtime,
+}
+
+fn start(args: &ServeArgs) -> Result<Running, StartError> {
+    let begun = Instant::now();
+    let mut settings = Settings::read(args)?;
+    let listener = listen(&settings)?;
+    let http = http_listener(&settings)?;
+    let directory = DataDirectory::open(&settings.data, &mut settings.config)?;
+    let failed = |reason| StartError::Directory { directory: directory.root.clone(), reason };
+    let executor = executor(&directory, &settings.config);
+    let metrics = Arc::new(Metrics::new().map_err(|error| failed(io::Error::other(error)))?);
+    metrics.disk_executor.with_label_values(&[executor.name()]).set(1);
+    let data = data_runtime(&settings.config).map_err(failed)?;
+    let disk =
+        Disk::open(&directory.root, executor, open_files_max(), data.handle().clone(), Arc::clone(&metrics)).map_err(failed)?;
+    let clock = Clock::start();
+    let found = recover(&directory.root, disk.reader().files(), &settings.config, clock.now().wall_ms)?;
+    directory.begin()?;
+    info!(partitions = found.partitions.len(), clean = found.was_clean, scanned_bytes = found.bytes_scanned, "recovered");
+    let (events_in, events) = unbounded_channel();
+    let mut node = node(&settings, &directory, found).map_err(failed)?;
+    let mut first = Vec::new();
+    node.start(clock.now(), &mut first);
+    let rim = rim(&settings.config, disk, clock, data.handle(), &metrics, events_in);
+    let broker = Arc::new(Shell::new(node, first, clock, rim));
+    connect(&broker, data.handle());
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let pages = http::Pages { metrics: Arc::clone(&metrics), shell: Arc::clone(&broker), is_ready: Arc::clone(&is_ready) };
+    http::serve(http, pages).map_err(failed)?;
+    Ok(Running { broker, events, settings, listener, clock, is_ready, metrics, directory, executor, begun, data })
+}
+
+/// The node: everything that was found, put together.
+fn node(settings: &Settings, directory: &DataDirectory, found: Recovered) -> io::Result<Node> {
+    let boot = Boot {
+        config: settings.config.clone(),
+        host: settings.advertised_host.clone(),
+        port: settings.advertised_port,
+        cluster_id: directory.cluster_id.clone(),
+        directory: directory.directory_id,
+        seed: u64::from_ne_bytes(random()?),
+        metadata: found.metadata,
+        recovered: found.partitions,
+    };
+    Ok(boot.node())
+}
+
+fn rim(
+    config: &BrokerConfig,
+    disk: Arc<Disk>,
+    clock: Clock,
+    data: &Handle,
+    metrics: &Arc<Metrics>,
+    events: UnboundedSender<Event>,
+) -> Rim {
+    let count = |key: &str| usize::try_from(config.number(key)).unwrap_or(usize::MAX);
+    let common = Common {
+        budget: Budget::new(count("queued.max.request.bytes")),
+        requests_max: count("queued.max.requests"),
+        clock,
+        runtime: data.clone(),
+    };
+    let registry = Registry::new(Limits {
+        connections: count("max.connections"),
+        connections_per_address: count("max.connections.per.ip"),
+        idle_ms: u64::try_from(config.number("connections.max.idle.ms")).unwrap_or(u64::MAX),
+    });
+    let frame_bytes_max = count("socket.request.max.bytes");
+    let net = Net::new(common, registry, frame_bytes_max, Arc::clone(disk.reader()), Arc::clone(metrics));
+    Rim { net, disk, alarm: Alarm::new(), events, threads: data.clone(), node: OnceLock::new() }
+}
+
+/// Lets what the rim learns come back to the node.
+fn connect(broker: &Arc<Broker>, data: &Handle) {
+    let back: Weak<Broker> = Arc::downgrade(broker);
+    let disk = &broker.executors().disk;
+    disk.connect(move |ended| {
+        if let Some(broker) = back.upgrade() {
+            let input = |(owner, result)| Input::Disk { owner, result };
+            broker.submit(&mut ended.into_iter().map(input).collect());
+        }
+    });
+    let node: Weak<Broker> = Arc::downgrade(broker);
+    let first = broker.executors().node.set(node).is_ok();
+    assert!(first, "the rim is connected once");
+    let reaper = Arc::clone(disk).reap();
+    data.spawn(async move {
+        if let Err(error) = reaper.await {
+            error!(%error, "completions of the ring cannot be waited for");
+            std::process::abort();
+        }
+    });
+}
+
+impl Running {
+    fn run(mut self) -> Exit {
+        let main = match Builder::new_current_thread().enable_all().build() {
+            Ok(main) => main,
+            Err(error) => {
+                error!(%error, "no runtime");
+                return Exit::Failed;
+            }
+        };
+        let exit = main.block_on(self.supervise());
+        self.broker.executors().net.registry.close_all();
+        self.data.shutdown_timeout(Duration::from_secs(1));
+        exit
+    }
+
+    async fn supervise(&mut self) -> Exit {
+        let (mut terminate, mut interrupt) = match signals() {
+            Ok(signals) => signals,
+            Err(error) => {
+                error!(%error, "signals cannot be waited for");
+                return Exit::Failed;
+            }
+        };
+        tokio::spawn(tick(Arc::clone(&self.broker), self.clock));
+        tokio::spawn(sweep(Arc::clone(&self.broker), Arc::clone(&self.metrics), self.clock));
+        self.broker.submit(&mut vec![Input::Tick]);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(Event::Serving) => if let Err(error) = self.accept() {
+                        error!(%error, "connections cannot be accepted");
+                        return Exit::Failed;
+                    },
+                    Some(Event::Failed { file, reason }) => return failed(&file, &reason),
+                    Some(Event::Stopped) | None => return Exit::Done,
+                },
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        tokio::select! {
+            exit = self.stop() => exit,
+            _ = terminate.recv() => twice(),
+            _ = interrupt.recv() => twice(),
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        let listener = self.listener.try_clone()?;
+        let net = Arc::clone(&self.broker.executors().net);
+        let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
+        {
+            let _data = self.data.enter();
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            self.data.spawn(net.listen(listener, node));
+        }
+        self.is_ready.store(true, Ordering::Release);
+        info!(took_ms = self.begun.elapsed().as_millis() as u64, "serving");
+        println!("Kafka clients   {}:{}", self.settings.advertised_host, self.settings.advertised_port);
+        println!("HTTP            http://{}", self.settings.http);
+        println!("Data directory  {} ({})", self.directory.root.display(), self.executor);
+        Ok(())
+    }
+
+    /// Asks the node to close everything, and waits for it.
+    async fn stop(&mut self) -> Exit {
+        info!("stopping");
+        self.is_ready.store(false, Ordering::Release);
+        self.broker.executors().net.stop_accepting();
+        self.broker.submit(&mut vec![Input::Shutdown]);
+        let stopped = async {
+            loop {
+                match self.events.recv().await {
+                    Some(Event::Serving) => {}
+                    Some(Event::Failed { file, reason }) => return failed(&file, &reason),
+                    Some(Event::Stopped) | None => return Exit::Done,
+                }
+            }
+        };
+        tokio::time::timeout(STOP_MAX, stopped).await.unwrap_or_else(|_| {
+            error!("the broker did not close its logs in time");
+            Exit::StoppedUncleanly
+        })
+    }
+}
+
+fn failed(file: &strandline_log::disk::FilePath, reason: &strandline_log::disk::DiskError) -> Exit {
+    error!(%file, %reason, "the log directory failed; the broker ends");
+    Exit::DiskFailed
+}
+
+fn twice() -> Exit {
+    warn!("asked to stop twice: ended at once");
+    Exit::StoppedUncleanly
+}
+
+/// Wakes the node when it wants to be woken.
+async fn tick(broker: Arc<Broker>, clock: Clock) {
+    let alarm = Arc::clone(&broker.executors().alarm);
+    loop {
+        alarm.wait(&clock).await;
+        broker.submit(&mut vec![Input::Tick]);
+    }
+}
+
+/// Closes connections on which nothing happens, and gives back what nobody uses.
+async fn sweep(broker: Arc<Broker>, metrics: Arc<Metrics>, clock: Clock) {
+    let rim = broker.executors();
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let expired = rim.net.registry.sweep(clock.monotonic_ms());
+        metrics.connections_expired.inc_by(expired as u64);
+        rim.net.chunks.trim();
+        rim.disk.trim();
+    }
+}
+
+fn signals() -> io::Result<(Signal, Signal)> {
+    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+}
+
+fn data_runtime(config: &BrokerConfig) -> io::Result<Runtime> {
+    let given = config.given("request.threads").and_then(|threads| threads.parse().ok());
+    let threads = given.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(DISK_THREADS_MAX)
+        .thread_keep_alive(DISK_THREADS_KEPT)
+        .thread_name("data")
+        .enable_all()
+        .build()
+}
+
+fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {
+    let choice = config.text("log.io.executor").unwrap_or("auto").parse();
+    match choice {
+        Ok(Choice::Forced(executor)) => {
+            info!(%executor, "disk executor, as configured");
+            executor
+        }
+        _ => {
+            let found = probe(&directory.root);
+            let passed_over: Vec<String> =
+                found.passed_over.iter().map(|(executor, why)| format!("{executor}: {why}")).collect();
+            info!(executor = %found.executor, ?passed_over, "disk executor, found by trying");
+            found.executor
+        }
+    }
+}
+
+fn listen(settings: &Settings) -> Result<std::net::TcpListener, StartError> {
+    let backlog = u32::try_from(settings.config.number("socket.listen.backlog.size")).unwrap_or(u32::MAX);
+    bind(settings.listen, backlog).map_err(|reason| StartError::Listen { address: settings.listen, reason, option: "--listen" })
+}
+
+fn http_listener(settings: &Settings) -> Result<std::net::TcpListener, StartError> {
+    /// Pages are asked for one at a time.
+    const BACKLOG: u32 = 16;
+    let address: SocketAddr = settings.http;
+    bind(address, BACKLOG).map_err(|reason| StartError::Listen { address, reason, option: "--http" })
+}
+
+/// Takes as many descriptors as the system allows, and says how many of them segment files may have.
+fn open_files_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Refused or not, what is allowed is asked for next.
+    let _ = setrlimit(Resource::Nofile, wanted);
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(OPEN_FILES_MAX.min(allowed / 4)).unwrap_or(1).max(1)
+}
