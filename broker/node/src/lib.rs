@@ -18,6 +18,7 @@ mod fetching;
 pub mod gauges;
 mod handlers;
 pub mod image;
+pub mod inspect;
 pub mod io;
 pub mod metadata_log;
 mod node;

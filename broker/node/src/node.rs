@@ -101,7 +101,8 @@ impl Node {
         if let Some(rules) = self.broker.take_rules() {
             outbox.push(Effect::Publish(rules));
         }
-        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.due.next());
+        let upkeep = if matches!(self.phase, Phase::Serving) { self.due.next() } else { u64::MAX };
+        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(upkeep);
         if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
             self.wake_ms = next;
             outbox.push(Effect::WakeAt { monotonic_ms: next });
@@ -193,6 +194,7 @@ impl Node {
                 });
             }
         }
+        self.stop_when_closed(outbox);
     }
 
     fn on_committed(&mut self, offset: Offset, record: &MetadataRecord, outbox: &mut Vec<Effect>) {

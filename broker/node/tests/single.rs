@@ -3,6 +3,7 @@
 mod harness;
 
 use harness::{TestBroker, batch, values_of};
+use strandline_node::io::Input;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicName};
@@ -76,6 +77,16 @@ fn acknowledged_records_topics_and_configs_are_there_after_a_kill() {
     assert_eq!(broker.produce("orders", 0, &["c"]).responses[0].partition_responses[0].base_offset, Offset(2));
     let mut broker = broker.restart();
     assert_eq!(broker.values("orders", 0, 0), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_broker_without_partitions_stops_too_and_asks_for_no_wake_up_afterwards() {
+    let mut broker = TestBroker::new().restart();
+    broker.input(Input::Shutdown);
+    assert!(broker.stopped);
+    broker.wake_ms = u64::MAX;
+    broker.pass(3_600_000);
+    assert_eq!(broker.wake_ms, u64::MAX, "a wake-up that is due already would come again and again");
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub struct TestBroker {
     pub closed: BTreeSet<Sequence>,
     pub serving: bool,
     pub stopped: bool,
+    /// The last wake-up that was asked for.
+    pub wake_ms: u64,
     /// Operations are kept here instead of carried out while `hold` is set.
     pub hold: bool,
     held: Vec<Effect>,
@@ -108,6 +110,7 @@ impl TestBroker {
             closed: BTreeSet::new(),
             serving: false,
             stopped: false,
+            wake_ms: u64::MAX,
             hold: false,
             held: Vec::new(),
         };
@@ -258,7 +261,8 @@ impl TestBroker {
                 Effect::Serving => self.serving = true,
                 Effect::Stopped => self.stopped = true,
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
-                Effect::WakeAt { .. } | Effect::Publish(_) => {}
+                Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
+                Effect::Publish(_) => {}
             }
         }
     }
