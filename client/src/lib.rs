@@ -52,7 +52,7 @@ pub use admin::{
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};
-pub use connection::{Connection, Pending};
+pub use connection::{CallOptions, Connection, Pending};
 pub use error::{KafkaError, Kind, RequestError};
 pub use metadata::{Broker, Cluster, MetadataError, Partition, Topic};
 pub use offsets::{ListedOffset, OffsetSpec};

@@ -91,11 +91,11 @@ struct Expected {
 
 /// How one request is sent.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CallOptions {
+pub struct CallOptions {
     /// Time that the server may take on purpose, on top of the request timeout.
-    pub(crate) extra_time: Duration,
+    pub extra_time: Duration,
     /// Use no version above this one.
-    pub(crate) version_max: Option<i16>,
+    pub version_max: Option<i16>,
 }
 
 impl Connection {
@@ -154,7 +154,11 @@ impl Connection {
         self.submit_with(request, CallOptions::default())
     }
 
-    pub(crate) fn submit_with<C: Call>(&self, request: C, options: CallOptions) -> Result<Pending<C>, RequestError> {
+    /// As `submit`, with options.
+    ///
+    /// # Errors
+    /// As `submit`.
+    pub fn submit_with<C: Call>(&self, request: C, options: CallOptions) -> Result<Pending<C>, RequestError> {
         let version = self.version(C::API, options.version_max)?;
         let (sender, answer) = oneshot::channel();
         self.queue(request.into(), version, Expects::Answer(sender))?;
