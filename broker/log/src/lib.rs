@@ -2,18 +2,20 @@
 //!
 //! [`log::Log`] takes checked batches and answers with disk operations ([`disk::DiskOp`]); it never touches a file, waits or
 //! reads a clock. What has to read files is a function over [`disk::Files`] that runs elsewhere: opening a directory
-//! ([`recover`]), finding a timestamp ([`lookup`]), reading what a read was sent to ([`cut`]). The
+//! ([`recover`]), finding a timestamp ([`lookup`]), reading what a read was sent to ([`cut`]), showing files ([`dump`]). The
 //! formats are pure pairs of encode and parse, one file each, drawn in `FORMAT.md`.
 //!
 //! Not here: which replica leads, what is committed (the high watermark comes in as an argument), who may write, and how
 //! blocks reach the device.
 #![forbid(unsafe_code)]
 
+pub mod append;
 pub mod checkpoints;
 pub mod clean_shutdown;
 pub mod config;
 pub mod cut;
 pub mod disk;
+pub mod dump;
 pub mod epochs;
 pub mod format;
 pub mod index;

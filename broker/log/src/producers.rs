@@ -430,3 +430,157 @@ fn follows(producer: &Producer, header: &BatchHeader) -> bool {
         last => found == last + 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use strandline_protocol::records::{BatchBuilder, BatchOptions, NewRecord, ProducerStamp, end_transaction_batch};
+
+    use super::*;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    /// A header of `records` records.
+    fn header(id: i64, epoch: i16, base_sequence: i32, records: usize, transactional: bool) -> BatchHeader {
+        let producer = ProducerStamp { id, epoch, base_sequence };
+        let mut builder = BatchBuilder::new(BatchOptions { producer, transactional, ..BatchOptions::default() });
+        for _ in 0..records {
+            builder.append(&NewRecord { timestamp: 5, key: None, value: None, headers: &[] }).expect("it fits");
+        }
+        let batch = builder.build(&mut Scratch::default()).expect("it is well formed");
+        BatchHeader::parse(&batch).expect("a batch")
+    }
+
+    /// Ten batches of two records, epoch 1, sequences 0 to 19, offsets from 100 on.
+    fn ten() -> Producers {
+        let mut producers = Producers::default();
+        for batch in 0..10 {
+            let base = Offset(100 + 2 * i64::from(batch));
+            producers.note_batch(&header(7, 1, batch * 2, 2, false), base, base.next(), 0);
+        }
+        producers
+    }
+
+    fn check(producers: &Producers, epoch: i16, sequence: i32, records: usize) -> ProducerVerdict {
+        producers.check(&header(7, epoch, sequence, records, false), Origin::Client)
+    }
+
+    fn out_of_order(last: i32, found: i32) -> ProducerVerdict {
+        ProducerVerdict::Refused(ProducerRefusal::OutOfOrder { last, found })
+    }
+
+    #[test]
+    fn the_last_five_batches_are_recognised_and_older_ones_are_out_of_order() {
+        let producers = ten();
+        for batch in 0..10 {
+            let expected = if batch < 5 {
+                out_of_order(19, batch * 2)
+            } else {
+                let base_offset = Offset(100 + 2 * i64::from(batch));
+                ProducerVerdict::Duplicate { base_offset, last_offset: base_offset.next(), timestamp_ms: 5 }
+            };
+            assert_eq!(check(&producers, 1, batch * 2, 2), expected);
+        }
+    }
+
+    #[test]
+    fn a_batch_must_follow_the_last_one_and_match_a_retry_exactly() {
+        let producers = ten();
+        assert_eq!(check(&producers, 1, 20, 3), ProducerVerdict::New);
+        assert_eq!(check(&producers, 1, 21, 3), out_of_order(19, 21));
+        assert_eq!(check(&producers, 1, 18, 1), out_of_order(19, 18), "half a batch is no retry");
+        assert_eq!(check(&producers, 1, 0, 1), out_of_order(19, 0));
+    }
+
+    #[test]
+    fn an_unknown_producer_may_begin_anywhere() {
+        assert_eq!(check(&Producers::default(), 4, 1_234, 1), ProducerVerdict::New);
+    }
+
+    #[test]
+    fn a_new_epoch_begins_at_zero_and_forgets_the_batches_of_the_old_one() {
+        let mut producers = ten();
+        assert_eq!(check(&producers, 2, 20, 1), out_of_order(19, 20));
+        assert_eq!(check(&producers, 2, 0, 1), ProducerVerdict::New);
+        producers.note_batch(&header(7, 2, 0, 1, false), Offset(120), Offset(120), 0);
+        let behind = ProducerRefusal::InvalidEpoch { current: ProducerEpoch(2), found: ProducerEpoch(1) };
+        assert_eq!(check(&producers, 1, 18, 2), ProducerVerdict::Refused(behind));
+        assert_eq!(check(&producers, 2, 18, 2), out_of_order(0, 18), "sequences of the old epoch are no retries");
+    }
+
+    #[test]
+    fn sequences_wrap_behind_the_largest() {
+        let mut producers = Producers::default();
+        producers.note_batch(&header(7, 0, i32::MAX - 1, 2, false), Offset(0), Offset(1), 0);
+        assert_eq!(check(&producers, 0, 0, 1), ProducerVerdict::New);
+        producers.note_batch(&header(7, 0, 0, 1, false), Offset(2), Offset(2), 0);
+        let mut across = Producers::default();
+        across.note_batch(&header(7, 0, i32::MAX, 3, false), Offset(0), Offset(2), 0);
+        let duplicate = ProducerVerdict::Duplicate { base_offset: Offset(0), last_offset: Offset(2), timestamp_ms: 5 };
+        assert_eq!(check(&across, 0, i32::MAX, 3), duplicate);
+        assert_eq!(check(&across, 0, 2, 1), ProducerVerdict::New);
+    }
+
+    #[test]
+    fn a_coordinator_is_checked_by_its_epoch_only() {
+        let producers = ten();
+        let coordinator = |epoch| producers.check(&header(7, epoch, 0, 1, false), Origin::Coordinator);
+        assert_eq!(coordinator(1), ProducerVerdict::New);
+        assert!(matches!(coordinator(0), ProducerVerdict::Refused(ProducerRefusal::InvalidEpoch { .. })));
+    }
+
+    #[test]
+    fn a_plain_batch_does_not_fit_into_an_open_transaction() {
+        let mut producers = Producers::default();
+        producers.note_batch(&header(7, 0, 0, 1, true), Offset(50), Offset(50), 0);
+        let open = ProducerRefusal::TransactionOpen { since: Offset(50) };
+        assert_eq!(check(&producers, 0, 1, 1), ProducerVerdict::Refused(open));
+        assert_eq!(producers.check(&header(7, 0, 1, 1, true), Origin::Client), ProducerVerdict::New);
+    }
+
+    fn marker(kind: ControlType, epoch: i16, coordinator_epoch: i32) -> (BatchHeader, Marker) {
+        let producer = ProducerStamp { id: 7, epoch, base_sequence: -1 };
+        let content = EndTransactionMarker { coordinator_epoch };
+        let batch = end_transaction_batch(kind, content, producer, 9, &mut Scratch::default()).expect("it is well formed");
+        let header = BatchHeader::parse(&batch).expect("a batch");
+        (header, marker_of(&header, &batch).expect("it is a marker"))
+    }
+
+    #[test]
+    fn a_marker_ends_the_transaction_and_fences_older_coordinators() {
+        let mut producers = Producers::default();
+        producers.note_batch(&header(7, 0, 0, 1, true), Offset(50), Offset(50), 0);
+        let (abort, content) = marker(ControlType::Abort, 0, 3);
+        assert_eq!(content, Marker { outcome: Outcome::Abort, coordinator_epoch: 3 });
+        assert_eq!(producers.check_marker(&abort, content), Ok(()));
+        let aborted = producers.note_marker(&abort, content, Offset(51), 0).expect("it had records");
+        assert_eq!((aborted.first, aborted.last, aborted.last_stable), (Offset(50), Offset(51), Offset(52)));
+        let (old, content) = marker(ControlType::Commit, 0, 2);
+        let fenced = ProducerRefusal::CoordinatorFenced { current: 3, found: 2 };
+        assert_eq!(producers.check_marker(&old, content), Err(fenced));
+        let (empty, content) = marker(ControlType::Abort, 1, 3);
+        assert_eq!(producers.note_marker(&empty, content, Offset(52), 0), None, "nothing was open");
+        assert_eq!(check(&producers, 1, 0, 1), ProducerVerdict::New, "the marker's epoch begins at zero");
+    }
+
+    #[test]
+    fn a_snapshot_keeps_the_last_batch_and_the_open_transaction() {
+        let mut producers = ten();
+        producers.note_batch(&header(8, 0, 0, 1, true), Offset(200), Offset(200), 0);
+        let loaded = Producers::load(&producers.entries(), DAY_MS);
+        assert_eq!(loaded.entries(), producers.entries());
+        assert_eq!(loaded.transactions().first_unstable(), Some(Offset(200)));
+        assert!(matches!(check(&loaded, 1, 18, 2), ProducerVerdict::Duplicate { .. }));
+        assert_eq!(check(&loaded, 1, 16, 2), out_of_order(19, 16));
+        assert_eq!(check(&loaded, 1, 20, 1), ProducerVerdict::New);
+    }
+
+    #[test]
+    fn a_producer_expires_by_when_it_was_heard_of_not_by_its_timestamps() {
+        let mut producers = Producers::default();
+        producers.note_batch(&header(7, 0, 0, 1, false), Offset(0), Offset(0), 10 * DAY_MS);
+        producers.expire(11 * DAY_MS - 1, DAY_MS);
+        assert_eq!(producers.count(), 1);
+        producers.expire(11 * DAY_MS, DAY_MS);
+        assert_eq!(producers.count(), 0);
+    }
+}

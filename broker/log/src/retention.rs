@@ -7,8 +7,9 @@
 use bytes::Bytes;
 use strandline_protocol::ids::Offset;
 
+use crate::append::AppendError;
 use crate::disk::{DiskOp, FilePath};
-use crate::log::{AppendError, Log, Positions, State, Written};
+use crate::log::{Log, Positions, State, Written};
 use crate::names::{LEADER_EPOCH_CHECKPOINT, SegmentFile, deleted_directory};
 use crate::queue::{Step, Then};
 use crate::segment::{NO_TIMESTAMP, Sealed};

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use strandline_protocol::ids::Offset;
 
+use crate::append::AppendError;
 use crate::config::LogConfig;
 use crate::disk::{DiskOp, Durability, FilePath};
-use crate::log::{AppendError, Log, State};
+use crate::log::{Log, State};
 use crate::names::{LEADER_EPOCH_CHECKPOINT, SegmentFile};
 use crate::queue::{Step, Then};
 use crate::segment::{Active, Indexes, Sealed};

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use strandline_log::append::AppendError;
 use strandline_log::config::LogConfig;
 use strandline_log::disk::{DiskDone, DiskError, DiskOp, Durability, FilePath};
 use strandline_log::index;
-use strandline_log::log::{AppendError, Log};
+use strandline_log::log::Log;
 use strandline_log::time_index;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use strandline_log::append::Appended;
 use strandline_log::config::LogConfig;
 use strandline_log::cut;
 use strandline_log::disk::{DiskDone, DiskOp, FilePath, Files};
-use strandline_log::log::{Appended, Log, Progress};
+use strandline_log::log::{Log, Progress};
 use strandline_log::memory::MemoryDisk;
 use strandline_log::recover::{Checkpoints, RecoverError, Recovered, Recovery, Report, Shutdown, recover};
 use strandline_log::slice::FirstBatch;
