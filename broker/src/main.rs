@@ -4,6 +4,7 @@
 //! `strandline_node`; start reading at `serve.rs` (a broker's life), `shell.rs` (how the node is stepped), `net/` and
 //! `disk/`.
 
+mod cli;
 mod clock;
 mod disk;
 mod exit;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::cli::ClientCommand;
 use crate::start::settings::ServeArgs;
 
 /// A log broker that speaks Apache Kafka's protocol.
@@ -34,18 +36,26 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Serve(ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr();
     match arguments.command {
-        Command::Serve(args) => serve::serve(&args).into(),
+        Command::Serve(args) => {
+            log_to_stderr("info");
+            serve::serve(&args).into()
+        }
+        Command::Client(command) => {
+            log_to_stderr("warn");
+            command.run()
+        }
     }
 }
 
-/// Logs go to stderr; `RUST_LOG` says which.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs go to stderr; `RUST_LOG` says which, otherwise those of at least the level `default`.
+fn log_to_stderr(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
