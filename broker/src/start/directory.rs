@@ -22,10 +22,7 @@ const HARMLESS: &[&str] = &[LOCK, "lost+found"];
 pub(crate) struct DataDirectory {
     pub(crate) root: PathBuf,
     pub(crate) cluster_id: String,
-    pub(crate) node_id: i32,
     pub(crate) directory_id: Uuid,
-    /// Whether it was formatted just now.
-    pub(crate) is_new: bool,
     _lock: File,
 }
 
@@ -41,13 +38,13 @@ impl DataDirectory {
         let root = root.canonicalize().map_err(failed)?;
         let lock = lock(&root)?;
         let file = root.join(META_PROPERTIES);
-        let (properties, is_new) = match fs::read(&file) {
+        let properties = match fs::read(&file) {
             Ok(contents) => {
                 let properties =
                     MetaProperties::parse(&contents).map_err(|reason| StartError::MetaProperties { file, reason })?;
-                (with_directory_id(&root, properties).map_err(failed)?, false)
+                with_directory_id(&root, properties).map_err(failed)?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (format(&root, config)?, true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => format(&root, config)?,
             Err(error) => return Err(failed(error)),
         };
         let node_id = properties.node_id.0;
@@ -63,7 +60,7 @@ impl DataDirectory {
         }
         config.set("node.id", node_id.to_string())?;
         let directory_id = properties.directory_id.unwrap_or(Uuid::ZERO);
-        Ok(Self { root, cluster_id: properties.cluster_id, node_id, directory_id, is_new, _lock: lock })
+        Ok(Self { root, cluster_id: properties.cluster_id, directory_id, _lock: lock })
     }
 
     /// Removes the mark of a clean shutdown, durably: from now on a crash is a crash.

@@ -24,7 +24,7 @@ use strandline_protocol::wire::Records;
 
 /// A disk that also lists its top.
 #[derive(Default)]
-pub struct Disk(pub MemoryDisk);
+pub(crate) struct Disk(pub(crate) MemoryDisk);
 
 impl Files for Disk {
     fn list(&self, directory: &FilePath) -> Result<Vec<Entry>, DiskError> {
@@ -47,35 +47,31 @@ impl Files for Disk {
     }
 }
 
-pub struct TestBroker {
+pub(crate) struct TestBroker {
     node: Node,
-    pub disk: Disk,
-    pub now: Now,
+    pub(crate) disk: Disk,
+    pub(crate) now: Now,
     sequence: u64,
     replies: BTreeMap<Sequence, Option<Response>>,
-    pub closed: BTreeSet<Sequence>,
-    pub serving: bool,
-    pub stopped: bool,
+    pub(crate) closed: BTreeSet<Sequence>,
+    pub(crate) serving: bool,
+    pub(crate) stopped: bool,
     /// The last wake-up that was asked for.
-    pub wake_ms: u64,
+    pub(crate) wake_ms: u64,
     /// Operations are kept here instead of carried out while `hold` is set.
-    pub hold: bool,
+    pub(crate) hold: bool,
     held: Vec<Effect>,
 }
 
 const CONNECTION: ConnectionId = ConnectionId(1);
 
 impl TestBroker {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(Disk::default(), &[])
     }
 
-    pub fn with(configs: &[(&str, &str)]) -> Self {
-        Self::on(Disk::default(), configs)
-    }
-
     /// Starts from what lies on a disk, as the rim does.
-    pub fn on(mut disk: Disk, configs: &[(&str, &str)]) -> Self {
+    pub(crate) fn on(mut disk: Disk, configs: &[(&str, &str)]) -> Self {
         let now = Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 };
         let config = BrokerConfig::from_pairs(configs.iter().map(|(key, value)| (*key, *value))).expect("legal configuration");
         let metadata = load(&disk, now.wall_ms).expect("metadata loads");
@@ -122,49 +118,49 @@ impl TestBroker {
     }
 
     /// Ends without a word, as kill -9 does, and starts again.
-    pub fn kill(mut self) -> Self {
+    pub(crate) fn kill(mut self) -> Self {
         self.disk.0.kill();
         Self::on(self.disk, &[])
     }
 
     /// Ends in order and starts again.
-    pub fn restart(mut self) -> Self {
+    pub(crate) fn restart(mut self) -> Self {
         self.input(Input::Shutdown);
         assert!(self.stopped, "a shutdown ends");
         Self::on(self.disk, &[])
     }
 
     /// Lets time pass.
-    pub fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         self.now.monotonic_ms += ms;
         self.now.wall_ms += i64::try_from(ms).expect("small");
         self.input(Input::Tick);
     }
 
     /// Carries out what was held.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.hold = false;
         let held = std::mem::take(&mut self.held);
         self.carry_out(held);
     }
 
     /// Sends a request; its reply is taken with `reply`.
-    pub fn send(&mut self, version: i16, request: impl Into<Request>) -> Sequence {
+    pub(crate) fn send(&mut self, version: i16, request: impl Into<Request>) -> Sequence {
         self.ask(version, Asked::Other(Box::new(request.into())))
     }
 
     /// The reply, if it came.
-    pub fn reply(&mut self, sequence: Sequence) -> Option<Response> {
+    pub(crate) fn reply(&mut self, sequence: Sequence) -> Option<Response> {
         self.replies.remove(&sequence).flatten()
     }
 
     /// Sends a request that is answered at once.
-    pub fn call(&mut self, version: i16, request: impl Into<Request>) -> Response {
+    pub(crate) fn call(&mut self, version: i16, request: impl Into<Request>) -> Response {
         let sequence = self.send(version, request);
         self.reply(sequence).expect("answered at once")
     }
 
-    pub fn create_topic(
+    pub(crate) fn create_topic(
         &mut self,
         name: &str,
         partitions: i32,
@@ -185,7 +181,7 @@ impl TestBroker {
         response.topics.into_iter().next().expect("one topic asked, one answered")
     }
 
-    pub fn send_produce(&mut self, acks: i16, topic: &str, partition: i32, batch: Bytes) -> Sequence {
+    pub(crate) fn send_produce(&mut self, acks: i16, topic: &str, partition: i32, batch: Bytes) -> Sequence {
         let header = BatchHeader::parse(&batch).expect("a batch");
         let data = TopicProduceData {
             name: TopicName::from(topic),
@@ -197,13 +193,13 @@ impl TestBroker {
         self.ask(9, Asked::Produce(Box::new(CheckedProduce { request, batches })))
     }
 
-    pub fn produce(&mut self, topic: &str, partition: i32, values: &[&str]) -> ProduceResponse {
+    pub(crate) fn produce(&mut self, topic: &str, partition: i32, values: &[&str]) -> ProduceResponse {
         let sequence = self.send_produce(-1, topic, partition, batch(values, ProducerStamp::default()));
         let Some(Response::Produce(response)) = self.reply(sequence) else { panic!("not answered") };
         response
     }
 
-    pub fn fetch_request(topic: &str, partition: i32, offset: i64) -> FetchRequest {
+    pub(crate) fn fetch_request(topic: &str, partition: i32, offset: i64) -> FetchRequest {
         let partition =
             FetchPartition { partition, fetch_offset: offset.into(), partition_max_bytes: 1 << 20, ..Default::default() };
         FetchRequest {
@@ -215,7 +211,7 @@ impl TestBroker {
     }
 
     /// Reads values from an offset on.
-    pub fn values(&mut self, topic: &str, partition: i32, offset: i64) -> Vec<String> {
+    pub(crate) fn values(&mut self, topic: &str, partition: i32, offset: i64) -> Vec<String> {
         let Response::Fetch(response) = self.call(12, Self::fetch_request(topic, partition, offset)) else {
             panic!("another response")
         };
@@ -230,7 +226,7 @@ impl TestBroker {
         sequence
     }
 
-    pub fn input(&mut self, input: Input) {
+    pub(crate) fn input(&mut self, input: Input) {
         let mut outbox = Vec::new();
         self.node.step(self.now, input, &mut outbox);
         self.node.settle(self.now, &mut outbox);
@@ -293,7 +289,7 @@ impl TestBroker {
     }
 }
 
-pub fn batch(values: &[&str], producer: ProducerStamp) -> Bytes {
+pub(crate) fn batch(values: &[&str], producer: ProducerStamp) -> Bytes {
     let mut builder = BatchBuilder::new(BatchOptions { producer, ..Default::default() });
     for value in values {
         builder
@@ -303,7 +299,7 @@ pub fn batch(values: &[&str], producer: ProducerStamp) -> Bytes {
     builder.build(&mut Scratch::default()).expect("builds")
 }
 
-pub fn values_of(records: Option<&Records>) -> Vec<String> {
+pub(crate) fn values_of(records: Option<&Records>) -> Vec<String> {
     let Some(records) = records else { return Vec::new() };
     let bytes = records.clone().into_bytes();
     let mut values = Vec::new();
