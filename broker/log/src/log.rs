@@ -239,10 +239,10 @@ impl Log {
 
     /// What a reader of committed records may read up to, given the high watermark.
     pub fn last_stable(&self, high_watermark: Offset) -> Offset {
-        self.first_unstable().map_or(high_watermark, |unstable| unstable.min(high_watermark))
+        self.producers.as_ref().map_or(high_watermark, |producers| producers.transactions().last_stable(high_watermark))
     }
 
-    /// Tells how far the log is replicated: transactions that ended below become stable.
+    /// Tells how far the log is replicated: transactions that ended below are forgotten. [`Log::expire`] does it too.
     pub fn on_high_watermark(&mut self, high_watermark: Offset) {
         if let Some(producers) = &mut self.producers {
             producers.on_high_watermark(high_watermark);

@@ -106,8 +106,8 @@ pub fn recover(files: &dyn Files, recovery: &Recovery) -> Result<Recovered, Reco
 }
 
 /// Cuts a log back so that it ends at or before `end`, at the end of a batch: what a follower does that diverged from its leader.
-/// The log must be idle. Before the repairs are carried out the new log's recovery point must stand durably in the checkpoint of
-/// the log directory: with the old one, a crash right behind them would look like damage.
+/// The log must be idle. Before the repairs are carried out the new log's recovery point and start must stand durably in the checkpoints of
+/// the log directory: with the old ones, a crash right behind them would look like damage.
 ///
 /// # Errors
 /// [`RecoverError`]
@@ -170,9 +170,12 @@ impl<'a> Recovering<'a> {
     fn begin(files: &'a dyn Files, recovery: &'a Recovery, bound: Offset) -> Result<Self, RecoverError> {
         let listing = Listing::read(files, &recovery.directory)?;
         let first_base = listing.segments.first().map_or(Offset::ZERO, |segment| segment.base);
+        // A recovery point without a snapshot at or behind it is not this log's: the checkpoint knows partitions by
+        // name, and an earlier topic may have had the same.
+        let confirmed = listing.snapshots.last().copied().unwrap_or(Offset::ZERO);
         let trusted_below = match recovery.shutdown {
             Shutdown::Clean => Offset::MAX,
-            Shutdown::Unclean => recovery.checkpoints.recovery_point.max(first_base).min(bound),
+            Shutdown::Unclean => recovery.checkpoints.recovery_point.min(confirmed).max(first_base).min(bound),
         };
         let (epochs, epochs_known) = read_epochs(files, &recovery.directory, &listing)?;
         Ok(Self {
@@ -312,10 +315,9 @@ impl<'a> Recovering<'a> {
     }
 
     fn finish(mut self, topic_id: TopicId, mut segments: Segments) -> Result<Recovered, RecoverError> {
-        let Checkpoints { log_start, high_watermark, .. } = self.recovery.checkpoints;
-        let first_base = segments.first_base();
-        let log_start = log_start.max(first_base.unwrap_or(Offset::ZERO));
-        if log_start > segments.end || first_base.is_none() {
+        let Checkpoints { high_watermark, .. } = self.recovery.checkpoints;
+        let log_start = self.log_start(&segments);
+        if log_start > segments.end || segments.active.is_none() {
             segments = self.begin_at(log_start, &segments);
         }
         let end = segments.end;
@@ -348,7 +350,22 @@ impl<'a> Recovering<'a> {
         Ok(Recovered { log, repairs: self.repairs, report: self.report })
     }
 
-    /// Nothing of the log is left, or what is left lies below its start: it goes on from there.
+    /// The log start of the checkpoint, unless it lies behind records: records are never deleted up to behind the last one
+    /// that is durable, so that start is not this log's, and nothing is removed on its word.
+    fn log_start(&self, segments: &Segments) -> Offset {
+        let first_base = segments.first_base().unwrap_or(Offset::ZERO);
+        let log_start = self.recovery.checkpoints.log_start.max(first_base);
+        if log_start <= segments.end || segments.end == first_base {
+            log_start
+        } else if self.walker.bound < Offset::MAX {
+            // The batch that held the start was cut off.
+            segments.end
+        } else {
+            first_base
+        }
+    }
+
+    /// Nothing of the log is left: it goes on from its start.
     fn begin_at(&mut self, log_start: Offset, gone: &Segments) -> Segments {
         let bases: Vec<Offset> = gone.sealed.iter().map(|sealed| sealed.base).collect();
         for base in bases.into_iter().chain(gone.active.as_ref().map(|active| active.base)) {

@@ -40,6 +40,7 @@ impl Log {
         if self.state != State::Open {
             return expired;
         }
+        self.on_high_watermark(high_watermark);
         self.expire_producers(now_ms);
         if self.config.expires && self.config.retention_ms >= 0 {
             self.end_expired_active(now_ms, high_watermark);
@@ -112,7 +113,8 @@ impl Log {
     }
 
     /// Forgets everything and begins again at `offset`: what a follower does that has fallen out of its leader's log. The log
-    /// must be idle.
+    /// must be idle, and its recovery point, which is then at most `offset`, must stand in the checkpoint of the log directory before
+    /// the next operation is carried out.
     ///
     /// # Panics
     /// If the log is not idle.

@@ -192,6 +192,14 @@ impl Transactions {
         ongoing.into_iter().chain(unreplicated).min()
     }
 
+    /// What a reader of committed records may read up to: nothing of a transaction that is ongoing, or whose marker is not below the
+    /// high watermark.
+    pub fn last_stable(&self, high_watermark: Offset) -> Offset {
+        let ongoing = self.ongoing.first().map(|known| known.first);
+        let unreplicated = self.unreplicated.iter().find(|known| known.marker >= high_watermark).map(|known| known.first);
+        ongoing.into_iter().chain(unreplicated).fold(high_watermark, Offset::min)
+    }
+
     /// The producer and first offset of the oldest transaction without a marker.
     pub fn oldest_ongoing(&self) -> Option<(ProducerId, Offset)> {
         self.ongoing.first().map(|known| (known.producer_id, known.first))

@@ -216,8 +216,9 @@ impl Model {
         }
         let log = self.world.log.clone();
         let recovered = truncate(&self.world.disk, log, end, self.world.now_ms).expect("the directory is sound");
-        // First the recovery point is taken back, then the log is cut.
+        // First the checkpoints are taken back, then the log is cut.
         self.persisted.recovery_point = self.persisted.recovery_point.min(recovered.log.recovery_point());
+        self.persisted.log_start = self.persisted.log_start.min(recovered.log.positions().log_start);
         for repair in &recovered.repairs {
             self.world.disk.perform(repair).expect("files are there");
         }

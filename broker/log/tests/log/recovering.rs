@@ -338,11 +338,30 @@ fn an_interrupted_compaction_is_finished_first() {
 }
 
 #[test]
-fn a_log_start_above_the_log_end_leaves_nothing_but_the_start() {
+fn checkpoints_of_an_earlier_topic_of_the_same_name_do_no_harm() {
+    let stale = Checkpoints { recovery_point: Offset(1_000), log_start: Offset(800), high_watermark: Offset(1_000) };
+    for checkpointed in [false, true] {
+        let mut world = appended(small(), 10);
+        if checkpointed {
+            world.log.checkpoint();
+            world.drain();
+        }
+        world.append(&Batch::of(2));
+        let report = world.reopen(stale, Shutdown::Unclean);
+        assert_eq!((world.ends(), report.segments_removed), ((0, 22, 22, 22), 0));
+        assert_eq!(world.offsets(0), all(11));
+        world.close();
+        world.reopen(stale, Shutdown::Clean);
+        assert_eq!(world.offsets(0), all(11));
+    }
+}
+
+#[test]
+fn a_log_without_records_goes_on_from_its_start() {
     let mut world = appended(small(), 10);
-    world.close();
-    let checkpoints = Checkpoints { log_start: Offset(100), ..world.checkpoints() };
-    world.reopen(checkpoints, Shutdown::Clean);
+    world.log.restart_at(NOW_MS, Offset(20));
+    world.drain();
+    world.reopen(Checkpoints { log_start: Offset(100), ..Checkpoints::default() }, Shutdown::Unclean);
     assert_eq!(world.ends(), (100, 100, 100, 100));
     world.append(&Batch::of(1));
     assert_eq!(world.offsets(100), [100]);
