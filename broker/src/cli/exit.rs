@@ -40,6 +40,10 @@ pub(crate) enum Failure {
     NoSeparator { line: u64, separator: String },
     #[error("{path}: {error}", path = .path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("{path} is no file of a log directory by its name", path = .path.display())]
+    UnknownFile { path: PathBuf },
+    #[error("{path} is damaged", path = .path.display())]
+    Damaged { path: PathBuf },
     #[error("standard input: {0}")]
     Input(io::Error),
     #[error("standard output: {0}")]
@@ -60,7 +64,7 @@ impl Failure {
             Self::Produce(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
             Self::Some { .. } => FAILED,
-            Self::Line { .. } | Self::NoSeparator { .. } => LOCAL,
+            Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
             Self::File { .. } | Self::Input(_) | Self::Output(_) | Self::Runtime(_) => LOCAL,
         }
     }

@@ -10,6 +10,7 @@ mod connect;
 mod consume;
 mod exit;
 mod input;
+mod log;
 mod produce;
 mod progress;
 mod render;
@@ -34,6 +35,9 @@ pub(crate) enum ClientCommand {
     Produce(produce::ProduceArguments),
     /// Print the records of a topic
     Consume(consume::ConsumeArguments),
+    /// Look into a log directory
+    #[command(subcommand)]
+    Log(log::LogCommand),
 }
 
 impl ClientCommand {
@@ -48,6 +52,7 @@ impl ClientCommand {
             Self::Topic(command) => command.run().await,
             Self::Produce(arguments) => arguments.run().await,
             Self::Consume(arguments) => arguments.run().await,
+            Self::Log(command) => command.run(),
         }
     }
 }

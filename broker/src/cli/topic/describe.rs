@@ -1,6 +1,7 @@
 //! `strandline topic describe`.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -88,11 +89,12 @@ impl DescribeArguments {
     }
 }
 
-fn print(described: &Described) -> std::io::Result<()> {
+fn print(described: &Described) -> io::Result<()> {
     let Described { topic, ends, configs } = described;
-    println!("{}  id {}", topic.name, topic.id);
+    let mut output = io::stdout().lock();
+    writeln!(output, "{}  id {}", topic.name, topic.id)?;
     for entry in configs {
-        println!("  {} = {}", entry.name, entry.value.as_deref().unwrap_or("(hidden)"));
+        writeln!(output, "  {} = {}", entry.name, entry.value.as_deref().unwrap_or("(hidden)"))?;
     }
     let mut rows = table::table(&["partition", "leader", "epoch", "replicas", "in sync", "earliest", "latest"]);
     for partition in &topic.partitions {
@@ -132,9 +134,9 @@ fn value(described: &Described) -> Value {
         json!({
             "partition": partition.index,
             "leader": partition.leader.map(|id| id.0),
-            "leaderEpoch": partition.leader_epoch.0,
+            "leader_epoch": partition.leader_epoch.0,
             "replicas": numbers(&partition.replicas),
-            "inSync": numbers(&partition.in_sync),
+            "in_sync": numbers(&partition.in_sync),
             "offline": numbers(&partition.offline),
             "earliest": ends.earliest.map(|offset| offset.0),
             "latest": ends.latest.map(|offset| offset.0),
