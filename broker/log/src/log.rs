@@ -75,6 +75,8 @@ pub struct Log {
     pub(crate) state: State,
     /// Whether the directory and its `partition.metadata` are there, or will be before anything else.
     pub(crate) has_directory: bool,
+    /// Whether an operation was carried out, so that the directory is there.
+    pub(crate) is_on_disk: bool,
     pub(crate) positions: Positions,
     pub(crate) recovery_point: Offset,
     /// How much of the segment that is being written may be read.
@@ -110,6 +112,7 @@ impl Log {
             config,
             state: State::Open,
             has_directory: false,
+            is_on_disk: false,
             positions: Positions::at(Offset::ZERO),
             recovery_point: Offset::ZERO,
             written: Written { base: Offset::ZERO, bytes: 0 },
@@ -287,6 +290,7 @@ impl Log {
                 return Err(error);
             }
         };
+        self.is_on_disk = true;
         let readable_before = self.positions.readable_end;
         self.become_true(now_ms, then, done);
         if self.state == State::Closing && self.queue.is_idle() && self.doomed.is_empty() {

@@ -336,7 +336,7 @@ impl<'a> Recovering<'a> {
         self.report.bytes_scanned = self.walker.bytes_read;
         let active = segments.active;
         let mut log = Log::new(self.recovery.directory.clone(), topic_id, self.recovery.config.clone());
-        log.has_directory = true;
+        (log.has_directory, log.is_on_disk) = (true, true);
         log.positions = Positions { log_start, ..Positions::at(end) };
         log.recovery_point = recovery_point;
         log.written = active.as_ref().map_or(log.written, |active| Written { base: active.base, bytes: active.bytes });

@@ -97,11 +97,10 @@ impl Log {
         if self.state != State::Open {
             return Err(AppendError::Closed);
         }
-        let was_idle = self.queue.is_empty();
         self.queue.clear();
         self.drop_cache();
         self.doomed.clear();
-        if !self.has_directory || (was_idle && self.segments() == 0 && self.positions.log_end == Offset::ZERO) {
+        if !self.is_on_disk && self.queue.is_empty() {
             self.state = State::Closed;
             return Ok(());
         }

@@ -153,6 +153,26 @@ fn a_log_without_files_is_deleted_at_once() {
 }
 
 #[test]
+fn a_log_that_is_deleted_before_anything_was_written_leaves_no_wish() {
+    let mut world = World::new(small());
+    world.take(&Batch::default());
+    world.log.delete(1).expect("the log is open");
+    assert!(world.log.is_closed());
+    let mut world = World::new(small());
+    world.take(&Batch::default());
+    let op = world.log.poll(NOW_MS).expect("the directory is wanted");
+    world.log.delete(1).expect("the log is open");
+    assert!(!world.log.is_closed(), "the directory is being made");
+    let done = world.disk.perform(&op).expect("it makes the directory");
+    world.log.on_done(NOW_MS, Ok(done)).expect("it ended well");
+    world.drain();
+    world.now_ms += 1_000;
+    world.drain();
+    assert!(world.log.is_closed());
+    assert_eq!(world.disk.paths().count(), 0);
+}
+
+#[test]
 fn silent_producers_are_forgotten_and_too_many_make_room() {
     let config = LogConfig { producer_id_expiration_ms: 1_000, producers_max: 20, retention_ms: -1, ..small() };
     let mut world = World::new(config);
