@@ -1,0 +1,115 @@
+//! What records hold: a value of their own, the timestamp they were sent with, and filler; so that whoever reads one knows
+//! which it is and whether every byte is as it was sent.
+
+use bytes::Bytes;
+use strandline_protocol::records::{
+    BatchBuilder, BatchHeader, BatchOptions, Compression, Header, NewRecord, ProducerStamp, Record, Scratch, TimestampType,
+};
+
+use crate::core::Core;
+use crate::dice::{Dice, fnv, fnv_onto};
+use crate::history::{Delivery, PartitionKey, Send, Value};
+
+/// Value and timestamp.
+const HEAD_BYTES: usize = 16;
+
+/// Records of one batch, and the batch.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) values: Vec<Value>,
+    pub(super) bytes: Bytes,
+}
+
+/// How a batch is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recipe {
+    pub(super) partition: PartitionKey,
+    pub(super) session: u64,
+    pub(super) records: u64,
+    pub(super) timestamp_ms: i64,
+    pub(super) stamp: ProducerStamp,
+    pub(super) delivery: Delivery,
+}
+
+/// Makes a batch whose records are noted as sent.
+pub(super) fn make(core: &mut Core, dice: &mut Dice, recipe: &Recipe) -> Made {
+    let options = BatchOptions { compression: compression(dice), producer: recipe.stamp, ..BatchOptions::default() };
+    let mut builder = BatchBuilder::new(options);
+    let mut values = Vec::new();
+    let filler_bytes = filler_bytes(dice);
+    for _ in 0..recipe.records {
+        let value = core.history.next_value();
+        let timestamp = recipe.timestamp_ms + i64::try_from(dice.below(50)).unwrap_or(0);
+        let mut payload = Vec::with_capacity(HEAD_BYTES + filler_bytes);
+        payload.extend_from_slice(&value.0.to_be_bytes());
+        payload.extend_from_slice(&timestamp.to_be_bytes());
+        payload.resize(HEAD_BYTES + filler_bytes, value.0 as u8);
+        let key = dice.one_in(2).then(|| dice.roll().to_be_bytes());
+        let header = [Header { key: b"h", value: Some(b"1") }];
+        let headers = if dice.one_in(4) { &header[..] } else { &[] };
+        let record = NewRecord { timestamp, key: key.as_ref().map(|key| &key[..]), value: Some(&payload), headers };
+        builder.append(&record).expect("a small record fits");
+        let content = content(record.key, record.value, headers.iter().copied());
+        let (partition, session, invoked_us) = (recipe.partition, recipe.session, core.now_us);
+        values.push(core.history.send(Send { partition, session, content, invoked_us }));
+        if recipe.delivery == Delivery::MayRepeat {
+            core.history.may_repeat(value);
+        }
+    }
+    let bytes = builder.build(&mut Scratch::default()).expect("a small batch is built");
+    Made { values, bytes }
+}
+
+fn filler_bytes(dice: &mut Dice) -> usize {
+    match dice.below(40) {
+        0 => dice.index(20_000),
+        1..=4 => dice.index(2_000),
+        _ => dice.index(60),
+    }
+}
+
+fn compression(dice: &mut Dice) -> Compression {
+    match dice.below(40) {
+        0 => Compression::Gzip { level: Compression::GZIP_LEVEL_DEFAULT },
+        1 => Compression::Zstd { level: 1 },
+        2..=4 => Compression::Lz4,
+        5..=7 => Compression::Snappy,
+        _ => Compression::None,
+    }
+}
+
+/// What a record that was read says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReadRecord {
+    pub(super) value: Value,
+    pub(super) content: u64,
+    /// The one that counts for lookups.
+    pub(super) timestamp_ms: i64,
+    /// Whether the producer's timestamp is as it was sent, where it has to be.
+    pub(super) timestamp_kept: bool,
+}
+
+/// Reads what `make` wrote; nothing if it is no such record.
+pub(super) fn read(header: &BatchHeader, record: &Record<'_>) -> Option<ReadRecord> {
+    let payload = record.value?;
+    let value = u64::from_be_bytes(*payload.first_chunk()?);
+    let sent_ms = i64::from_be_bytes(*payload.get(8..)?.first_chunk()?);
+    let (timestamp_ms, timestamp_kept) = match header.timestamp_type() {
+        TimestampType::CreateTime => {
+            let found = header.timestamp_of(record.timestamp_delta);
+            (found, found == sent_ms)
+        }
+        TimestampType::LogAppendTime => (header.max_timestamp, true),
+    };
+    let content = content(record.key, record.value, record.headers);
+    Some(ReadRecord { value: Value(value), content, timestamp_ms, timestamp_kept })
+}
+
+fn content<'a>(key: Option<&[u8]>, value: Option<&[u8]>, headers: impl Iterator<Item = Header<'a>>) -> u64 {
+    let part = |hash: u64, bytes: Option<&[u8]>| {
+        let length = bytes.map_or(-1, |bytes| bytes.len() as i64);
+        fnv_onto(fnv_onto(hash, &length.to_be_bytes()), bytes.unwrap_or_default())
+    };
+    let hash = part(part(fnv(b""), key), value);
+    headers.fold(hash, |hash, header| part(part(hash, Some(header.key)), header.value))
+}

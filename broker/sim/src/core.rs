@@ -1,0 +1,227 @@
+//! What every part of the world shares: time, the queue of what happens next, the trace, the history, and the verdict.
+//!
+//! Time only moves when the next event is taken. Events of the same microsecond happen in the order in which they were
+//! put in, so nothing depends on anything but the seed.
+
+use std::collections::BTreeMap;
+use std::fmt::Arguments;
+
+use bytes::Bytes;
+use strandline_node::io::{ConnectionId, JobId, Sequence};
+use strandline_protocol::api::{ApiKey, Response};
+
+use crate::dice::Dice;
+use crate::flaw::Flaw;
+use crate::history::{Anomaly, History};
+use crate::invariants::Invariant;
+use crate::lanes::Lane;
+use crate::topics::Topics;
+use crate::trace::Trace;
+
+/// Microseconds of a millisecond and of a second.
+pub const MS: u64 = 1000;
+pub const SECOND: u64 = 1000 * MS;
+
+/// A node of the world, by its place.
+pub type MachineId = usize;
+
+/// A client of the world, by its place.
+pub type ClientId = usize;
+
+/// A request on its way.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub key: ApiKey,
+    pub version: i16,
+    pub correlation: i32,
+    pub body: Bytes,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub enum Event {
+    /// Something reaches a machine. What belongs to a life that is over is void.
+    Machine {
+        machine: MachineId,
+        life: u32,
+        what: MachineEvent,
+    },
+    /// Something reaches a machine whatever life it is in.
+    Network {
+        machine: MachineId,
+        what: NetworkEvent,
+    },
+    Client {
+        client: ClientId,
+        what: ClientEvent,
+    },
+    /// The next fault is due.
+    Nemesis,
+    /// A fault that lasts is over.
+    Relief(u64),
+}
+
+#[derive(Debug)]
+pub enum MachineEvent {
+    /// The operation at the head of a lane ends.
+    DiskDone {
+        lane: Lane,
+    },
+    JobDone {
+        job: JobId,
+    },
+    /// The wake-up that was asked for; void if a later one was.
+    Wake {
+        order: u64,
+    },
+    /// Once a second.
+    Tick,
+    /// A burst of inputs is over.
+    Settle,
+    /// Files for the fetch at the head of a connection were read.
+    FetchRead {
+        connection: ConnectionId,
+        sequence: Sequence,
+    },
+    /// The power button.
+    Start,
+}
+
+#[derive(Debug)]
+pub enum NetworkEvent {
+    Connect { connection: ConnectionId, client: ClientId },
+    Arrive { connection: ConnectionId, frame: Frame },
+    Disconnect { connection: ConnectionId },
+}
+
+#[derive(Debug)]
+pub enum ClientEvent {
+    /// The client's own clock: something to do.
+    Turn {
+        order: u64,
+    },
+    Reply {
+        connection: ConnectionId,
+        correlation: i32,
+        response: Box<Response>,
+    },
+    /// The connection is gone.
+    Lost {
+        connection: ConnectionId,
+    },
+    /// A request has waited for as long as the client waits.
+    Overdue {
+        connection: ConnectionId,
+        correlation: i32,
+    },
+}
+
+/// Why a run is over before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    Invariant { invariant: Invariant, story: String },
+    History(Anomaly),
+}
+
+/// What the parts of the world share.
+#[derive(Debug)]
+pub struct Core {
+    pub now_us: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    next_connection: u64,
+    pub dice: Dice,
+    pub trace: Trace,
+    pub history: History,
+    pub topics: Topics,
+    pub flaw: Option<Flaw>,
+    /// The first one; the run ends with it.
+    pub violation: Option<Violation>,
+    marks: BTreeMap<&'static str, u64>,
+    /// Where the wall clock stands at the world's time 0.
+    pub wall_base_ms: i64,
+    /// Workload and faults are over; what is left is to be read.
+    pub draining: bool,
+    /// Something that makes reads fail is under way.
+    pub reads_may_fail: bool,
+    /// A client read a batch whose checksum does not hold.
+    pub damage_read: bool,
+}
+
+impl Core {
+    pub fn new(dice: Dice, trace: Trace, flaw: Option<Flaw>) -> Self {
+        Self {
+            now_us: 0,
+            queue: BTreeMap::new(),
+            next_event: 0,
+            next_connection: 0,
+            dice,
+            trace,
+            history: History::default(),
+            topics: Topics::default(),
+            flaw,
+            violation: None,
+            marks: BTreeMap::new(),
+            wall_base_ms: 1_800_000_000_000,
+            draining: false,
+            reads_may_fail: false,
+            damage_read: false,
+        }
+    }
+
+    /// Puts an event into the queue.
+    pub fn after(&mut self, delay_us: u64, event: Event) {
+        self.queue.insert((self.now_us + delay_us, self.next_event), event);
+        self.next_event += 1;
+    }
+
+    /// Takes the next event that happens no later than `until_us`, and moves time there.
+    pub fn next(&mut self, until_us: u64) -> Option<Event> {
+        let entry = self.queue.first_entry()?;
+        let (at, _) = *entry.key();
+        if at > until_us {
+            return None;
+        }
+        self.now_us = at;
+        Some(entry.remove())
+    }
+
+    pub fn connection(&mut self) -> ConnectionId {
+        self.next_connection += 1;
+        ConnectionId(self.next_connection)
+    }
+
+    /// One line of the trace.
+    pub fn note(&mut self, event: Arguments<'_>) {
+        self.trace.note(self.now_us, event);
+    }
+
+    /// Counts a place in the world's behaviour that was reached.
+    pub fn mark(&mut self, place: &'static str) {
+        *self.marks.entry(place).or_default() += 1;
+    }
+
+    pub fn marks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.marks
+    }
+
+    /// An invariant does not hold.
+    pub fn violate(&mut self, invariant: Invariant, story: Arguments<'_>) {
+        let story = story.to_string();
+        self.note(format_args!("VIOLATION {} {story}", invariant.number()));
+        self.violation.get_or_insert(Violation::Invariant { invariant, story });
+    }
+
+    /// Judges what the history said.
+    pub fn judge(&mut self, judgement: Result<(), Anomaly>) {
+        if let Err(anomaly) = judgement {
+            self.note(format_args!("VIOLATION {anomaly:?}"));
+            self.violation.get_or_insert(Violation::History(anomaly));
+        }
+    }
+
+    /// A delay of the network.
+    pub fn network_us(&mut self) -> u64 {
+        if self.dice.one_in(200) { self.dice.between(5 * MS, 60 * MS) } else { self.dice.between(40, 400) }
+    }
+}

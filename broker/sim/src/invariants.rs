@@ -1,0 +1,339 @@
+//! What holds at every moment, numbered. Looked at from inside the node after every step, and from the promises of its
+//! earlier lives at every start. The numbers stay: a row that goes leaves a hole.
+
+use std::collections::BTreeMap;
+
+use strandline_log::disk::Durability;
+use strandline_log::recover::Shutdown;
+use strandline_node::Node;
+use strandline_protocol::ids::Offset;
+
+use crate::core::Core;
+use crate::history::PartitionKey;
+use crate::start::OpenedPartition;
+use crate::topics::{Existence, Promise, Use};
+
+/// A row of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invariant {
+    PositionsInOrder,
+    ReadableIsDurable,
+    RecoveryPointIsDurable,
+    HighWatermarkOnlyRises,
+    LogStartOnlyRises,
+    CommittedSurvives,
+    DurableSurvives,
+    MetadataSurvives,
+    TopicsSurvive,
+    DeletedStaysDeleted,
+    LogStartAsPromised,
+    HostedIsLed,
+    OneReplyARequest,
+    ReplyToTheLiving,
+    ParkedHasAsker,
+    AnsweredInTime,
+    FailsForAReason,
+    StartsAgain,
+    CleanStartCutsNothing,
+    StoppedMeansClosed,
+    OneOperationAnOwner,
+    WakesToDoSomething,
+    TailCacheWithinBudget,
+    SessionsWithinLimit,
+    ReadsBelowHighWatermark,
+    ReadsWithoutGap,
+    DamageIsNotServed,
+    ProducersSurvive,
+    ResponseDecodes,
+    AnswersAsAsked,
+    DrainEnds,
+}
+
+/// Number and sentence of every row.
+#[rustfmt::skip]
+pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
+    (Invariant::PositionsInOrder, 1, "log_start <= durable_end <= readable_end <= log_end"),
+    (Invariant::ReadableIsDurable, 2, "with durability=fsync nothing is readable that is not durable"),
+    (Invariant::RecoveryPointIsDurable, 3, "the recovery point does not pass the durable end"),
+    (Invariant::HighWatermarkOnlyRises, 4, "the high watermark does not fall while the process lives"),
+    (Invariant::LogStartOnlyRises, 5, "the log start does not fall while the process lives"),
+    (Invariant::CommittedSurvives, 6, "what was readable is there after the death of the process, and after a power cut with durability=fsync"),
+    (Invariant::DurableSurvives, 7, "what was durable is there after a power cut"),
+    (Invariant::MetadataSurvives, 8, "committed metadata is there after any crash"),
+    (Invariant::TopicsSurvive, 9, "acknowledged topics, partitions and settings are there at every start"),
+    (Invariant::DeletedStaysDeleted, 10, "a topic whose deletion was acknowledged does not come back"),
+    (Invariant::LogStartAsPromised, 11, "the log start is at least what DeleteRecords was promised, and no more than was asked for"),
+    (Invariant::HostedIsLed, 12, "a serving broker hosts exactly the partitions that the metadata says it leads, with their epochs"),
+    (Invariant::OneReplyARequest, 13, "every request gets one reply"),
+    (Invariant::ReplyToTheLiving, 14, "no reply goes to a connection that the node knows to be gone"),
+    (Invariant::ParkedHasAsker, 15, "no more replies are parked than requests are open"),
+    (Invariant::AnsweredInTime, 16, "a request is answered while the machine serves"),
+    (Invariant::FailsForAReason, 17, "the process ends by itself only after a failed operation or when asked to"),
+    (Invariant::StartsAgain, 18, "a start succeeds unless something below a recovery point is damaged"),
+    (Invariant::CleanStartCutsNothing, 19, "a start after a clean shutdown finds nothing to cut"),
+    (Invariant::StoppedMeansClosed, 20, "when the node says stopped, everything is on disk and the mark of a clean shutdown stands"),
+    (Invariant::OneOperationAnOwner, 21, "a partition has at most one operation under way"),
+    (Invariant::WakesToDoSomething, 22, "the node does not ask to be woken over and over for nothing"),
+    (Invariant::TailCacheWithinBudget, 23, "the tail cache keeps to its budget"),
+    (Invariant::SessionsWithinLimit, 24, "there are no more fetch sessions than slots"),
+    (Invariant::ReadsBelowHighWatermark, 25, "readers get nothing at or above the high watermark of the response"),
+    (Invariant::ReadsWithoutGap, 26, "readers get the record that they asked for, and the next ones without a gap"),
+    (Invariant::DamageIsNotServed, 27, "a batch whose checksum does not hold was damaged at rest"),
+    (Invariant::ProducersSurvive, 28, "a producer with one batch under way is never told that its sequence is wrong"),
+    (Invariant::ResponseDecodes, 29, "every response decodes in the version of its request"),
+    (Invariant::AnswersAsAsked, 30, "a response names what was asked, and has no error that the situation does not explain"),
+    (Invariant::DrainEnds, 31, "when faults are over everything can be read to its end"),
+];
+
+impl Invariant {
+    pub fn number(self) -> u32 {
+        self.row().1
+    }
+
+    pub fn sentence(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> &'static (Self, u32, &'static str) {
+        INVARIANTS.iter().find(|row| row.0 == self).expect("every invariant has a row")
+    }
+}
+
+/// How the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The process died; the operating system lives.
+    Killed,
+    PowerCut,
+}
+
+/// What one partition promised.
+#[derive(Clone, Copy, Debug, Default)]
+struct Promised {
+    /// There after the death of a process.
+    readable: Offset,
+    /// There after a power cut.
+    durable: Offset,
+    /// A power cut took what was readable and not durable: it may be found shorter once.
+    loosened: bool,
+}
+
+/// What was seen of a hosted partition at the last step.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    key: PartitionKey,
+    high_watermark: Offset,
+    log_start: Offset,
+    promised: Promised,
+}
+
+/// Watches one machine over all its lives.
+#[derive(Debug, Default)]
+pub struct Watch {
+    promised: BTreeMap<PartitionKey, Promised>,
+    metadata_committed: Offset,
+    /// By slot, of this life.
+    slots: Vec<Option<Watched>>,
+    /// Partitions opened by the start under way.
+    opened: Vec<PartitionKey>,
+}
+
+impl Watch {
+    /// Looks at the node after a step.
+    pub fn step(&mut self, core: &mut Core, node: &Node) {
+        let mut cached_bytes = 0;
+        for view in node.partitions() {
+            cached_bytes += view.cached_bytes;
+            let place = view.slot as usize;
+            if self.slots.len() <= place {
+                self.slots.resize(place + 1, None);
+            }
+            if view.deleted {
+                self.slots[place] = None;
+                continue;
+            }
+            let positions = view.positions;
+            let in_order = positions.log_start <= positions.durable_end
+                && positions.durable_end <= positions.readable_end
+                && positions.readable_end <= positions.log_end;
+            let key = PartitionKey { topic: view.topic, partition: view.partition };
+            if !in_order {
+                core.violate(Invariant::PositionsInOrder, format_args!("{} {key}: {positions:?}", view.name));
+            }
+            if view.recovery_point > positions.durable_end {
+                core.violate(
+                    Invariant::RecoveryPointIsDurable,
+                    format_args!("{} {key}: {} {positions:?}", view.name, view.recovery_point),
+                );
+            }
+            let slot = &mut self.slots[place];
+            let before = slot.filter(|known| known.key == key);
+            if before.is_none_or(|known| known.promised.readable != positions.readable_end) {
+                check_durable(core, key, view.durability, positions.durable_end, positions.readable_end);
+            }
+            if let Some(before) = before {
+                if view.high_watermark < before.high_watermark {
+                    core.violate(
+                        Invariant::HighWatermarkOnlyRises,
+                        format_args!("{} {key}: {} after {}", view.name, view.high_watermark, before.high_watermark),
+                    );
+                }
+                if positions.log_start < before.log_start {
+                    core.violate(
+                        Invariant::LogStartOnlyRises,
+                        format_args!("{} {key}: {} after {}", view.name, positions.log_start, before.log_start),
+                    );
+                }
+            }
+            let promised = Promised { readable: positions.readable_end, durable: positions.durable_end, loosened: false };
+            *slot = Some(Watched { key, high_watermark: view.high_watermark, log_start: positions.log_start, promised });
+        }
+        if cached_bytes > node.tail_cache_bytes_max() {
+            core.violate(Invariant::TailCacheWithinBudget, format_args!("{cached_bytes} of {}", node.tail_cache_bytes_max()));
+        }
+        let (sessions, sessions_max) = node.fetch_sessions();
+        if sessions > sessions_max {
+            core.violate(Invariant::SessionsWithinLimit, format_args!("{sessions} of {sessions_max}"));
+        }
+        self.metadata_committed = self.metadata_committed.max(node.metadata_positions().readable_end);
+    }
+
+    /// The process ended: what it promised has to be found.
+    pub fn end(&mut self, ending: Ending) {
+        for watched in std::mem::take(&mut self.slots).into_iter().flatten() {
+            self.promised.insert(watched.key, watched.promised);
+        }
+        if ending == Ending::PowerCut {
+            for promised in self.promised.values_mut().filter(|promised| promised.durable < promised.readable) {
+                (promised.readable, promised.loosened) = (promised.durable, true);
+            }
+        }
+        self.opened.clear();
+    }
+
+    /// A partition was opened at start.
+    pub fn opened(&mut self, core: &mut Core, opened: &OpenedPartition) {
+        let log = &opened.recovered.log;
+        let key = PartitionKey { topic: opened.recovered.topic, partition: opened.recovered.partition };
+        let positions = log.positions();
+        let promised = self.promised.get(&key).copied().unwrap_or_default();
+        if positions.log_end < promised.readable {
+            let invariant = if promised.loosened { Invariant::DurableSurvives } else { Invariant::CommittedSurvives };
+            core.violate(
+                invariant,
+                format_args!("{key} ends at {}, promised {promised:?}; {:?}", positions.log_end, opened.report),
+            );
+        }
+        if opened.shutdown == Shutdown::Clean && opened.report.bytes_cut > 0 {
+            core.violate(Invariant::CleanStartCutsNothing, format_args!("{key}: {:?}", opened.report));
+        }
+        if promised.loosened {
+            core.history.forgive_from(key, positions.log_end.0);
+            core.mark("records taken by a power cut from a replicated topic");
+        }
+        log_start_as_promised(core, key, positions.log_start.0);
+        self.opened.push(key);
+    }
+
+    /// The node serves: what was committed is there, and what it hosts is what it leads.
+    pub fn serving(&mut self, core: &mut Core, node: &Node) {
+        for (key, promised) in &self.promised {
+            let exists = core.topics.by_id(key.topic).is_some_and(|topic| topic.existence == Existence::Exists);
+            if exists && promised.readable > Offset::ZERO && !self.opened.contains(key) {
+                core.violate(Invariant::CommittedSurvives, format_args!("{key} has no directory, promised {promised:?}"));
+            }
+        }
+        self.promised.clear();
+        let committed = node.metadata_positions().readable_end;
+        if committed < self.metadata_committed {
+            core.violate(
+                Invariant::MetadataSurvives,
+                format_args!("committed to {committed}, before to {}", self.metadata_committed),
+            );
+        }
+        check_topics(core, node);
+        self.hosted(core, node);
+    }
+
+    /// What is hosted is what is led.
+    pub fn hosted(&self, core: &mut Core, node: &Node) {
+        let mut hosted: Vec<_> = node
+            .partitions()
+            .filter(|view| !view.deleted)
+            .map(|view| (view.topic, view.partition, view.leader_epoch))
+            .collect();
+        let mut led: Vec<_> = node.led().map(|led| (led.topic, led.partition, led.leader_epoch)).collect();
+        hosted.sort_unstable();
+        led.sort_unstable();
+        if hosted != led {
+            core.violate(Invariant::HostedIsLed, format_args!("hosted {hosted:?}, led {led:?}"));
+        }
+    }
+}
+
+/// Topics whose durability is changed while they live are judged by what the log says is durable.
+fn check_durable(core: &mut Core, key: PartitionKey, durability: Durability, durable_end: Offset, readable_end: Offset) {
+    let always_fsync = core.topics.by_id(key.topic).is_some_and(|topic| topic.promise == Promise::Fsync);
+    if always_fsync && durability == Durability::Durable && readable_end > durable_end {
+        core.violate(Invariant::ReadableIsDurable, format_args!("{key}: readable to {readable_end}, durable to {durable_end}"));
+    }
+}
+
+fn log_start_as_promised(core: &mut Core, key: PartitionKey, found: i64) {
+    let Some(topic) = core.topics.by_id(key.topic) else { return };
+    let least = topic.log_starts.get(&key.partition).copied().unwrap_or(0);
+    let most = match topic.used_for {
+        Use::Expiring => i64::MAX,
+        _ => topic.log_starts_asked.get(&key.partition).copied().unwrap_or(0),
+    };
+    if found < least || found > most {
+        core.violate(Invariant::LogStartAsPromised, format_args!("{key} begins at {found}, not between {least} and {most}"));
+    }
+}
+
+fn check_topics(core: &mut Core, node: &Node) {
+    let mut wrong = Vec::new();
+    let mut present: BTreeMap<_, i32> = BTreeMap::new();
+    for led in node.led() {
+        *present.entry(led.topic).or_default() += 1;
+    }
+    for topic in core.topics.iter() {
+        let partitions = present.get(&topic.id).copied();
+        match topic.existence {
+            Existence::Exists if partitions.is_none_or(|count| count < topic.partitions) => {
+                let story = format!("{} {} has {partitions:?} of {} partitions", topic.name, topic.id, topic.partitions);
+                wrong.push((Invariant::TopicsSurvive, story));
+            }
+            Existence::Gone if partitions.is_some() => {
+                wrong.push((Invariant::DeletedStaysDeleted, format!("{} {} is there", topic.name, topic.id)));
+            }
+            Existence::Exists => {
+                let overrides = node.topic_overrides(&topic.name);
+                for (key, value) in topic.configs.iter().filter(|(key, _)| !topic.configs_in_doubt.contains(*key)) {
+                    let found = overrides.and_then(|overrides| overrides.get(key));
+                    if found != Some(value) {
+                        let story = format!("{} has {key} = {found:?}, set to {value}", topic.name);
+                        wrong.push((Invariant::TopicsSurvive, story));
+                    }
+                }
+            }
+            Existence::InDoubt | Existence::Gone => {}
+        }
+    }
+    for (invariant, story) in wrong {
+        core.violate(invariant, format_args!("{story}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_given_once_and_in_order() {
+        assert!(INVARIANTS.is_sorted_by(|left, right| left.1 < right.1));
+        for (invariant, number, _) in INVARIANTS {
+            assert_eq!(invariant.number(), *number);
+        }
+    }
+}

@@ -1,0 +1,685 @@
+//! One machine: a disk, and a process on it that lives, dies and starts again. The second shell around the node: it feeds
+//! inputs, carries out effects in their order, and checks the invariants after every step.
+//!
+//! States, in this order: *off*, *starting* (the directory is surveyed and repaired), *running* (the node lives), and off again
+//! by a crash, a power cut, a failure or a shutdown. Every end begins a new life; what was under way in the old one is void.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
+use strandline_log::lookup;
+use strandline_log::names::CLEAN_SHUTDOWN;
+use strandline_node::boot::Boot;
+use strandline_node::config::BrokerConfig;
+use strandline_node::io::{
+    ConnectionId, Effect, Input, Job, JobId, JobResult, Now, Owner, Reply, RequestContext, RulesTable, Sequence,
+};
+use strandline_node::{Node, RecoveredPartition};
+use strandline_protocol::api::{ApiKey, Response};
+use strandline_protocol::ids::Uuid;
+
+use crate::core::{ClientEvent, ClientId, Core, Event, Frame, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
+use crate::desk::{Answer, Desk, Misplaced, Next};
+use crate::dice::Dice;
+use crate::disk::SimDisk;
+use crate::faults::Faults;
+use crate::flaw::Flaw;
+use crate::invariants::{Ending, Invariant, Watch};
+use crate::lanes::{Lane, Lanes, Teller};
+use crate::rim;
+use crate::start::{self, Refused, Start};
+
+/// More wake-ups than this at one moment are for nothing.
+const WAKES_MAX: u32 = 50;
+
+/// What a request may take beyond what its client allows the broker to wait, on a disk that is not slow.
+const ANSWER_US: u64 = 10 * SECOND;
+
+/// How far a process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The node's epoch and registration are not committed yet.
+    Booting,
+    Serving,
+    Stopping,
+}
+
+enum State {
+    Off,
+    Starting { start: Box<Start>, recovered: Vec<RecoveredPartition> },
+    Running { node: Box<Node>, phase: Phase },
+}
+
+/// What a machine is made of.
+pub struct Build {
+    pub config: BrokerConfig,
+    pub disk: SimDisk,
+    /// How long the device takes for a small durable write.
+    pub write_us: u64,
+    pub dice: Dice,
+}
+
+pub struct Machine {
+    id: MachineId,
+    pub disk: SimDisk,
+    pub faults: Faults,
+    config: BrokerConfig,
+    dice: Dice,
+    write_us: u64,
+    life: u32,
+    state: State,
+    watch: Watch,
+    rules: Arc<RulesTable>,
+    lanes: Lanes,
+    desk: Desk,
+    jobs: BTreeMap<JobId, Job>,
+    /// Where the monotonic clock of this life began, and when.
+    clock_base: (u64, u64),
+    wake_order: u64,
+    /// The moment of the last wake-up and how many there were at it.
+    wakes: (u64, u32),
+    settling: bool,
+    /// Since when the process serves without a fault that slows it.
+    healthy_since_us: u64,
+    metadata_checked: i64,
+    outbox: Vec<Effect>,
+}
+
+impl Machine {
+    /// A machine that is off.
+    pub fn new(id: MachineId, build: Build) -> Self {
+        Self {
+            id,
+            disk: build.disk,
+            faults: Faults::default(),
+            config: build.config,
+            dice: build.dice,
+            write_us: build.write_us,
+            life: 0,
+            state: State::Off,
+            watch: Watch::default(),
+            rules: Arc::default(),
+            lanes: Lanes::default(),
+            desk: Desk::default(),
+            jobs: BTreeMap::new(),
+            clock_base: (0, 0),
+            wake_order: 0,
+            wakes: (0, 0),
+            settling: false,
+            healthy_since_us: 0,
+            metadata_checked: -1,
+            outbox: Vec::new(),
+        }
+    }
+
+    pub fn phase(&self) -> Option<Phase> {
+        match &self.state {
+            State::Running { phase, .. } => Some(*phase),
+            State::Off | State::Starting { .. } => None,
+        }
+    }
+
+    pub fn is_off(&self) -> bool {
+        matches!(self.state, State::Off)
+    }
+
+    pub fn node(&self) -> Option<&Node> {
+        match &self.state {
+            State::Running { node, .. } => Some(node),
+            State::Off | State::Starting { .. } => None,
+        }
+    }
+
+    pub fn connections(&self) -> Vec<ConnectionId> {
+        self.desk.ids().collect()
+    }
+
+    /// The process is to be started after a while.
+    pub fn start_after(&mut self, core: &mut Core, delay_us: u64) {
+        self.post(core, delay_us, MachineEvent::Start);
+    }
+
+    /// Time is not what it was: a request may take longer from now on.
+    pub fn disturbed(&mut self, core: &Core) {
+        self.healthy_since_us = core.now_us;
+    }
+
+    pub fn on_event(&mut self, core: &mut Core, life: u32, event: MachineEvent) {
+        if life != self.life {
+            return;
+        }
+        match event {
+            MachineEvent::Start => self.start(core),
+            MachineEvent::DiskDone { lane } => self.disk_done(core, lane),
+            MachineEvent::JobDone { job } => self.job_done(core, job),
+            MachineEvent::Wake { order } if order == self.wake_order => self.wake(core),
+            MachineEvent::Wake { .. } => {}
+            MachineEvent::Tick => self.tick(core),
+            MachineEvent::Settle => self.settle(core),
+            MachineEvent::FetchRead { connection, sequence } => self.fetch_read(core, connection, sequence),
+        }
+    }
+
+    pub fn on_network(&mut self, core: &mut Core, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Connect { connection, client } => {
+                if self.phase() == Some(Phase::Serving) {
+                    self.desk.accept(connection, client);
+                } else {
+                    tell_lost(core, client, connection);
+                }
+            }
+            NetworkEvent::Arrive { connection, frame } => self.arrive(core, connection, frame),
+            NetworkEvent::Disconnect { connection } => self.hang_up(core, connection),
+        }
+    }
+
+    /// The connection breaks, for both sides.
+    pub fn hang_up(&mut self, core: &mut Core, connection: ConnectionId) {
+        let Some(client) = self.desk.close(connection) else { return };
+        core.note(format_args!("m{} c{} hangs up", self.id, connection.0));
+        tell_lost(core, client, connection);
+        self.step(core, Input::Disconnected { connection });
+    }
+
+    /// SIGTERM.
+    pub fn shut_down(&mut self, core: &mut Core) {
+        if let State::Running { phase, .. } = &mut self.state {
+            *phase = Phase::Stopping;
+            core.note(format_args!("m{} asked to stop", self.id));
+            self.step(core, Input::Shutdown);
+        }
+    }
+
+    /// The process dies, with or without the power.
+    pub fn crash(&mut self, core: &mut Core, ending: Ending) {
+        core.note(format_args!("m{} {ending:?}", self.id));
+        for op in self.lanes.abandon() {
+            self.disk.interrupt(&op, &mut self.dice);
+        }
+        self.end(core, ending);
+    }
+
+    /// As `crash`, but a machine that is off stays as it is.
+    pub fn crash_unless_off(&mut self, core: &mut Core, ending: Ending) {
+        if !self.is_off() {
+            self.crash(core, ending);
+        }
+    }
+
+    /// The power goes while no process runs: what a dead one left in doubt is decided.
+    pub fn cut_power_while_off(&mut self, core: &mut Core) {
+        core.note(format_args!("m{} loses its power while off", self.id));
+        self.disk.cut_power(&mut self.dice);
+        self.watch.end(Ending::PowerCut);
+    }
+
+    fn end(&mut self, core: &mut Core, ending: Ending) {
+        if ending == Ending::PowerCut {
+            self.disk.cut_power(&mut self.dice);
+        } else {
+            self.disk.kill();
+        }
+        self.watch.end(ending);
+        self.state = State::Off;
+        self.life += 1;
+        self.lanes = Lanes::default();
+        self.jobs.clear();
+        self.rules = Arc::default();
+        self.settling = false;
+        self.faults.failed = false;
+        for (connection, client) in self.desk.close_all() {
+            // Now and then nobody tells the client: it finds out by waiting.
+            if !core.dice.one_in(8) {
+                tell_lost(core, client, connection);
+            }
+        }
+        let delay_us = core.dice.spread(200 * MS, 2 * SECOND);
+        self.start_after(core, delay_us);
+    }
+
+    fn start(&mut self, core: &mut Core) {
+        if !matches!(self.state, State::Off) {
+            return;
+        }
+        self.clock_base = (self.dice.spread(1, 1 << 40), core.now_us);
+        core.note(format_args!("m{} starts, life {}", self.id, self.life));
+        match Start::begin(&self.disk, core.flaw) {
+            Ok(start) => {
+                self.state = State::Starting { start: Box::new(start), recovered: Vec::new() };
+                self.advance(core);
+            }
+            Err(refused) => self.refused(core, &refused),
+        }
+    }
+
+    /// Goes on with the start.
+    fn advance(&mut self, core: &mut Core) {
+        let now = self.now(core);
+        loop {
+            let State::Starting { start, recovered } = &mut self.state else { return };
+            match start.advance(&self.disk, &self.config, now) {
+                Ok(start::Next::Perform(op)) => return self.begin(core, Teller::Start, op),
+                Ok(start::Next::Opened(opened)) => {
+                    core.note(format_args!(
+                        "m{} opened {} to {}: {:?}",
+                        self.id,
+                        opened.recovered.log.directory(),
+                        opened.recovered.log.positions().log_end,
+                        opened.report
+                    ));
+                    self.watch.opened(core, &opened);
+                    recovered.push(opened.recovered);
+                }
+                Ok(start::Next::Ready(metadata)) => {
+                    let recovered = std::mem::take(recovered);
+                    let boot = Boot {
+                        config: self.config.clone(),
+                        host: "sim".to_owned(),
+                        port: 9092,
+                        cluster_id: "strandline-sim".to_owned(),
+                        directory: Uuid([9; 16]),
+                        seed: self.dice.roll(),
+                        metadata: *metadata,
+                        recovered,
+                    };
+                    return self.run(core, boot);
+                }
+                Err(refused) => return self.refused(core, &refused),
+            }
+        }
+    }
+
+    fn run(&mut self, core: &mut Core, boot: Boot) {
+        let now = self.now(core);
+        let mut node = Box::new(boot.node());
+        node.start(now, &mut self.outbox);
+        self.state = State::Running { node, phase: Phase::Booting };
+        self.metadata_checked = -1;
+        self.post(core, SECOND, MachineEvent::Tick);
+        self.stepped(core);
+    }
+
+    /// A start that cannot go on is right only where something durable was damaged; then it is repaired from elsewhere.
+    fn refused(&mut self, core: &mut Core, refused: &Refused) {
+        core.note(format_args!("m{} refuses to start: {refused:?}", self.id));
+        let damaged = matches!(refused, Refused::Partition { .. } | Refused::Metadata(_));
+        if !damaged || !self.disk.is_damaged() {
+            core.violate(Invariant::StartsAgain, format_args!("{refused:?}"));
+        }
+        core.mark("damage refused at start");
+        self.disk.heal();
+        self.end(core, Ending::Killed);
+    }
+
+    fn step(&mut self, core: &mut Core, input: Input) {
+        let now = self.now(core);
+        let State::Running { node, .. } = &mut self.state else { return };
+        node.step(now, input, &mut self.outbox);
+        self.stepped(core);
+        if !self.settling && self.node().is_some() {
+            if self.dice.one_in(3) {
+                self.settling = true;
+                let delay_us = self.dice.between(0, 60);
+                self.post(core, delay_us, MachineEvent::Settle);
+            } else {
+                self.settle(core);
+            }
+        }
+    }
+
+    fn settle(&mut self, core: &mut Core) {
+        self.settling = false;
+        let now = self.now(core);
+        let State::Running { node, .. } = &mut self.state else { return };
+        node.settle(now, &mut self.outbox);
+        self.stepped(core);
+    }
+
+    /// Carries out what the node wants, and looks at it.
+    fn stepped(&mut self, core: &mut Core) {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for effect in outbox.drain(..) {
+            self.carry_out(core, effect);
+            if self.is_off() {
+                break;
+            }
+        }
+        outbox.clear();
+        self.outbox = outbox;
+        let State::Running { node, phase } = &self.state else { return };
+        self.watch.step(core, node);
+        if node.parked_replies() > self.desk.open() {
+            let story = format_args!("{} parked, {} open", node.parked_replies(), self.desk.open());
+            core.violate(Invariant::ParkedHasAsker, story);
+        }
+        let metadata = node.metadata_positions().readable_end.0;
+        if *phase == Phase::Serving && metadata != self.metadata_checked {
+            self.metadata_checked = metadata;
+            self.watch.hosted(core, node);
+        }
+    }
+
+    fn carry_out(&mut self, core: &mut Core, effect: Effect) {
+        match effect {
+            Effect::Reply { connection, sequence, reply } => self.reply(core, connection, sequence, reply),
+            Effect::Disk { owner, op } => {
+                if let Owner::Partition(slot) = owner
+                    && self.lanes.depth(Lane::Partition(slot)) > 0
+                {
+                    core.violate(Invariant::OneOperationAnOwner, format_args!("slot {slot}: {op:?}"));
+                }
+                self.begin(core, Teller::Node(owner), op);
+            }
+            Effect::Start { job, what } => {
+                self.jobs.insert(job, what);
+                let delay_us = self.dice.between(100, 4 * self.write_us);
+                self.post(core, delay_us, MachineEvent::JobDone { job });
+            }
+            Effect::WakeAt { monotonic_ms } => self.wake_at(core, monotonic_ms),
+            Effect::Close { connection, sequence, reason } => {
+                self.answer(core, connection, sequence, Answer::Close(reason));
+            }
+            Effect::Serving => self.serving(core),
+            Effect::Publish(rules) => self.rules = rules,
+            Effect::Fail { file, reason } => self.failed(core, &file, &reason),
+            Effect::Stopped => self.stopped(core),
+        }
+    }
+
+    fn serving(&mut self, core: &mut Core) {
+        core.note(format_args!("m{} serves", self.id));
+        self.healthy_since_us = core.now_us;
+        if let State::Running { node, phase } = &mut self.state {
+            if *phase == Phase::Booting {
+                *phase = Phase::Serving;
+            }
+            self.watch.serving(core, node);
+        }
+    }
+
+    fn failed(&mut self, core: &mut Core, file: &FilePath, reason: &DiskError) {
+        core.note(format_args!("m{} fails: {file}: {reason}", self.id));
+        if !self.faults.failed {
+            core.violate(Invariant::FailsForAReason, format_args!("{reason}"));
+        }
+        core.mark("process ended by a failed operation");
+        self.crash(core, Ending::Killed);
+    }
+
+    fn stopped(&mut self, core: &mut Core) {
+        core.note(format_args!("m{} stopped", self.id));
+        core.mark("process ended cleanly");
+        let under_way = self.lanes.abandon();
+        let asked = self.phase() == Some(Phase::Stopping);
+        let has_mark = self.disk.contents(&FilePath::top(CLEAN_SHUTDOWN)).is_some();
+        if !under_way.is_empty() || !has_mark || !asked {
+            let story = format_args!("asked {asked}, mark {has_mark}, under way {under_way:?}");
+            core.violate(Invariant::StoppedMeansClosed, story);
+        }
+        if let State::Running { node, .. } = &self.state {
+            self.watch.step(core, node);
+        }
+        self.end(core, Ending::Killed);
+    }
+
+    /// An operation is handed to the disk.
+    fn begin(&mut self, core: &mut Core, teller: Teller, op: DiskOp) {
+        if self.lanes.enter(teller, op) {
+            self.fly(core, teller.lane());
+        }
+    }
+
+    /// The operation at the head of a lane gets under way.
+    fn fly(&mut self, core: &mut Core, lane: Lane) {
+        let Some((_, op)) = self.lanes.head(lane) else { return };
+        let delay_us = self.faults.latency_us(op, self.write_us, &mut self.dice);
+        self.post(core, delay_us, MachineEvent::DiskDone { lane });
+    }
+
+    fn disk_done(&mut self, core: &mut Core, lane: Lane) {
+        let Some(((teller, op), more)) = self.lanes.leave(lane) else { return };
+        let result = self.perform(core, &op);
+        core.note(format_args!("m{} {teller:?} {}", self.id, Shown(&op, &result)));
+        if more {
+            self.fly(core, lane);
+        }
+        match teller {
+            Teller::Node(owner) => self.step(core, Input::Disk { owner, result }),
+            Teller::Start => match result {
+                Ok(_) => self.advance(core),
+                Err(reason) => {
+                    if !self.faults.failed {
+                        core.violate(Invariant::StartsAgain, format_args!("{reason}"));
+                    }
+                    core.mark("start ended by a failed operation");
+                    self.end(core, Ending::Killed);
+                }
+            },
+        }
+    }
+
+    fn perform(&mut self, core: &mut Core, op: &DiskOp) -> Result<DiskDone, DiskError> {
+        let Some(failure) = self.faults.fate() else { return self.disk.perform(op) };
+        core.mark("operation failed");
+        if core.flaw == Some(Flaw::IgnoredFailure) {
+            // Told as done, and only begun.
+            let bytes = self.disk.clone().perform(op);
+            self.disk.interrupt(op, &mut self.dice);
+            return bytes;
+        }
+        self.disk.interrupt(op, &mut self.dice);
+        Err(failure.of(op))
+    }
+
+    fn job_done(&mut self, core: &mut Core, job: JobId) {
+        let Some(what) = self.jobs.remove(&job) else { return };
+        let result = match what {
+            Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
+            Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
+        };
+        self.step(core, Input::Job { job, result });
+    }
+
+    fn wake_at(&mut self, core: &mut Core, monotonic_ms: u64) {
+        self.wake_order += 1;
+        if monotonic_ms == u64::MAX {
+            return;
+        }
+        let (base_ms, began_us) = self.clock_base;
+        let at_us = began_us.saturating_add(monotonic_ms.saturating_sub(base_ms).saturating_mul(MS));
+        let order = self.wake_order;
+        self.post(core, at_us.saturating_sub(core.now_us), MachineEvent::Wake { order });
+    }
+
+    fn wake(&mut self, core: &mut Core) {
+        let moment = core.now_us;
+        self.wakes = if self.wakes.0 == moment { (moment, self.wakes.1 + 1) } else { (moment, 1) };
+        if self.wakes.1 > WAKES_MAX {
+            core.violate(Invariant::WakesToDoSomething, format_args!("{} times at {moment} us", self.wakes.1));
+        }
+        self.step(core, Input::Tick);
+    }
+
+    fn tick(&mut self, core: &mut Core) {
+        self.post(core, SECOND, MachineEvent::Tick);
+        self.step(core, Input::Tick);
+        if self.phase() != Some(Phase::Serving) || self.faults.slowness > 1 {
+            return;
+        }
+        let late = self.desk.questions().find(|(_, question)| {
+            let since = question.asked_us.max(self.healthy_since_us);
+            core.now_us > since + question.wait_us + ANSWER_US
+        });
+        if let Some((connection, question)) = late {
+            core.violate(Invariant::AnsweredInTime, format_args!("connection {} {question:?}", connection.0));
+        }
+    }
+
+    fn arrive(&mut self, core: &mut Core, connection: ConnectionId, frame: Frame) {
+        if !matches!(self.state, State::Running { .. }) {
+            return;
+        }
+        let now = self.now(core);
+        let decoded = rim::decode_request(frame.key, frame.version, frame.body.clone(), &self.rules, now.wall_ms, core.flaw);
+        let request = match decoded {
+            Ok(request) => request,
+            Err(error) => {
+                core.violate(Invariant::AnswersAsAsked, format_args!("{} v{}: {error}", frame.key, frame.version));
+                return;
+            }
+        };
+        let wait_us = rim::wait_ms(&request).saturating_mul(MS);
+        let Some(sequence) = self.desk.expect(connection, &frame, core.now_us, wait_us) else { return };
+        core.note(format_args!("m{} c{}/{} {} v{}", self.id, connection.0, sequence.0, frame.key, frame.version));
+        let context = RequestContext { connection, sequence, api_version: frame.version, client_id: "sim".into() };
+        self.step(core, Input::Request { context, request });
+    }
+
+    fn reply(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence, reply: Reply) {
+        let answer = match reply {
+            Reply::Silence => Answer::Silence,
+            Reply::Fetch(fetch) => Answer::Unread(fetch),
+            Reply::Body(response) => {
+                let Some(question) = self.desk.question(connection, sequence) else {
+                    return self.misplaced(core, connection, sequence, Misplaced::NotOpen);
+                };
+                if response.key() != question.key {
+                    let story = format_args!("{} was answered with {}", question.key, response.key());
+                    core.violate(Invariant::AnswersAsAsked, story);
+                }
+                Answer::Body(rim::encode_response(&response, question.version))
+            }
+        };
+        self.answer(core, connection, sequence, answer);
+    }
+
+    fn answer(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence, answer: Answer) {
+        match self.desk.settle(connection, sequence, answer) {
+            Ok(()) => self.flush(core, connection),
+            Err(misplaced) => self.misplaced(core, connection, sequence, misplaced),
+        }
+    }
+
+    fn misplaced(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence, misplaced: Misplaced) {
+        let invariant = match misplaced {
+            Misplaced::NoConnection => Invariant::ReplyToTheLiving,
+            Misplaced::NotOpen if self.desk.get_mut(connection).is_none() => Invariant::ReplyToTheLiving,
+            Misplaced::NotOpen => Invariant::OneReplyARequest,
+        };
+        core.violate(invariant, format_args!("connection {} place {}", connection.0, sequence.0));
+    }
+
+    /// Sends what stands answered at the front.
+    fn flush(&mut self, core: &mut Core, connection: ConnectionId) {
+        while let Some(next) = self.desk.next(connection) {
+            match next {
+                Next::Send(question, body) => {
+                    self.send(core, connection, question.key, question.version, question.correlation, body)
+                }
+                Next::Read(sequence) => {
+                    let delay_us = self.dice.between(20, 2 * self.write_us);
+                    self.post(core, delay_us, MachineEvent::FetchRead { connection, sequence });
+                    return;
+                }
+                Next::Close(reason) => {
+                    core.mark("connection closed by the node");
+                    core.note(format_args!("m{} closes c{}: {reason:?}", self.id, connection.0));
+                    // Not at once: what the node said in the same breath comes first.
+                    return core.after(0, Event::Network { machine: self.id, what: NetworkEvent::Disconnect { connection } });
+                }
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        core: &mut Core,
+        connection: ConnectionId,
+        key: ApiKey,
+        version: i16,
+        correlation: i32,
+        body: bytes::Bytes,
+    ) {
+        let response = match rim::decode_response(key, version, body) {
+            Ok(response) => Box::new(response),
+            Err(error) => return core.violate(Invariant::ResponseDecodes, format_args!("{key} v{version}: {error}")),
+        };
+        let latency_us = core.network_us();
+        let Some(known) = self.desk.get_mut(connection) else { return };
+        known.floor_us = known.floor_us.max(core.now_us + latency_us);
+        let (client, delay_us) = (known.client, known.floor_us - core.now_us);
+        core.after(delay_us, Event::Client { client, what: ClientEvent::Reply { connection, correlation, response } });
+    }
+
+    fn fetch_read(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence) {
+        let Some(question) = self.desk.question(connection, sequence) else { return };
+        let Some(fetch) = self.desk.take_reading(connection, sequence) else { return };
+        let (response, errors) = if self.faults.read_errors_one_in > 0 && self.dice.one_in(self.faults.read_errors_one_in) {
+            core.mark("read failed");
+            rim::fill(*fetch, &Unreadable, core.flaw)
+        } else {
+            rim::fill(*fetch, &self.disk, core.flaw)
+        };
+        for error in errors {
+            core.note(format_args!("m{} read: {error}", self.id));
+        }
+        let body = rim::encode_response(&Response::Fetch(response), question.version);
+        self.desk.read(connection, sequence, body);
+        self.flush(core, connection);
+    }
+
+    fn now(&self, core: &Core) -> Now {
+        let (base_ms, began_us) = self.clock_base;
+        let wall_ms = core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(i64::MAX) + self.faults.wall_offset_ms;
+        Now { wall_ms, monotonic_ms: base_ms + (core.now_us - began_us) / MS }
+    }
+
+    fn post(&self, core: &mut Core, delay_us: u64, what: MachineEvent) {
+        core.after(delay_us, Event::Machine { machine: self.id, life: self.life, what });
+    }
+}
+
+fn tell_lost(core: &mut Core, client: ClientId, connection: ConnectionId) {
+    let delay_us = core.network_us();
+    core.after(delay_us, Event::Client { client, what: ClientEvent::Lost { connection } });
+}
+
+/// Files of which none can be read.
+struct Unreadable;
+
+impl strandline_log::disk::Files for Unreadable {
+    fn list(&self, directory: &FilePath) -> Result<Vec<strandline_log::disk::Entry>, DiskError> {
+        Err(DiskError::Failed { file: directory.clone(), reason: "input/output error".to_owned() })
+    }
+
+    fn read(&self, file: &FilePath, _position: u64, _bytes: usize) -> Result<bytes::Bytes, DiskError> {
+        Err(DiskError::Failed { file: file.clone(), reason: "input/output error".to_owned() })
+    }
+}
+
+/// An ended operation on one line.
+struct Shown<'a>(&'a DiskOp, &'a Result<DiskDone, DiskError>);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            DiskOp::Append { file, position, parts, durability } => {
+                let bytes: usize = parts.iter().map(strandline_log::disk::Part::bytes).sum();
+                write!(formatter, "append {file} at {position}: {bytes} bytes in {}, {durability:?}", parts.len())?;
+            }
+            DiskOp::Seal { file, bytes } => write!(formatter, "seal {file} at {bytes}")?,
+            DiskOp::Truncate { file, bytes } => write!(formatter, "truncate {file} to {bytes}")?,
+            DiskOp::Sync { file } => write!(formatter, "sync {file}")?,
+            DiskOp::Write { file, contents } => write!(formatter, "write {file}: {} bytes", contents.len())?,
+            DiskOp::Rename { from, to } => write!(formatter, "rename {from} to {to}")?,
+            DiskOp::Delete { file } => write!(formatter, "delete {file}")?,
+            DiskOp::DeleteDirectory { directory } => write!(formatter, "delete directory {directory}")?,
+        }
+        match self.1 {
+            Ok(_) => Ok(()),
+            Err(error) => write!(formatter, " FAILED {error}"),
+        }
+    }
+}
