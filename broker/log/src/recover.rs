@@ -262,9 +262,11 @@ impl<'a> Recovering<'a> {
                     self.take_rebuilt(segment, walked, next.base, segments);
                 }
                 None => {
+                    // The last goes first: whatever a crash leaves of these repairs, the log has no hole.
+                    self.remove_rest(rest);
                     segments.end = walked.end;
                     segments.active = Some(self.end_here(segment, walked)?);
-                    return self.remove_rest(rest);
+                    return Ok(());
                 }
             }
         }
@@ -297,13 +299,12 @@ impl<'a> Recovering<'a> {
         Ok(segment)
     }
 
-    fn remove_rest(&mut self, rest: &[ListedSegment]) -> Result<(), RecoverError> {
-        for segment in rest {
+    fn remove_rest(&mut self, rest: &[ListedSegment]) {
+        for segment in rest.iter().rev() {
             self.report.segments_removed += 1;
             self.report.bytes_cut += segment.bytes;
             self.remove_segment(segment.base);
         }
-        Ok(())
     }
 
     fn remove_segment(&mut self, base: Offset) {

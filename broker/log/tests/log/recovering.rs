@@ -127,6 +127,23 @@ fn a_bit_flip_behind_the_recovery_point_ends_the_log_there() {
 }
 
 #[test]
+fn repairs_that_are_interrupted_leave_no_hole() {
+    let mut world = appended(small(), 30);
+    let mut flipped = world.file("00000000000000000000.log").to_vec();
+    flipped[2 * BATCH_BYTES + 70] ^= 1;
+    world.disk.put(log_file(0), flipped);
+    let recovered = world.try_reopen(Checkpoints::default(), Shutdown::Unclean).expect("it is cut");
+    for done in 0..recovered.repairs.len() {
+        let mut again = World { log: world.log.clone(), disk: world.disk.clone(), done: Vec::new(), ..world };
+        for repair in &recovered.repairs[..done] {
+            again.disk.perform(repair).expect("files are there");
+        }
+        again.reopen(Checkpoints::default(), Shutdown::Unclean);
+        assert_eq!(again.offsets(0), all(2), "after {done} repairs");
+    }
+}
+
+#[test]
 fn damage_below_the_recovery_point_is_an_error_and_changes_nothing() {
     let mut world = appended(roomy(), 20);
     world.log.checkpoint();
