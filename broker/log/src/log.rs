@@ -163,8 +163,12 @@ impl Log {
         &self.config
     }
 
-    /// Replaces the settings; they hold from the next append and the next look at retention on.
+    /// Replaces the settings; they hold from the next append and the next look at retention on. Where records begin to count
+    /// only once they are durable, those that are there are made durable first: poll.
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
+        if self.config.durability == Durability::Written && config.durability == Durability::Durable {
+            self.sync_active();
+        }
         self.config = config;
     }
 
@@ -312,7 +316,7 @@ impl Log {
     fn become_true(&mut self, now_ms: i64, then: Then, done: DiskDone) {
         match then {
             Then::Nothing => {}
-            Then::Appended { base, position, bytes, first, end, ends } => {
+            Then::Appended { base, position, bytes, first, end, ends, durability } => {
                 let DiskDone::Appended(contents) = done else {
                     panic!("an append brings its bytes back");
                 };
@@ -320,7 +324,8 @@ impl Log {
                 self.written = Written { base, bytes: position + bytes };
                 self.tail.push(first, end, contents, ends);
                 self.positions.readable_end = self.positions.readable_end.max(end);
-                if self.config.durability == Durability::Durable {
+                // As it was written, whatever the settings say by now.
+                if durability == Durability::Durable {
                     self.positions.durable_end = self.positions.durable_end.max(end);
                 }
             }

@@ -28,6 +28,7 @@ pub(crate) enum Then {
         first: Offset,
         end: Offset,
         ends: Vec<BatchEnd>,
+        durability: Durability,
     },
     /// Everything below `end` is durable.
     Durable {
@@ -87,7 +88,7 @@ impl Gather {
         let Self { file, base, position, bytes, first, end, parts, ends } = self;
         Step::Do {
             op: DiskOp::Append { file, position, parts, durability },
-            then: Then::Appended { base, position, bytes, first, end, ends },
+            then: Then::Appended { base, position, bytes, first, end, ends, durability },
         }
     }
 }

@@ -56,16 +56,25 @@ impl Log {
             return false;
         }
         active.dirty = false;
-        let (base, log, indexes) = (active.base, active.log.clone(), Arc::new(active.indexes()));
+        let (base, indexes) = (active.base, Arc::new(active.indexes()));
         let end = self.positions.log_end;
         if self.config.durability == Durability::Written {
-            self.queue.push(Step::Do { op: DiskOp::Sync { file: log }, then: Then::Durable { end } }, Durability::Written);
+            self.sync_active();
         }
         let mut steps = self.index_steps(base, &indexes);
         steps.extend(self.state_steps(end));
         self.stray_snapshot = (end != base).then_some(end);
         self.queue.push(Step::Release(steps), self.config.durability);
         true
+    }
+
+    /// Makes everything durable that was only written so far. Segments before the active one are already.
+    pub(crate) fn sync_active(&mut self) {
+        let end = self.positions.log_end;
+        if let Some(active) = self.active.as_ref().filter(|active| active.bytes > 0 && self.state == State::Open) {
+            let op = DiskOp::Sync { file: active.log.clone() };
+            self.queue.push(Step::Do { op, then: Then::Durable { end } }, Durability::Written);
+        }
     }
 
     /// Closes the log: nothing more is taken, everything taken is written, padding is cut off and the indexes are stored, so that

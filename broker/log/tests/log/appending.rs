@@ -217,6 +217,37 @@ fn written_records_are_readable_and_become_durable_at_a_checkpoint() {
     assert_eq!(world.log.recovery_point(), Offset(2));
 }
 
+/// Found by the simulator: the log believed that a durable append makes durable what was only written before it.
+#[test]
+fn records_written_before_durability_was_asked_for_are_made_durable_by_a_sync() {
+    let written = LogConfig { durability: Durability::Written, segment_bytes: 100_000, ..small() };
+    let mut world = World::new(written.clone());
+    world.append(&Batch::of(2));
+    world.take(&Batch::of(1));
+    world.log.set_config(Arc::new(LogConfig { durability: Durability::Durable, ..written.clone() }));
+    world.take(&Batch::of(1));
+    world.step().expect("the append of before");
+    assert_eq!(world.ends(), (0, 0, 3, 4), "it was only written, whatever the settings say now");
+    world.step().expect("the sync");
+    assert_eq!(world.ends(), (0, 3, 3, 4));
+    world.log.set_config(Arc::new(written));
+    world.drain();
+    assert_eq!(world.ends(), (0, 3, 4, 4));
+}
+
+#[test]
+fn what_was_durably_appended_is_durable_although_the_settings_changed_meanwhile() {
+    let durable = LogConfig { segment_bytes: 100_000, ..small() };
+    let mut world = World::new(durable.clone());
+    world.take(&Batch::of(1));
+    world.step().expect("the directory's file");
+    let op = world.log.poll(NOW_MS).expect("the append");
+    world.log.set_config(Arc::new(LogConfig { durability: Durability::Written, ..durable }));
+    let done = world.disk.perform(&op).expect("the disk is sound");
+    world.log.on_done(NOW_MS, Ok(done)).expect("it ended well");
+    assert_eq!(world.ends(), (0, 1, 1, 1));
+}
+
 #[test]
 fn a_failed_operation_ends_the_log() {
     let mut world = World::new(small());
