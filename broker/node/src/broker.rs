@@ -229,6 +229,8 @@ impl Broker {
                 replica.config = config.clone();
                 replica.log.set_config(config.log.clone());
             }
+            // A log that has to be durable from now on has something for the disk.
+            self.mark_dirty(slot);
         }
         self.topic_configs.insert(topic, config);
         self.rules_stale = true;
