@@ -96,8 +96,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// How long a record waits for company while another batch of its partition is in flight; default 5 ms. With nothing
-    /// in flight a record goes at once.
+    /// How long a record waits for company while another request is in flight to its broker; default 5 ms. With nothing in
+    /// flight a record goes at once.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.rules.linger = linger;

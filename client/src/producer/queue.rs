@@ -69,6 +69,15 @@ pub(super) struct Queue {
     last_failure: Option<Arc<ProduceError>>,
 }
 
+/// Whether a batch that is not full waits for company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Nothing is in flight to the broker, or somebody waits for a flush: there is nothing to gain.
+    AtOnce,
+    /// The broker is busy with another request: up to the linger time, as Nagle has it.
+    Linger,
+}
+
 /// What a record did to the queue that it joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joined {
@@ -118,7 +127,7 @@ impl Queue {
 
     /// The moment from which `take` would answer with a batch, as far as that is a matter of time; `None` if it waits
     /// for something else.
-    pub(super) fn ready_at(&self, rules: &Rules, flushing: bool, now: Instant) -> Option<Instant> {
+    pub(super) fn ready_at(&self, rules: &Rules, pace: Pace, now: Instant) -> Option<Instant> {
         let blocked = self.in_flight.len() >= rules.in_flight_max
             || (self.gathering && !self.in_flight.is_empty())
             || (rules.idempotent && self.reign.is_none());
@@ -130,8 +139,7 @@ impl Queue {
             return Some(after_failure);
         }
         let first = self.fresh.front()?;
-        // Like Nagle's: what finds nothing in flight goes at once, what finds something waits for company.
-        let at_once = flushing || self.fresh.len() > 1 || self.in_flight.is_empty();
+        let at_once = pace == Pace::AtOnce || self.fresh.len() > 1;
         Some(if at_once { after_failure } else { after_failure.max(first.opened + rules.linger) })
     }
 

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::builder::Settings;
 use super::delivery::Waiting;
 use super::error::ProduceError;
-use super::queue::{Identity, Joined, PutBack, Queue};
+use super::queue::{Identity, Joined, Pace, PutBack, Queue};
 use crate::backoff::Dice;
 use crate::metadata::{Cluster, Topic};
 use crate::partitioner::{Sticky, partition_of_key};
@@ -211,7 +211,10 @@ impl State {
                 None => picked.wants_identity = true,
             }
         }
-        let Some(ready_at) = line.queue.ready_at(rules, self.flushes > 0 || self.ended, now) else { return };
+        let in_flight = line.leader.and_then(|leader| self.requests_in_flight.get(&leader)).copied().unwrap_or(0);
+        let at_once = in_flight == 0 || self.flushes > 0 || self.ended;
+        let pace = if at_once { Pace::AtOnce } else { Pace::Linger };
+        let Some(ready_at) = line.queue.ready_at(rules, pace, now) else { return };
         if ready_at > now {
             return earlier(&mut picked.wake_at, Some(ready_at));
         }
@@ -219,7 +222,7 @@ impl State {
             self.stale.insert(line.topic.to_string());
             return;
         };
-        if self.requests_in_flight.get(&leader).is_some_and(|count| *count >= REQUESTS_IN_FLIGHT_MAX) {
+        if in_flight >= REQUESTS_IN_FLIGHT_MAX {
             return;
         }
         let next = line.queue.next_bytes();

@@ -46,7 +46,8 @@ impl Bench {
     }
 
     fn is_ready(&self) -> bool {
-        self.queue.ready_at(&self.rules, false, self.now).is_some_and(|at| at <= self.now)
+        let pace = if self.queue.in_flight.is_empty() { Pace::AtOnce } else { Pace::Linger };
+        self.queue.ready_at(&self.rules, pace, self.now).is_some_and(|at| at <= self.now)
     }
 
     /// Takes what is ready, and nothing else.
