@@ -159,7 +159,7 @@ impl ProduceArguments {
     /// The size of the input, if it is a file.
     fn total(&self) -> Option<u64> {
         let metadata = self.file.as_ref().and_then(|path| fs::metadata(path).ok())?;
-        metadata.is_file().then(|| metadata.len())
+        metadata.is_file().then_some(metadata.len())
     }
 
     /// A bar under lines that somebody types would only be in the way.

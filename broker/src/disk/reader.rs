@@ -329,7 +329,7 @@ mod tests {
             let (mut offset, mut read) = (0, Vec::new());
             while offset < BATCHES * 3 {
                 let slice = bench.slice(offset, bytes_max);
-                let batches = reader.at_hand(&slice).map_or_else(|| reader.read(&slice).unwrap(), |batches| batches);
+                let batches = reader.at_hand(&slice).unwrap_or_else(|| reader.read(&slice).unwrap());
                 assert!(!batches.is_empty());
                 read.extend_from_slice(&batches);
                 offset = next_offset(&batches).unwrap().0;

@@ -15,7 +15,6 @@ use prometheus::{
     TextEncoder,
 };
 use strandline_protocol::api::ApiKey;
-use strandline_protocol::error::ErrorCode;
 
 /// Seconds, from a warm write to a stuck disk.
 const SECONDS: &[f64] = &[
@@ -78,8 +77,6 @@ metrics! {
         "Requests answered, by API.";
     request_seconds: HistogramVec ["api"] SECONDS, "strandline_request_seconds",
         "From the last byte of a request to its answer being known, by API, in seconds. Waiting that the request asked for counts.";
-    request_errors: IntCounterVec ["api", "error"] SECONDS, "strandline_request_errors_total",
-        "Errors in answers, by API and error; a request over many partitions may count several.";
     received_bytes: IntCounter [] SECONDS, "strandline_received_bytes_total",
         "Bytes read from connections.";
     sent_bytes: IntCounter [] SECONDS, "strandline_sent_bytes_total",
@@ -144,11 +141,6 @@ impl Metrics {
         handles.seconds.observe(received.elapsed().as_secs_f64());
     }
 
-    /// Counts an error in an answer.
-    pub(crate) fn failed(&self, api: ApiKey, error: ErrorCode) {
-        self.request_errors.with_label_values(&[api.name(), &error.to_string()]).inc();
-    }
-
     /// The registry's contents in Prometheus's text format.
     ///
     /// # Errors
@@ -166,11 +158,9 @@ mod tests {
     fn rows_have_names_of_their_own_and_are_shown() {
         let metrics = Metrics::new().expect("no two rows have the same name");
         metrics.answered(ApiKey::Produce, Instant::now());
-        metrics.failed(ApiKey::Produce, ErrorCode::CORRUPT_MESSAGE);
         let mut text = Vec::new();
         metrics.render(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("strandline_requests_total{api=\"Produce\"} 1"));
-        assert!(text.contains("strandline_request_errors_total{api=\"Produce\",error=\"CORRUPT_MESSAGE\"} 1"));
     }
 }

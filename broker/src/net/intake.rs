@@ -281,10 +281,9 @@ mod tests {
         }
         assert!(expected.next().is_none(), "every frame came");
         assert!(!intake.is_inside_frame());
+        sender.await.unwrap();
         let kept = chunks.kept();
         assert!(kept.open.len() + kept.resting.len() <= 8);
-        drop(kept);
-        sender.await.unwrap();
     }
 
     #[tokio::test]

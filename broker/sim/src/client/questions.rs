@@ -25,12 +25,7 @@ const SPECIAL_TIMESTAMPS: u64 = 6;
 /// One question about a topic or about the broker.
 pub(super) fn any(dice: &mut Dice, topic: &Topic) -> Request {
     match dice.below(10) {
-        0 => ApiVersionsRequest {
-            client_software_name: "sim".to_owned(),
-            client_software_version: "1".to_owned(),
-            ..ApiVersionsRequest::default()
-        }
-        .into(),
+        0 => ApiVersionsRequest { client_software_name: "sim".to_owned(), client_software_version: "1".to_owned() }.into(),
         1 => DescribeClusterRequest { endpoint_type: 1, ..DescribeClusterRequest::default() }.into(),
         2 => configs(topic).into(),
         3 => DescribeLogDirsRequest { topics: None }.into(),
