@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -241,6 +242,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 @contextlib.contextmanager
 def workspace(chosen: str | None) -> Iterator[pathlib.Path]:
     """A directory for the data of a proof. It stays when the proof fails, and its path is printed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped from outside"))
     directory = pathlib.Path(chosen or tempfile.mkdtemp(prefix="blackbox-", dir=os.environ.get("BLACKBOX_TMP")))
     directory.mkdir(parents=True, exist_ok=True)
     try:

@@ -25,6 +25,8 @@ from .records import CODECS, Record, logical_records
 
 SETTINGS_SECONDS = 30
 READ_SECONDS = 60
+#: Many batches a segment, so that the indexes have entries.
+BATCH_BYTES = 16_384
 COMPLAINTS = re.compile(r"Exception|Found|Mismatch|corrupt|isvalid: false|invalid|\bERROR\b|\bError\b|out of order|skipping", re.IGNORECASE)
 #: Lines of dump-log that hold one of those words and are no complaint.
 NO_COMPLAINT = re.compile(r"passed the sanity check|payload: ")
@@ -203,7 +205,17 @@ def write_on(bootstrap: str, contents: Contents) -> None:
 
 def write(bootstrap: str, topic: str, partition: int, codec: str, records: list[Record]) -> None:
     refused: list[str] = []
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "compression.type": codec, "linger.ms": 5, "delivery.report.only.error": True, "on_delivery": lambda error, _: refused.append(str(error))})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "compression.type": codec,
+            "linger.ms": 5,
+            "batch.size": BATCH_BYTES,
+            "delivery.report.only.error": True,
+            "on_delivery": lambda error, _: refused.append(str(error)),
+        }
+    )
     for record in records:
         producer.produce(topic, record.value, record.key, partition, timestamp=record.timestamp or 0, headers=list(record.headers))
         producer.poll(0)

@@ -60,7 +60,7 @@ def tool(bootstrap: str, name: str, *options: str, says: str = "", fails: bool =
 
 def topics(bootstrap: str, _: pathlib.Path) -> None:
     tool(bootstrap, "topics", "--create", "--topic", TOPIC, "--partitions", "2", "--replication-factor", "1", "--config", "retention.ms=-1", says=f"Created topic {TOPIC}")
-    tool(bootstrap, "topics", "--create", "--topic", TOPIC, fails=True, says="already exists")
+    tool(bootstrap, "topics", "--create", "--topic", TOPIC, fails=True, says="TopicExistsException")
     tool(bootstrap, "topics", "--create", "--topic", "refused", "--config", "no.such.key=1", fails=True, says="(?i)unknown topic config|no.such.key")
     tool(bootstrap, "topics", "--create", "--topic", "refused", "--replication-factor", "2", fails=True, says="(?i)replication factor")
     tool(bootstrap, "topics", "--list", says=f"(^|\n){TOPIC}\n")

@@ -8,7 +8,7 @@ import subprocess
 from ..records import Record
 
 #: How long any one reading or writing of a topic may take.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 30
 
 
 class Unable(Exception):

@@ -14,7 +14,7 @@ class Confluent(Client):
         return f"confluent-kafka {confluent_kafka.__version__} on librdkafka {confluent_kafka.libversion()[0]}"
 
     def write(self, bootstrap: str, topic: str, codec: str, records: list[Record]) -> None:
-        producer = Producer({"bootstrap.servers": bootstrap, "compression.type": codec, "enable.idempotence": True, "linger.ms": 20})
+        producer = Producer({"bootstrap.servers": bootstrap, "compression.type": codec, "enable.idempotence": True, "linger.ms": 20, "log_level": 2})
         refused: list[str] = []
 
         def delivered(error: KafkaError | None, _: object) -> None:
@@ -29,7 +29,7 @@ class Confluent(Client):
             raise RuntimeError(f"{unsent} records unsent, refused: {refused[:3]}")
 
     def read(self, bootstrap: str, topic: str) -> list[object]:
-        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "assigned-only", "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 50})
+        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "assigned-only", "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 50, "log_level": 2})
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         views: list[object] = []
         try:
