@@ -18,6 +18,7 @@ use crate::directory::Directory;
 use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, RequestContext, RulesTable};
+use crate::leaving::Leaving;
 use crate::parked::{ParkedId, Place, Until, Waiting};
 use crate::replicas::{ProduceWaiter, Replica, Replicas};
 use crate::sessions::Sessions;
@@ -75,6 +76,8 @@ pub struct Broker {
     next_job: u64,
     topic_configs: BTreeMap<TopicId, Arc<TopicConfig>>,
     default_config: Arc<TopicConfig>,
+    /// Directories that deleted partitions have not left yet.
+    pub leaving: Leaving,
     /// When logs remove files that they gave up, by the wall clock.
     pub removals: BTreeSet<(i64, u32)>,
     /// Slots whose log may have something for the disk.
@@ -117,6 +120,7 @@ impl Broker {
             next_job: 0,
             topic_configs: BTreeMap::new(),
             default_config,
+            leaving: Leaving::default(),
             removals: BTreeSet::new(),
             dirty: Vec::new(),
             rules_stale: true,

@@ -20,6 +20,8 @@ pub enum After {
     BeginEpoch,
     /// Replies that were true only with these log starts on disk.
     Reply(Vec<ParkedId>),
+    /// Log starts of deleted partitions are forgotten: their names may be used again.
+    ForgotLogStarts,
     /// All is written: the process may end.
     Stop,
 }

@@ -20,6 +20,7 @@ mod handlers;
 pub mod image;
 pub mod inspect;
 pub mod io;
+mod leaving;
 pub mod metadata_log;
 mod node;
 mod parked;

@@ -95,8 +95,12 @@ impl Node {
         if let Some(op) = self.broker.controller.poll(now) {
             outbox.push(Effect::Disk { owner: Owner::Partition(METADATA_SLOT), op });
         }
-        for slot in self.broker.take_dirty() {
-            self.settle_slot(now, slot, outbox);
+        loop {
+            let dirty = self.broker.take_dirty();
+            if dirty.is_empty() {
+                break;
+            }
+            dirty.into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
         }
         if let Some(rules) = self.broker.take_rules() {
             outbox.push(Effect::Publish(rules));
@@ -113,10 +117,13 @@ impl Node {
         let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
         replica.dirty = false;
         let acknowledged = replica.acknowledged();
-        let op = replica.log.poll(now.wall_ms);
+        let fresh = !replica.deleted && replica.log.positions().readable_end == Offset::ZERO;
+        let held = fresh && self.broker.leaving.holds(slot, &replica.name, replica.partition);
+        let op = if held { None } else { replica.log.poll(now.wall_ms) };
         let finished = replica.log.is_closed();
         let due = replica.log.next_due();
         let deleted = replica.deleted;
+        let renamed = deleted && replica.log.is_idle();
         if let Some(op) = op {
             outbox.push(Effect::Disk { owner: Owner::Partition(slot), op });
         }
@@ -125,6 +132,11 @@ impl Node {
         }
         for parked in acknowledged {
             self.acknowledge(slot, parked, outbox);
+        }
+        if renamed {
+            for slot in self.broker.leaving.renamed(slot) {
+                self.broker.mark_dirty(slot);
+            }
         }
         if finished && deleted {
             self.broker.replicas.release(slot);
@@ -216,18 +228,27 @@ impl Node {
     }
 
     fn remove_topic(&mut self, topic: TopicId, outbox: &mut Vec<Effect>) {
+        let mut log_starts = false;
         for slot in self.broker.replicas.unlink(topic) {
             let unique = u128::from(self.broker.dice.roll()) << 64 | u128::from(self.broker.dice.roll());
             let Some(replica) = self.broker.replicas.get_mut(slot) else { continue };
             replica.deleted = true;
             // Only a failed log refuses, and that has ended the process.
             let _ = replica.log.delete(unique);
+            log_starts |= replica.log_start() > Offset::ZERO;
+            if !replica.log.is_idle() {
+                self.broker.leaving.begin(replica.name.clone(), replica.partition, slot);
+            }
             let waiting: Vec<ParkedId> =
                 replica.fetch_waiters.drain(..).chain(replica.produce_waiters.drain(..).map(|waiter| waiter.parked)).collect();
             for parked in waiting {
                 self.give_up(parked, outbox);
             }
             self.broker.mark_dirty(slot);
+        }
+        if log_starts {
+            self.broker.leaving.begin_checkpoint();
+            upkeep::write_log_starts(&mut self.broker, After::ForgotLogStarts, outbox);
         }
         self.broker.refresh_topic(topic);
     }
@@ -252,6 +273,11 @@ impl Node {
                             reply: Reply::Body(response),
                         });
                     }
+                }
+            }
+            After::ForgotLogStarts => {
+                for slot in self.broker.leaving.checkpointed() {
+                    self.broker.mark_dirty(slot);
                 }
             }
             After::Stop => {

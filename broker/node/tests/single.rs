@@ -257,6 +257,26 @@ fn a_deleted_topic_is_gone_and_its_name_free() {
 }
 
 #[test]
+fn a_topic_made_again_writes_only_when_the_old_directory_has_another_name() {
+    let mut broker = TestBroker::new();
+    broker.create_topic("orders", 1, &[]);
+    broker.produce("orders", 0, &["old"]);
+    broker.produce("orders", 0, &["older"]);
+    assert_eq!(delete_records(&mut broker, "orders", 1), (ErrorCode::NONE, 1));
+    // The rename of the old directory and the checkpoint without its log start are kept back.
+    broker.hold_renames = true;
+    broker.call(4, DeleteTopicsRequest { topic_names: vec![TopicName::from("orders")], timeout_ms: 1, ..Default::default() });
+    broker.create_topic("orders", 1, &[]);
+    let waiting = broker.send_produce(-1, "orders", 0, batch(&["new"], ProducerStamp::default()));
+    assert_eq!(broker.reply(waiting), None, "an append would land in the old directory");
+    broker.hold_renames = false;
+    broker.release();
+    assert!(broker.reply(waiting).is_some());
+    let mut broker = broker.kill();
+    assert_eq!(broker.values("orders", 0, 0), ["new"]);
+}
+
+#[test]
 fn names_counts_and_configs_of_topics_are_checked() {
     let mut broker = TestBroker::new();
     assert_eq!(broker.create_topic("a.b", 1, &[]).error_code, ErrorCode::NONE);

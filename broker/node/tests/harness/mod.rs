@@ -60,6 +60,8 @@ pub(crate) struct TestBroker {
     pub(crate) wake_ms: u64,
     /// Operations are kept here instead of carried out while `hold` is set.
     pub(crate) hold: bool,
+    /// Only renames are kept.
+    pub(crate) hold_renames: bool,
     held: Vec<Effect>,
 }
 
@@ -108,6 +110,7 @@ impl TestBroker {
             stopped: false,
             wake_ms: u64::MAX,
             hold: false,
+            hold_renames: false,
             held: Vec::new(),
         };
         let mut outbox = Vec::new();
@@ -238,6 +241,7 @@ impl TestBroker {
             match effect {
                 Effect::Reply { sequence, reply, .. } => self.replied(sequence, reply),
                 Effect::Disk { .. } if self.hold => self.held.push(effect),
+                Effect::Disk { op: DiskOp::Rename { .. }, .. } if self.hold_renames => self.held.push(effect),
                 Effect::Disk { owner, op } => {
                     let result = self.disk.0.perform(&op);
                     self.input(Input::Disk { owner, result });
