@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 /// The node is told that time passed at least this often.
 const TICK_MS: u64 = 1000;
 
+/// Two ticks are at least this far apart.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
 /// Both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -51,17 +54,22 @@ impl Alarm {
         }
     }
 
-    /// Waits until the alarm is due, or the longest time between two ticks has passed.
+    /// Waits until the alarm is due, or the longest time between two ticks has passed. Always waits a little: a node
+    /// whose wish lies in the past must not keep everything else on this thread from running.
     pub(crate) async fn wait(&self, clock: &Clock) {
+        tokio::time::sleep(WAIT_MIN).await;
         let latest_ms = clock.monotonic_ms() + TICK_MS;
         loop {
-            let due_ms = self.due_ms.load(Ordering::Acquire).min(latest_ms);
-            let rest_ms = due_ms.saturating_sub(clock.monotonic_ms());
-            if rest_ms == 0 {
+            let (due_ms, now_ms) = (self.due_ms.load(Ordering::Acquire), clock.monotonic_ms());
+            if due_ms <= now_ms {
                 // Rung once: the node sets it again if it still wants to be woken.
                 let _ = self.due_ms.compare_exchange(due_ms, u64::MAX, Ordering::AcqRel, Ordering::Acquire);
                 return;
             }
+            if latest_ms <= now_ms {
+                return;
+            }
+            let rest_ms = due_ms.min(latest_ms) - now_ms;
             let _ = tokio::time::timeout(Duration::from_millis(rest_ms), self.moved.notified()).await;
         }
     }
@@ -83,6 +91,17 @@ mod tests {
         waiter.await.expect("the waiter does not panic");
         let rung_ms = clock.monotonic_ms();
         assert!((20..800).contains(&rung_ms), "{rung_ms}");
+    }
+
+    #[tokio::test]
+    async fn a_tick_leaves_a_later_alarm_set() {
+        let clock = Clock::start();
+        let alarm = Alarm::new();
+        alarm.set(TICK_MS + 400);
+        alarm.wait(&clock).await;
+        assert!(clock.monotonic_ms() < TICK_MS + 300);
+        alarm.wait(&clock).await;
+        assert!((TICK_MS + 400..TICK_MS + 900).contains(&clock.monotonic_ms()));
     }
 
     #[tokio::test]
