@@ -205,6 +205,11 @@ impl Walker<'_> {
         if last >= self.bound {
             return Some(Stop::Bound);
         }
+        // Hazard 1: a flipped bit in a header that is only believed made a batch reach far behind the recovery point, and
+        // everything durable behind that batch was cut off as if it were news.
+        if depth == Depth::Header && last >= self.trusted_below {
+            return Some(Stop::Crosses);
+        }
         let latest = self.epochs.latest().map_or(-1, |epoch| epoch.0);
         let falls = header.partition_leader_epoch >= 0 && header.partition_leader_epoch < latest;
         (falls && depth == Depth::Checksum).then_some(Stop::EpochBack)

@@ -143,6 +143,24 @@ fn repairs_that_are_interrupted_leave_no_hole() {
     }
 }
 
+/// Found by the simulator (seed 402): the batch seemed to end far behind the recovery point, so what followed it was cut.
+#[test]
+fn a_flipped_last_offset_below_the_recovery_point_cuts_nothing() {
+    // Without index entries everything is walked over.
+    let mut world = appended(LogConfig { index_interval_bytes: 1 << 20, ..roomy() }, 20);
+    world.log.checkpoint();
+    world.drain();
+    let sound = world.file("00000000000000000000.log").to_vec();
+    for bit in 0..32 {
+        let mut flipped = sound.clone();
+        flipped[2 * BATCH_BYTES + 23 + bit / 8] ^= 0x80 >> (bit % 8);
+        world.disk.put(log_file(0), flipped);
+        if let Ok(recovered) = world.try_reopen(world.checkpoints(), Shutdown::Unclean) {
+            assert_eq!(recovered.log.positions().log_end, Offset(40), "bit {bit}");
+        }
+    }
+}
+
 #[test]
 fn damage_below_the_recovery_point_is_an_error_and_changes_nothing() {
     let mut world = appended(roomy(), 20);
