@@ -26,7 +26,10 @@ const AGE_MAX: Duration = Duration::from_secs(5 * 60);
 /// How long an unknown topic is asked for again: a topic that was made a moment ago may not have reached every broker.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The same if the question may make the topic, or if the topic exists and is not ready.
+/// The same if the question may make the topic.
+const CREATED_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same if the topic exists and is not ready.
 const UNREADY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cluster as it was last seen.
@@ -285,6 +288,7 @@ impl Metadata {
 fn patience(code: ErrorCode, missing: Missing) -> Duration {
     match (code, missing) {
         (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Missing::Report) => UNKNOWN_PATIENCE,
+        (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Missing::Create) => CREATED_PATIENCE,
         _ => UNREADY_PATIENCE,
     }
 }

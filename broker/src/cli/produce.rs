@@ -181,7 +181,8 @@ impl ProduceArguments {
             }
             Format::Table => {
                 let seconds = time.as_secs_f64();
-                eprintln!("{} records, {} in {seconds:.1} s", HumanCount(records), HumanBytes(bytes));
+                let noun = if records == 1 { "record" } else { "records" };
+                eprintln!("{} {noun}, {} in {seconds:.1} s", HumanCount(records), HumanBytes(bytes));
                 Ok(())
             }
         }

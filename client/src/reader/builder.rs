@@ -93,7 +93,7 @@ impl ReaderBuilder {
             partition_bytes_max: 1 << 20,
             fetch_bytes_max: 16 << 20,
             prefetch_bytes: 16 << 20,
-            decompressed_bytes_max: 128 << 20,
+            decompressed_bytes_max: 64 << 20,
         };
         Self { client, settings }
     }
@@ -157,7 +157,8 @@ impl ReaderBuilder {
         self
     }
 
-    /// The most that one batch may grow to when it is decompressed; default 128 MiB.
+    /// The most that one batch may grow to when it is decompressed, and about what the batches of one answer may take
+    /// together; default 64 MiB.
     #[must_use]
     pub fn decompressed_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.decompressed_bytes_max = bytes;

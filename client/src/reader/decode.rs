@@ -31,13 +31,18 @@ pub(super) struct Wanted {
     pub(super) from: Offset,
     /// The first offset that is not wanted any more.
     pub(super) until: Offset,
+    /// Bounds one batch, and where reading stops with the batches behind it still packed: many small batches that unfold to
+    /// much are then fetched again, instead of all being held at once.
     pub(super) decompressed_bytes_max: usize,
 }
 
-/// Reads the batches up to the end, to a batch that is cut off, or to one that is damaged.
+/// Reads the batches up to the end, to a batch that is cut off, to one that is damaged, or until enough is unpacked.
 pub(super) fn decode(bytes: &Bytes, wanted: Wanted, aborted: &mut Aborted, scratch: &mut Scratch) -> Decoded {
-    let mut decoded = Decoded::default();
+    let (mut decoded, mut unpacked) = (Decoded::default(), 0);
     for batch in Batches::new(bytes) {
+        if unpacked > wanted.decompressed_bytes_max {
+            break;
+        }
         let at = decoded.next.unwrap_or(wanted.from);
         let read = match batch {
             Ok(batch) => {
@@ -48,15 +53,19 @@ pub(super) fn decode(bytes: &Bytes, wanted: Wanted, aborted: &mut Aborted, scrat
             }
             Err(error) => Err(OpenError::Batch(error).into()),
         };
-        if let Err(damage) = read {
-            decoded.next = Some(at);
-            decoded.damaged = Some((at, damage));
-            break;
+        match read {
+            Ok(bytes) => unpacked += bytes,
+            Err(damage) => {
+                decoded.next = Some(at);
+                decoded.damaged = Some((at, damage));
+                break;
+            }
         }
     }
     decoded
 }
 
+/// Reads one batch; answers with the memory that its records take.
 fn read_batch(
     batch: &Bytes,
     header: &BatchHeader,
@@ -64,13 +73,13 @@ fn read_batch(
     wanted: Wanted,
     scratch: &mut Scratch,
     out: &mut Vec<ConsumerRecord>,
-) -> Result<(), Damage> {
+) -> Result<usize, Damage> {
     let computed = crc32c(&batch[position::ATTRIBUTES..]);
     if computed != header.crc {
         return Err(Damage::Checksum { stored: header.crc, computed });
     }
     if hidden || header.last_offset() < wanted.from.0 {
-        return Ok(());
+        return Ok(0);
     }
     let packed = batch.slice(HEADER_BYTES..);
     let plain = match header.codec().ok_or(OpenError::UnknownCodec { bits: header.attributes & CODEC_MASK })? {
@@ -93,7 +102,7 @@ fn read_batch(
             }
         }
     }
-    Ok(())
+    Ok(plain.len() + (out.len() - kept) * size_of::<ConsumerRecord>())
 }
 
 /// Bits of the attributes that name the codec.
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(offsets(&decoded), [0]);
         assert_eq!(decoded.next, Some(Offset(1)));
         assert!(matches!(decoded.damaged, Some((Offset(1), Damage::Checksum { .. }))));
+    }
+
+    #[test]
+    fn batches_that_unfold_to_much_together_are_read_in_portions() {
+        let value = "z".repeat(700 << 10);
+        let bytes: Vec<u8> = (0..3).flat_map(|offset| batch(offset, &[&value], Compression::of(Codec::Zstd))).collect();
+        let decoded = read(bytes, WANTED);
+        assert_eq!(offsets(&decoded), [0, 1]);
+        assert_eq!(decoded.next, Some(Offset(2)));
+        assert!(decoded.damaged.is_none());
     }
 
     #[test]
