@@ -51,9 +51,6 @@ pub enum Stop {
     OffsetBack,
     #[error("a leader epoch below the one before")]
     EpochBack,
-    /// Recovery points lie between batches.
-    #[error("a batch reaches over the recovery point")]
-    Crosses,
     #[error("the log was to end here")]
     Bound,
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
-use strandline_protocol::records::{BatchHeader, HEADER_BYTES};
+use strandline_protocol::records::{BatchHeader, HEADER_BYTES, crc32c, position};
 use strandline_protocol::stored::producer_snapshot::ProducerEntry;
 
 use crate::disk::{DiskError, FilePath, Files};
@@ -185,6 +185,11 @@ impl Walker<'_> {
             if let Some(stop) = self.refuse(header, &segment, expected, depth) {
                 break stop;
             }
+            // Hazard 1: a flipped bit in a header that was only believed made a batch reach far behind the recovery point, and
+            // everything durable behind that batch was cut off as if it were news.
+            if depth == Depth::Header && Offset(header.next_offset()) > self.trusted_below && !self.is_sound(&log, &batch)? {
+                break Stop::Checksum;
+            }
             // Epochs of batches that the checkpoint covers are older than its newest.
             if header.partition_leader_epoch > self.epochs.latest().map_or(-1, |epoch| epoch.0) {
                 self.epochs.assign(LeaderEpoch(header.partition_leader_epoch), Offset(header.base_offset));
@@ -196,6 +201,12 @@ impl Walker<'_> {
         Ok(Walked { segment, end: expected, stop })
     }
 
+    /// Whether the checksum of a batch holds of which only the header was read.
+    fn is_sound(&self, log: &FilePath, batch: &BatchInFile) -> Result<bool, DiskError> {
+        let whole = self.files.read(log, batch.position, batch.header.size_bytes())?;
+        Ok(whole.get(position::ATTRIBUTES..).is_some_and(|covered| crc32c(covered) == batch.header.crc))
+    }
+
     fn refuse(&self, header: &BatchHeader, segment: &Active, expected: Offset, depth: Depth) -> Option<Stop> {
         let (base, last) = (Offset(header.base_offset), Offset(header.last_offset()));
         let in_reach = i32::try_from(last.distance_from(segment.base)).is_ok();
@@ -204,11 +215,6 @@ impl Walker<'_> {
         }
         if last >= self.bound {
             return Some(Stop::Bound);
-        }
-        // Hazard 1: a flipped bit in a header that is only believed made a batch reach far behind the recovery point, and
-        // everything durable behind that batch was cut off as if it were news.
-        if depth == Depth::Header && last >= self.trusted_below {
-            return Some(Stop::Crosses);
         }
         let latest = self.epochs.latest().map_or(-1, |epoch| epoch.0);
         let falls = header.partition_leader_epoch >= 0 && header.partition_leader_epoch < latest;

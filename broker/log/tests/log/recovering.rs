@@ -162,6 +162,17 @@ fn a_flipped_last_offset_below_the_recovery_point_cuts_nothing() {
 }
 
 #[test]
+fn a_recovery_point_inside_a_batch_is_no_damage() {
+    // An earlier topic of the same name left it.
+    let mut world = appended(LogConfig { index_interval_bytes: 1 << 20, ..roomy() }, 20);
+    world.log.checkpoint();
+    world.drain();
+    let checkpoints = Checkpoints { recovery_point: Offset(7), ..Checkpoints::default() };
+    world.reopen(checkpoints, Shutdown::Unclean);
+    assert_eq!(world.ends().3, 40);
+}
+
+#[test]
 fn damage_below_the_recovery_point_is_an_error_and_changes_nothing() {
     let mut world = appended(roomy(), 20);
     world.log.checkpoint();
