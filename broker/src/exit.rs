@@ -1,12 +1,14 @@
-//! How the process ends, in numbers.
+//! How the process ends, in numbers. Client commands end as `cli/exit.rs` says; this is the whole table.
 //!
-//! | code | meaning                                                                  |
-//! |------|--------------------------------------------------------------------------|
-//! | 0    | done; a broker was stopped and closed everything cleanly                 |
+//! | code | meaning |
+//! |------|---------|
+//! | 0    | done; a broker was stopped and closed everything cleanly |
 //! | 1    | the command failed, or the broker could not start; the reason is on stderr |
-//! | 2    | wrong usage                                                              |
-//! | 3    | the log directory failed while the broker ran                            |
-//! | 4    | the broker was asked to stop and did not end in time, or was asked twice |
+//! | 2    | wrong usage |
+//! | 3    | a client command could not reach the cluster, or got no answer in time |
+//! | 4    | a client command could not use a local file or stream |
+//! | 5    | the log directory failed while the broker ran |
+//! | 6    | the broker was asked to stop and did not end in time, or was asked twice |
 
 use std::process::ExitCode;
 
@@ -24,8 +26,8 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => ExitCode::from(0),
             Exit::Failed => ExitCode::from(1),
-            Exit::DiskFailed => ExitCode::from(3),
-            Exit::StoppedUncleanly => ExitCode::from(4),
+            Exit::DiskFailed => ExitCode::from(5),
+            Exit::StoppedUncleanly => ExitCode::from(6),
         }
     }
 }
