@@ -175,7 +175,8 @@ impl Walker<'_> {
         let log = segment.log.clone();
         let mut scan = Scan::new(self.files, &log, segment.bytes, listed.bytes);
         let interval = self.recovery.config.index_interval_bytes;
-        let stop = loop {
+        let mut believed = None;
+        let mut stop = loop {
             let depth = if expected < self.trusted_below { Depth::Header } else { Depth::Checksum };
             let batch = match scan.next(depth)? {
                 Ok(batch) => batch,
@@ -196,7 +197,14 @@ impl Walker<'_> {
             }
             expected = Offset(header.next_offset());
             segment.note(&placed(header), interval);
+            believed = (depth == Depth::Header).then_some(batch);
         };
+        // The last batch says where the log ends, so that one is not just believed.
+        if let Some(last) = believed.filter(|_| stop != Stop::Bound)
+            && !self.is_sound(&log, &last)?
+        {
+            (expected, stop) = (Offset(last.header.base_offset), Stop::Checksum);
+        }
         self.bytes_read += scan.bytes_read();
         Ok(Walked { segment, end: expected, stop })
     }

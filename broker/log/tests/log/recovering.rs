@@ -161,6 +161,20 @@ fn a_flipped_last_offset_below_the_recovery_point_cuts_nothing() {
     }
 }
 
+/// Found by the simulator (seed 1128): after a clean shutdown the log went on millions of offsets further on.
+#[test]
+fn a_flipped_last_offset_of_the_last_batch_is_damage() {
+    let mut world = appended(roomy(), 20);
+    world.close();
+    let mut flipped = world.file("00000000000000000000.log").to_vec();
+    flipped[19 * BATCH_BYTES + 24] ^= 0x80;
+    world.disk.put(log_file(0), flipped);
+    for shutdown in [Shutdown::Clean, Shutdown::Unclean] {
+        let refused = world.try_reopen(world.checkpoints(), shutdown);
+        assert!(matches!(refused, Err(RecoverError::Damaged { stop: Stop::Checksum, .. })), "{shutdown:?}");
+    }
+}
+
 #[test]
 fn a_recovery_point_inside_a_batch_is_no_damage() {
     // An earlier topic of the same name left it.
