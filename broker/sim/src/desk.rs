@@ -8,6 +8,7 @@ use strandline_node::io::{CloseReason, ConnectionId, FetchReply, Sequence};
 use strandline_protocol::api::ApiKey;
 
 use crate::core::{ClientId, Frame};
+use crate::flaw::Flaw;
 
 /// What is remembered of a request until its reply leaves.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,8 @@ pub enum Misplaced {
 pub struct Desk {
     connections: BTreeMap<ConnectionId, Connection>,
     open: usize,
+    /// With [`Flaw::SwappedReplies`] an answer takes the first open place.
+    pub flaw: Option<Flaw>,
 }
 
 impl Desk {
@@ -139,6 +142,7 @@ impl Desk {
     /// # Errors
     /// [`Misplaced`] if nobody waits for that.
     pub fn settle(&mut self, connection: ConnectionId, sequence: Sequence, answer: Answer) -> Result<(), Misplaced> {
+        let sequence = if self.flaw == Some(Flaw::SwappedReplies) { self.first_open(connection) } else { sequence };
         let slot = self.slot(connection, sequence)?;
         let Slot::Open(question) = *slot else { return Err(Misplaced::NotOpen) };
         *slot = Slot::Settled(question, answer);
@@ -191,6 +195,12 @@ impl Desk {
                 }
             }
         }
+    }
+
+    fn first_open(&self, connection: ConnectionId) -> Sequence {
+        let known = self.connections.get(&connection);
+        let place = known.and_then(|known| known.slots.iter().position(|slot| matches!(slot, Slot::Open(_))));
+        Sequence(known.map_or(0, |known| known.first) + place.unwrap_or(0) as u64)
     }
 
     fn slot(&mut self, connection: ConnectionId, sequence: Sequence) -> Result<&mut Slot, Misplaced> {

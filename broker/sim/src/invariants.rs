@@ -185,7 +185,10 @@ impl Watch {
                     );
                 }
             }
-            let promised = Promised { readable: positions.readable_end, durable: positions.durable_end, loosened: false };
+            // Where everything written was deleted, the durable end is the log start and says nothing about records.
+            let all_deleted = view.durability == Durability::Written && positions.durable_end <= positions.log_start;
+            let durable = if all_deleted { Offset::ZERO } else { positions.durable_end };
+            let promised = Promised { readable: positions.readable_end, durable, loosened: false };
             *slot = Some(Watched { key, high_watermark: view.high_watermark, log_start: positions.log_start, promised });
         }
         if cached_bytes > node.tail_cache_bytes_max() {
@@ -230,6 +233,9 @@ impl Watch {
         if promised.loosened {
             core.history.forgive_from(key, positions.log_end.0);
             core.mark("records taken by a power cut from a replicated topic");
+        }
+        if promised.loosened {
+            deletion_may_be_undone(core, key, positions.log_end.0);
         }
         log_start_as_promised(core, key, positions.log_start.0);
         self.opened.push(key);
@@ -276,6 +282,17 @@ fn check_durable(core: &mut Core, key: PartitionKey, durability: Durability, dur
     let always_fsync = core.topics.by_id(key.topic).is_some_and(|topic| topic.promise == Promise::Fsync);
     if always_fsync && durability == Durability::Durable && readable_end > durable_end {
         core.violate(Invariant::ReadableIsDurable, format_args!("{key}: readable to {readable_end}, durable to {durable_end}"));
+    }
+}
+
+/// A log that lost records with the power may end below its log start; it then begins where it finds records.
+fn deletion_may_be_undone(core: &mut Core, key: PartitionKey, log_end: i64) {
+    let place = core.topics.iter().position(|topic| topic.id == key.topic);
+    if let Some(least) = place.and_then(|place| core.topics.get_mut(place)?.log_starts.get_mut(&key.partition))
+        && *least > log_end
+    {
+        *least = 0;
+        core.mark("deletion of records undone by a power cut");
     }
 }
 

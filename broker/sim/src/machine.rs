@@ -243,6 +243,7 @@ impl Machine {
         if !matches!(self.state, State::Off) {
             return;
         }
+        self.desk.flaw = core.flaw;
         self.clock_base = (self.dice.spread(1, 1 << 40), core.now_us);
         core.note(format_args!("m{} starts, life {}", self.id, self.life));
         match Start::begin(&self.disk, core.flaw) {

@@ -2,7 +2,7 @@
 
 use strandline_log::disk::FilePath;
 use strandline_log::names::RECOVERY_POINT_CHECKPOINT;
-use strandline_protocol::records::{Batches, HEADER_BYTES};
+use strandline_protocol::records::{Batches, HEADER_BYTES, position};
 
 use crate::core::{Core, Event, MS, SECOND};
 use crate::dice::Dice;
@@ -132,6 +132,17 @@ impl Nemesis {
         true
     }
 
+    /// A byte of a batch whose damage a reader can find: the checksum and what it covers, but not what the broker itself keeps
+    /// in memory from headers (timestamps, producers, attributes), for that outlives the damage.
+    fn damaged_byte(&mut self, batch_bytes: usize) -> usize {
+        match self.dice.below(8) {
+            0 => position::MAGIC + self.dice.index(position::ATTRIBUTES - position::MAGIC),
+            1 => position::LAST_OFFSET_DELTA + self.dice.index(position::BASE_TIMESTAMP - position::LAST_OFFSET_DELTA),
+            2 => position::RECORD_COUNT + self.dice.index(position::RECORDS - position::RECORD_COUNT),
+            _ => HEADER_BYTES + self.dice.index(batch_bytes.saturating_sub(HEADER_BYTES)),
+        }
+    }
+
     fn choose_flip(&mut self, machine: &Machine) -> Option<Flip> {
         let points = machine.disk.contents(&FilePath::top(RECOVERY_POINT_CHECKPOINT))?;
         let points = strandline_log::checkpoints::parse(points).ok()?;
@@ -148,8 +159,8 @@ impl Nemesis {
             .filter(|batch| batch.header.next_offset() <= point.offset.0)
             .map(|batch| (batch.position, batch.bytes.len()))
             .collect();
-        let (position, bytes) = *self.dice.pick(&below)?;
-        let byte = position + HEADER_BYTES + self.dice.index(bytes.saturating_sub(HEADER_BYTES));
+        let (begin, bytes) = *self.dice.pick(&below)?;
+        let byte = begin + self.damaged_byte(bytes);
         Some(Flip { file, byte, bit: u8::try_from(self.dice.below(8)).unwrap_or(0) })
     }
 }

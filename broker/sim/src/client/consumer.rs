@@ -353,6 +353,10 @@ impl Consumer {
                 if offset < cursor.position {
                     continue;
                 }
+                if offset > cursor.position && core.reads_may_fail {
+                    core.damage_read = true;
+                    return;
+                }
                 if offset > cursor.position {
                     let story = format_args!("{}-{} gives {offset} for {}", topic.name, target.1, cursor.position);
                     return core.violate(Invariant::ReadsWithoutGap, story);
@@ -396,7 +400,7 @@ pub fn habit(dice: &mut Dice) -> Habit {
         bytes_max: [1, 3000, 1 << 20][dice.index(3)],
         partition_bytes_max: [1, 1000, 50_000, 1 << 20][dice.index(4)],
         wait_ms: [0, 20, 500, 5000][dice.index(4)],
-        pause_us: dice.spread(MS, 500 * MS),
+        pause_us: dice.spread(5 * MS, SECOND),
         seek_one_in: [0, 30, 8][dice.index(3)],
     }
 }

@@ -334,6 +334,8 @@ impl Operator {
                 let key = core.topics.get(topic).map(|topic| topic.key(partition));
                 if let (Some(result), Some(partition)) = (result, key)
                     && result.error_code == ErrorCode::NONE
+                    // Lookups believe headers; where those are damaged there is no right answer.
+                    && !core.reads_may_fail
                 {
                     let answer = (result.offset.0 >= 0).then_some((result.offset.0, result.timestamp));
                     core.mark("offset looked up by time");

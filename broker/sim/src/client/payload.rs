@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use strandline_protocol::records::{
     BatchBuilder, BatchHeader, BatchOptions, Compression, Header, NewRecord, ProducerStamp, Record, Scratch, TimestampType,
+    crc32c,
 };
 
 use crate::core::Core;
@@ -108,7 +109,8 @@ pub(super) fn read(header: &BatchHeader, record: &Record<'_>) -> Option<ReadReco
 fn content<'a>(key: Option<&[u8]>, value: Option<&[u8]>, headers: impl Iterator<Item = Header<'a>>) -> u64 {
     let part = |hash: u64, bytes: Option<&[u8]>| {
         let length = bytes.map_or(-1, |bytes| bytes.len() as i64);
-        fnv_onto(fnv_onto(hash, &length.to_be_bytes()), bytes.unwrap_or_default())
+        let sum = crc32c(bytes.unwrap_or_default());
+        fnv_onto(fnv_onto(hash, &length.to_be_bytes()), &sum.to_be_bytes())
     };
     let hash = part(part(fnv(b""), key), value);
     headers.fold(hash, |hash, header| part(part(hash, Some(header.key)), header.value))

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::TopicName;
-use strandline_protocol::messages::init_producer_id::InitProducerIdRequest;
+use strandline_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use strandline_protocol::records::ProducerStamp;
 
@@ -99,14 +99,22 @@ impl Producer {
             match *response {
                 Response::Produce(response) => self.produced(core, ticket, &response),
                 Response::InitProducerId(response) if self.identity == Identity::Asked(ticket) => {
-                    self.identity = match response.error_code {
-                        ErrorCode::NONE => Identity::Given { id: response.producer_id.0, epoch: response.producer_epoch.0 },
-                        _ => Identity::None,
-                    };
+                    self.identify(core, &response);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn identify(&mut self, core: &mut Core, response: &InitProducerIdResponse) {
+        self.identity = match response.error_code {
+            ErrorCode::NONE => Identity::Given { id: response.producer_id.0, epoch: response.producer_epoch.0 },
+            other => {
+                core.violate(Invariant::AnswersAsAsked, format_args!("a producer id: {other:?}"));
+                Identity::None
+            }
+        };
+        core.mark("producer id given");
     }
 
     fn turn(&mut self, core: &mut Core) {
@@ -118,7 +126,8 @@ impl Producer {
         if self.manner.style == Style::Idempotent && !matches!(self.identity, Identity::Given { .. }) {
             if self.identity == Identity::None && !core.draining {
                 let version = self.link.version(core, ApiKey::InitProducerId, 0);
-                let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+                let request =
+                    InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 60_000, ..Default::default() };
                 self.identity = Identity::Asked(self.link.send(core, version, &request.into()));
             }
             return;
@@ -126,8 +135,11 @@ impl Producer {
         if let Some(waiting) = self.parcels.iter().position(|parcel| parcel.ticket.is_none()) {
             return self.send(core, waiting);
         }
-        if self.parcels.len() < self.manner.in_flight_max && !core.draining {
-            self.produce(core);
+        let burst = if self.dice.one_in(4) { self.manner.in_flight_max } else { 1 };
+        for _ in 0..burst {
+            if self.parcels.len() < self.manner.in_flight_max && !core.draining {
+                self.produce(core);
+            }
         }
     }
 
@@ -187,6 +199,9 @@ impl Producer {
             Style::Idempotent => -1,
         };
         let parcel = &mut self.parcels[place];
+        if parcel.batches.iter().any(|batch| batch.attempts > 0) {
+            core.mark("batch sent again");
+        }
         parcel.batches.iter_mut().for_each(|batch| batch.attempts += 1);
         let data = parcel
             .batches
@@ -355,5 +370,5 @@ pub fn manner(dice: &mut Dice, _id: ClientId, row: usize) -> Manner {
         Style::Plain { .. } => 1,
         Style::Idempotent => [1, 2, 5][dice.index(3)],
     };
-    Manner { row, style, interval_us: dice.spread(5 * MS, 600 * MS), in_flight_max }
+    Manner { row, style, interval_us: dice.spread(20 * MS, 2 * SECOND), in_flight_max }
 }

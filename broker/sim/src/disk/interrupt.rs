@@ -41,7 +41,11 @@ impl SimDisk {
         }
         self.make_directory_of(path);
         if !self.files.contains_key(path) {
-            self.undo.push(Undo::Put { path: path.clone(), before: None });
+            // The name is made durable before anything is written under it.
+            self.files.insert(path.clone(), SimFile::durable(Vec::new()));
+            if dice.one_in(3) {
+                return self.undo.push(Undo::Put { path: path.clone(), before: None });
+            }
         }
         let mut overlay = self.staged(path, position, &joined(parts));
         if dice.one_in(3) {
