@@ -148,19 +148,32 @@ impl Nemesis {
         let points = strandline_log::checkpoints::parse(points).ok()?;
         let point = self.dice.pick(&points)?;
         let directory = strandline_log::names::partition_directory(&point.topic, point.partition);
-        let is_log = |path: &&FilePath| {
-            path.as_str().strip_prefix(&directory).is_some_and(|rest| rest.starts_with('/') && rest.ends_with(".log"))
+        let named = |ending: &'static str| {
+            let inside = |path: &&FilePath| {
+                path.as_str().strip_prefix(&directory).is_some_and(|rest| rest.starts_with('/') && rest.ends_with(ending))
+            };
+            machine.disk.paths().filter(inside).collect::<Vec<&FilePath>>()
         };
-        let logs: Vec<&FilePath> = machine.disk.paths().filter(is_log).collect();
+        // An earlier topic of the same name may have left the recovery point: as recovery does, it is believed up to the
+        // newest snapshot.
+        let confirmed = named(".snapshot").last().and_then(|path| offset_in(path)).unwrap_or(0);
+        let durable = point.offset.0.min(confirmed);
+        let logs = named(".log");
         let file = (*self.dice.pick(&logs)?).clone();
         let contents = machine.disk.contents(&file)?;
         let batches = Batches::new(contents).map_while(Result::ok);
         let below: Vec<(usize, usize)> = batches
-            .filter(|batch| batch.header.next_offset() <= point.offset.0)
+            .filter(|batch| batch.header.next_offset() <= durable)
             .map(|batch| (batch.position, batch.bytes.len()))
             .collect();
         let (begin, bytes) = *self.dice.pick(&below)?;
         let byte = begin + self.damaged_byte(bytes);
         Some(Flip { file, byte, bit: u8::try_from(self.dice.below(8)).unwrap_or(0) })
     }
+}
+
+/// The offset in the name of a segment's file.
+fn offset_in(path: &FilePath) -> Option<i64> {
+    let name = path.as_str().rsplit('/').next()?;
+    name.split('.').next()?.parse().ok()
 }

@@ -20,7 +20,7 @@ use crate::trace::{Keep, Trace};
 /// Settling and audit each have to end within this.
 const PATIENCE_US: u64 = 120 * SECOND;
 
-/// What was read before damage was undone may still be under way for so long.
+/// What was read while something was wrong may still be under way for so long.
 const ON_ITS_WAY_US: u64 = 10 * SECOND;
 
 /// What a run is about.
@@ -48,6 +48,8 @@ pub struct World {
     nemesis: Nemesis,
     dice: Dice,
     plan: Plan,
+    /// When reads could fail last.
+    trouble_us: Option<u64>,
     /// When damage was undone last.
     healed_us: Option<u64>,
 }
@@ -67,7 +69,7 @@ impl World {
         let machines = vec![Machine::new(0, build)];
         let nemesis = Nemesis::new(dice.fork("nemesis"), &plan);
         let clients = clients(&dice, &plan);
-        Self { core, machines, clients, nemesis, dice, plan, healed_us: None }
+        Self { core, machines, clients, nemesis, dice, plan, trouble_us: None, healed_us: None }
     }
 
     /// Runs to the end, or to the first violation.
@@ -121,7 +123,9 @@ impl World {
                 && world.clients.iter().all(|client| client.is_settled(&world.core))
         };
         if !self.until(self.core.now_us + PATIENCE_US, settled) {
-            self.core.violate(Invariant::DrainEnds, format_args!("clients do not settle"));
+            let unsettled: Vec<usize> =
+                (0..self.clients.len()).filter(|place| !self.clients[*place].is_settled(&self.core)).collect();
+            self.core.violate(Invariant::DrainEnds, format_args!("clients {unsettled:?} do not settle"));
         }
     }
 
@@ -177,7 +181,10 @@ impl World {
             }
         }
         let trouble = |machine: &Machine| machine.faults.read_errors_one_in > 0 || machine.disk.is_damaged();
-        core.reads_may_fail = self.machines.iter().any(trouble);
+        if self.machines.iter().any(trouble) {
+            self.trouble_us = Some(core.now_us);
+        }
+        core.reads_may_fail = self.trouble_us.is_some_and(|seen| core.now_us < seen + ON_ITS_WAY_US);
         if std::mem::take(&mut core.damage_read) {
             self.damage_was_read();
         }

@@ -113,12 +113,12 @@ impl Operator {
     }
 
     fn turn(&mut self, core: &mut Core) {
-        if self.under_way.is_some() {
-            return;
-        }
         let missing = (0..self.plan.len()).find(|row| core.topics.current(*row).is_none());
         let pause_us = if missing.is_some() { 20 * MS } else { self.dice.spread(self.interval_us / 4, self.interval_us * 2) };
         self.link.turn_after(core, pause_us);
+        if self.under_way.is_some() {
+            return;
+        }
         // What is half done is brought to an end also when the run is.
         let halfway = core.topics.iter().position(|topic| topic.existence == Existence::InDoubt);
         if let Some(topic) = halfway {
