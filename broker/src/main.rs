@@ -16,6 +16,7 @@ mod rim;
 mod serve;
 mod shell;
 mod start;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -41,6 +41,7 @@ use crate::disk::reader::Reader;
 use crate::disk::reading::LogFiles;
 use crate::disk::uring::{Flight, Landed, Ring};
 use crate::metrics::Metrics;
+use crate::workers::{self, Workers};
 
 /// How an owner's operation ended.
 pub(crate) type Ended = (Owner, Result<DiskDone, DiskError>);
@@ -62,7 +63,8 @@ pub(crate) struct Disk {
     blocks: Arc<Blocks>,
     reader: Arc<Reader>,
     open: OpenFiles,
-    ring: Option<Ring<Append>>,
+    /// One a worker under `uring`, none otherwise: a worker waits for the completions of what it submitted.
+    rings: Vec<Ring<Append>>,
     lanes: Lanes,
     sink: OnceLock<Sink>,
     threads: Handle,
@@ -78,19 +80,20 @@ impl Disk {
         root: &Path,
         executor: Executor,
         open_files_max: usize,
-        threads: Handle,
+        workers: &Workers,
         metrics: Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let blocks = Arc::<Blocks>::default();
         let files = LogFiles::new(root, executor.access(), Arc::clone(&blocks));
-        let ring = if executor == Executor::Uring { Some(Ring::new()?) } else { None };
+        let rings = if executor == Executor::Uring { workers.count() } else { 0 };
+        let threads = workers.threads().clone();
         Ok(Arc::new(Self {
             root: root.to_owned(),
             executor,
             blocks,
             reader: Reader::new(files, threads.clone()),
             open: OpenFiles::new(open_files_max),
-            ring,
+            rings: (0..rings).map(|_| Ring::new()).collect::<io::Result<_>>()?,
             lanes: Lanes::default(),
             sink: OnceLock::new(),
             threads,
@@ -124,9 +127,10 @@ impl Disk {
         self.fly(flights);
     }
 
-    /// Waits for completions of the ring for ever, and passes them on. Answers at once under the other executors.
-    pub(crate) async fn reap(self: Arc<Self>) -> io::Result<()> {
-        let Some(ring) = &self.ring else { return Ok(()) };
+    /// Waits for completions of a worker's ring for ever, and passes them on. Answers at once under the other
+    /// executors.
+    pub(crate) async fn reap(self: Arc<Self>, worker: usize) -> io::Result<()> {
+        let Some(ring) = self.rings.get(worker) else { return Ok(()) };
         let ready = ring.watch()?;
         let mut landed = Vec::new();
         loop {
@@ -158,13 +162,13 @@ impl Disk {
 
     /// The file, if there is a ring and the append can be handed to it without waiting for anything first.
     fn ready_to_fly(&self, file: &FilePath, position: u64, parts: &[Part]) -> Option<Arc<LogFile>> {
-        self.ring.as_ref()?;
+        self.rings.first()?;
         let bytes = parts.iter().map(Part::bytes).sum();
         self.open.get(file).filter(|file| file.is_ready_for(position, bytes))
     }
 
     fn fly(self: &Arc<Self>, mut flights: Vec<Flight<Append>>) {
-        let Some(ring) = &self.ring else { return };
+        let Some(ring) = self.rings.get(workers::current()) else { return };
         if flights.is_empty() {
             return;
         }
