@@ -14,11 +14,12 @@ use strandline_log::quorum_state::QuorumState;
 use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Shutdown, recover};
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use strandline_protocol::metadata::MetadataRecord;
-use strandline_protocol::records::{BatchHeader, Batches, OpenError, RecordError, Scratch, open};
+use strandline_protocol::records::{BatchAt, BatchHeader, Batches, OpenError, RecordError, Scratch, crc32c, open, position};
 use strandline_protocol::wire::WireError;
 
-use crate::controller::METADATA_DIRECTORY;
+use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
+use crate::recovery::{SurveyError, recovery_point_of};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -50,6 +51,12 @@ pub enum LoadError {
     Decode { offset: Offset, reason: WireError },
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error("{file} is damaged at byte {position}: the checksum of a batch does not hold")]
+    Checksum { file: FilePath, position: u64 },
+    #[error("records of the metadata log are missing from offset {expected} on; the next is {found}")]
+    Hole { expected: Offset, found: Offset },
+    #[error(transparent)]
+    Checkpoint(#[from] SurveyError),
     #[error("{file} holds a batch above {BATCH_BYTES_MAX} bytes at position {position}")]
     BatchTooLarge { file: FilePath, position: u64 },
 }
@@ -76,7 +83,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     let recovery = Recovery {
         directory: METADATA_DIRECTORY.into(),
         config,
-        checkpoints: Checkpoints::default(),
+        checkpoints: Checkpoints { recovery_point: recovery_point(files)?, ..Checkpoints::default() },
         shutdown: Shutdown::Unclean,
         now_ms,
     };
@@ -87,10 +94,12 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
         replay.image.end = end;
     }
     let end = recovered.log.positions().log_end;
+    replay.log_from = Some(recovered.log.positions().log_start);
     for segment in segments(&names) {
         replay.below = end;
         replay.file(files, &segment, u64::MAX)?;
     }
+    replay.is_whole(end)?;
     replay.image.end = end;
     let newest = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(last_epoch);
     Ok(LoadedMetadata { log: recovered.log, image: replay.image, epoch: next(newest), repairs: recovered.repairs })
@@ -98,6 +107,10 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
 
 fn next(epoch: LeaderEpoch) -> LeaderEpoch {
     epoch.next().unwrap_or(epoch)
+}
+
+fn recovery_point(files: &dyn Files) -> Result<Offset, LoadError> {
+    Ok(recovery_point_of(files, METADATA_TOPIC, 0)?)
 }
 
 fn kept_epoch(files: &dyn Files) -> Result<LeaderEpoch, LoadError> {
@@ -132,6 +145,8 @@ fn segments(names: &[FileName]) -> Vec<FilePath> {
 struct Replay {
     image: Image,
     below: Offset,
+    /// Where the next batch of the log begins; batches of a snapshot have offsets of their own.
+    log_from: Option<Offset>,
     /// Records of a metadata transaction that has not ended, with their offsets.
     transaction: Option<Vec<(Offset, MetadataRecord)>>,
     scratch: Scratch,
@@ -139,7 +154,7 @@ struct Replay {
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { image: Image::default(), below: Offset::MAX, transaction: None, scratch: Scratch::default() }
+        Self { image: Image::default(), below: Offset::MAX, log_from: None, transaction: None, scratch: Scratch::default() }
     }
 }
 
@@ -152,7 +167,11 @@ impl Replay {
             let mut batches = Batches::new(&chunk);
             for batch in batches.by_ref() {
                 let Ok(batch) = batch else { return Ok(()) };
-                if batch.header.last_offset() >= self.image.end.0 && batch.header.base_offset < self.below.0 {
+                if batch.header.base_offset >= self.below.0 {
+                    return Ok(());
+                }
+                self.check(file, position + batch.position as u64, &batch)?;
+                if batch.header.last_offset() >= self.image.end.0 {
                     self.batch(file, position + batch.position as u64, &batch.header, batch.bytes)?;
                 }
             }
@@ -171,6 +190,30 @@ impl Replay {
             position += consumed as u64;
         }
         Ok(())
+    }
+
+    /// Recovery believes headers below the recovery point; what is applied is compared with its checksum, all of it, and nothing
+    /// may be missing. A damaged batch would otherwise end the replay without a word, and with it the cluster's memory.
+    fn check(&mut self, file: &FilePath, position: u64, batch: &BatchAt<'_>) -> Result<(), LoadError> {
+        if crc32c(&batch.bytes[position::ATTRIBUTES..]) != batch.header.crc {
+            return Err(LoadError::Checksum { file: file.clone(), position });
+        }
+        if let Some(expected) = &mut self.log_from {
+            let found = Offset(batch.header.base_offset);
+            if found > *expected {
+                return Err(LoadError::Hole { expected: *expected, found });
+            }
+            *expected = Offset(batch.header.next_offset());
+        }
+        Ok(())
+    }
+
+    /// Whether everything up to the end of the log was met.
+    fn is_whole(&self, end: Offset) -> Result<(), LoadError> {
+        match self.log_from {
+            Some(expected) if expected < end => Err(LoadError::Hole { expected, found: end }),
+            _ => Ok(()),
+        }
     }
 
     fn batch(&mut self, file: &FilePath, position: u64, header: &BatchHeader, bytes: &[u8]) -> Result<(), LoadError> {

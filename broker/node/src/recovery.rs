@@ -132,6 +132,12 @@ impl Opened {
     }
 }
 
+/// What the checkpoint of recovery points says of one partition; 0 if it does not know it.
+pub(crate) fn recovery_point_of(files: &dyn Files, topic: &str, partition: i32) -> Result<Offset, SurveyError> {
+    let points = offsets(files, RECOVERY_POINT_CHECKPOINT)?;
+    Ok(points.get(&(topic.to_owned(), partition)).copied().unwrap_or(Offset::ZERO))
+}
+
 /// The mark of a clean shutdown counts once: whoever serves from the directory removes it first.
 fn shutdown(files: &dyn Files) -> Result<Shutdown, DiskError> {
     match files.read(&FilePath::top(CLEAN_SHUTDOWN), 0, CHECKPOINT_BYTES_MAX) {

@@ -5,6 +5,7 @@ use strandline_log::names::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, REC
 use strandline_protocol::ids::Offset;
 
 use crate::broker::Broker;
+use crate::controller::METADATA_TOPIC;
 use crate::directory::After;
 use crate::io::{Effect, Now};
 use crate::replicas::Replica;
@@ -42,6 +43,7 @@ impl Due {
             self.recovery_points_ms = now.monotonic_ms + broker.settings.checkpoint_interval_ms;
             write_recovery_points(broker, outbox);
             checkpoint_logs(broker, 0);
+            broker.controller.log_mut().checkpoint();
         }
         if now.monotonic_ms >= self.high_watermarks_ms {
             self.high_watermarks_ms = now.monotonic_ms + broker.settings.high_watermark_checkpoint_interval_ms;
@@ -85,9 +87,11 @@ fn expire(now: Now, broker: &mut Broker) {
     }
 }
 
-/// Writes every partition's recovery point.
+/// Writes every partition's recovery point, and that of the metadata log.
 pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let points = offsets(broker, |replica| replica.log.recovery_point());
+    let mut points = offsets(broker, |replica| replica.log.recovery_point());
+    let offset = broker.controller.log().recovery_point();
+    points.push(OffsetCheckpoint { topic: METADATA_TOPIC.to_owned(), partition: 0, offset });
     broker.directory.write_offsets(RECOVERY_POINT_CHECKPOINT, &points, After::Nothing, outbox);
 }
 

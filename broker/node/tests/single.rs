@@ -2,8 +2,10 @@
 
 mod harness;
 
-use harness::{TestBroker, batch, values_of};
+use harness::{Disk, TestBroker, batch, values_of};
+use strandline_log::disk::FilePath;
 use strandline_node::io::Input;
+use strandline_node::metadata_log::load;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicName};
@@ -156,6 +158,28 @@ fn producer_ids_are_never_given_twice_not_even_after_a_kill() {
             assert!(seen.insert(id.producer_id), "{} was given before", id.producer_id);
         }
         broker = broker.kill();
+    }
+}
+
+/// Found by the simulator: a damaged batch was taken for the end of the metadata log, and the topics behind it were gone.
+#[test]
+fn damage_in_the_metadata_log_is_refused_and_not_cut() {
+    let mut broker = TestBroker::new();
+    broker.create_topic("orders", 3, &[]);
+    broker.create_topic("letters", 3, &[]);
+    broker.input(Input::Shutdown);
+    assert!(broker.stopped, "everything is below the recovery point");
+    let file = FilePath::inside("__cluster_metadata-0", "00000000000000000000.log");
+    let sound = broker.disk.0.contents(&file).expect("it is there").to_vec();
+    for byte in (0..sound.len()).step_by(7) {
+        let mut disk = Disk(broker.disk.0.clone());
+        let mut flipped = sound.clone();
+        flipped[byte] ^= 0x10;
+        disk.0.put(file.clone(), flipped);
+        match load(&disk, broker.now.wall_ms) {
+            Err(_) => {}
+            Ok(loaded) => assert_eq!(loaded.image.topics.topic_count(), 2, "byte {byte}"),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use strandline_protocol::metadata::MetadataRecord;
 use crate::image::Image;
 use crate::io::Now;
 
+/// The topic of the metadata log, as checkpoint files name it.
+pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// The directory of the metadata log.
 pub(crate) const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 /// Most records of one decision: they are one batch and so one fact. Source: QuorumController.MAX_RECORDS_PER_USER_OP.
