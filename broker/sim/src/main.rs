@@ -8,6 +8,7 @@
 //! Exit code 1 and a command to replay for a violation, 2 for a command line that cannot be read.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 // Only to know when to stop and how fast it was; nothing of it gets into a run.
 #[allow(clippy::disallowed_types)]
@@ -18,7 +19,7 @@ use strandline_sim::flaw::{FLAWS, Flaw};
 use strandline_sim::invariants::INVARIANTS;
 use strandline_sim::run::{Ended, Tally, Trouble, run};
 use strandline_sim::trace::Keep;
-use strandline_sim::world::Seed;
+use strandline_sim::world::{Outcome, Seed};
 
 /// Lines shown before a violation.
 const LINES_SHOWN: usize = 40;
@@ -103,7 +104,7 @@ fn run_many(arguments: &Arguments) -> ExitCode {
 
 fn tell(number: u64, flaw: Option<Flaw>, trouble: &Trouble) -> ExitCode {
     if let Ended::Badly(outcome, _) = run(Seed { number, flaw, keep: Keep::Last(LINES_SHOWN) }) {
-        outcome.trace.kept().for_each(|line| println!("{line}"));
+        show(&outcome);
     }
     println!("seed {number}: {}\nreplay: {}", sentence(trouble), command(number, flaw));
     ExitCode::FAILURE
@@ -133,13 +134,23 @@ fn replay(arguments: &Arguments) -> ExitCode {
         Ended::Well(outcome) => (outcome, None),
         Ended::Badly(outcome, trouble) => (outcome, Some(trouble)),
     };
-    outcome.trace.kept().for_each(|line| println!("{line}"));
+    show(&outcome);
     println!("hash {:016x} over {} events", outcome.trace.hash(), outcome.trace.lines());
     match trouble {
         None => ExitCode::SUCCESS,
         Some(trouble) => {
             println!("{}", sentence(&trouble));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Shows the kept part of a trace, as far as somebody reads it.
+fn show(outcome: &Outcome) {
+    let mut out = std::io::stdout().lock();
+    for line in outcome.trace.kept() {
+        if writeln!(out, "{line}").is_err() {
+            return;
         }
     }
 }

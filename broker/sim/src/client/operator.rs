@@ -331,7 +331,9 @@ impl Operator {
             }
             (Asked::Lookup { topic, partition, target_ms, acknowledged_end }, Response::ListOffsets(response)) => {
                 let result = response.topics.first().and_then(|topic| topic.partitions.first());
-                let key = core.topics.get(topic).map(|topic| topic.key(partition));
+                // Retention may be undone by a crash: what was the first record then need not be it at the end.
+                let known = core.topics.get(topic).filter(|topic| topic.used_for != Use::Expiring);
+                let key = known.map(|topic| topic.key(partition));
                 if let (Some(result), Some(partition)) = (result, key)
                     && result.error_code == ErrorCode::NONE
                     // Lookups believe headers; where those are damaged there is no right answer.
