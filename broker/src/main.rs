@@ -16,7 +16,6 @@ mod rim;
 mod serve;
 mod shell;
 mod start;
-mod workers;
 
 use std::process::ExitCode;
 

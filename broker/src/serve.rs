@@ -2,8 +2,8 @@
 //!
 //! | thread or runtime | what runs there                                                             |
 //! |-------------------|-----------------------------------------------------------------------------|
-//! | data-N            | connections, completions of their rings (`request.threads`, `workers.rs`)   |
-//! | disk              | whatever waits for a disk: operations, reads of old records, jobs           |
+//! | data workers      | connections, completions of the ring (`request.threads`)                    |
+//! | data threads      | whatever waits for a disk: operations, reads of old records, jobs           |
 //! | main              | signals, the node's alarm, sweeps                                           |
 //! | http              | metrics and health                                                          |
 //!
@@ -21,7 +21,7 @@ use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::Input;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
@@ -42,7 +42,13 @@ use crate::start::StartError;
 use crate::start::directory::{DataDirectory, random};
 use crate::start::recovery::{Recovered, recover};
 use crate::start::settings::{ServeArgs, Settings};
-use crate::workers::Workers;
+
+/// Threads that may wait for disks at a time. Reads of old records are the most of it: more of them at once are no
+/// faster on one device.
+const DISK_THREADS_MAX: usize = 64;
+
+/// A thread that had nothing to do for so long ends.
+const DISK_THREADS_KEPT: Duration = Duration::from_secs(5);
 
 /// How long a stop may take before the process ends without the mark of a clean shutdown.
 const STOP_MAX: Duration = Duration::from_secs(30);
@@ -79,7 +85,7 @@ struct Running {
     directory: DataDirectory,
     executor: Executor,
     begun: Instant,
-    workers: Workers,
+    data: Runtime,
 }
 
 fn start(args: &ServeArgs) -> Result<Running, StartError> {
@@ -92,8 +98,9 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let executor = executor(&directory, &settings.config);
     let metrics = Arc::new(Metrics::new().map_err(|error| failed(io::Error::other(error)))?);
     metrics.disk_executor.with_label_values(&[executor.name()]).set(1);
-    let workers = Workers::start(worker_count(&settings.config)).map_err(failed)?;
-    let disk = Disk::open(&directory.root, executor, open_files_max(), &workers, Arc::clone(&metrics)).map_err(failed)?;
+    let data = data_runtime(&settings.config).map_err(failed)?;
+    let disk =
+        Disk::open(&directory.root, executor, open_files_max(), data.handle().clone(), Arc::clone(&metrics)).map_err(failed)?;
     let clock = Clock::start();
     let found = recover(&directory.root, disk.reader().files(), &settings.config, clock.now().wall_ms)?;
     directory.begin()?;
@@ -102,13 +109,13 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let mut node = node(&settings, &directory, found).map_err(failed)?;
     let mut first = Vec::new();
     node.start(clock.now(), &mut first);
-    let rim = rim(&settings.config, disk, clock, &workers, &metrics, events_in);
+    let rim = rim(&settings.config, disk, clock, data.handle(), &metrics, events_in);
     let broker = Arc::new(Shell::new(node, first, clock, rim));
-    connect(&broker, &workers);
+    connect(&broker, data.handle());
     let is_ready = Arc::new(AtomicBool::new(false));
     let pages = http::Pages { metrics: Arc::clone(&metrics), shell: Arc::clone(&broker), is_ready: Arc::clone(&is_ready) };
     http::serve(http, pages).map_err(failed)?;
-    Ok(Running { broker, events, settings, listener, clock, is_ready, metrics, directory, executor, begun, workers })
+    Ok(Running { broker, events, settings, listener, clock, is_ready, metrics, directory, executor, begun, data })
 }
 
 /// The node: everything that was found, put together.
@@ -130,7 +137,7 @@ fn rim(
     config: &BrokerConfig,
     disk: Arc<Disk>,
     clock: Clock,
-    workers: &Workers,
+    data: &Handle,
     metrics: &Arc<Metrics>,
     events: UnboundedSender<Event>,
 ) -> Rim {
@@ -139,7 +146,7 @@ fn rim(
         budget: Budget::new(count("queued.max.request.bytes")),
         requests_max: count("queued.max.requests"),
         clock,
-        workers: workers.clone(),
+        runtime: data.clone(),
     };
     let registry = Registry::new(Limits {
         connections: count("max.connections"),
@@ -148,11 +155,11 @@ fn rim(
     });
     let frame_bytes_max = count("socket.request.max.bytes");
     let net = Net::new(common, registry, frame_bytes_max, Arc::clone(disk.reader()), Arc::clone(metrics));
-    Rim { net, disk, alarm: Alarm::new(), events, threads: workers.threads().clone(), node: OnceLock::new() }
+    Rim { net, disk, alarm: Alarm::new(), events, threads: data.clone(), node: OnceLock::new() }
 }
 
 /// Lets what the rim learns come back to the node.
-fn connect(broker: &Arc<Broker>, workers: &Workers) {
+fn connect(broker: &Arc<Broker>, data: &Handle) {
     let back: Weak<Broker> = Arc::downgrade(broker);
     let disk = &broker.executors().disk;
     disk.connect(move |ended| {
@@ -164,15 +171,13 @@ fn connect(broker: &Arc<Broker>, workers: &Workers) {
     let node: Weak<Broker> = Arc::downgrade(broker);
     let first = broker.executors().node.set(node).is_ok();
     assert!(first, "the rim is connected once");
-    for worker in 0..workers.count() {
-        let reaper = Arc::clone(disk).reap(worker);
-        workers.get(worker).spawn(async move {
-            if let Err(error) = reaper.await {
-                error!(%error, "completions of the ring cannot be waited for");
-                std::process::abort();
-            }
-        });
-    }
+    let reaper = Arc::clone(disk).reap();
+    data.spawn(async move {
+        if let Err(error) = reaper.await {
+            error!(%error, "completions of the ring cannot be waited for");
+            std::process::abort();
+        }
+    });
 }
 
 impl Running {
@@ -186,6 +191,7 @@ impl Running {
         };
         let exit = main.block_on(self.supervise());
         self.broker.executors().net.registry.close_all();
+        self.data.shutdown_timeout(Duration::from_secs(1));
         exit
     }
 
@@ -225,10 +231,11 @@ impl Running {
         let listener = self.listener.try_clone()?;
         let net = Arc::clone(&self.broker.executors().net);
         let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
-        let worker = self.workers.get(0);
-        let _worker = worker.enter();
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        worker.spawn(net.listen(listener, node));
+        {
+            let _data = self.data.enter();
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            self.data.spawn(net.listen(listener, node));
+        }
         self.is_ready.store(true, Ordering::Release);
         info!(took_ms = self.begun.elapsed().as_millis() as u64, "serving");
         println!("Kafka clients   {}:{}", self.settings.advertised_host, self.settings.advertised_port);
@@ -294,11 +301,16 @@ fn signals() -> io::Result<(Signal, Signal)> {
     Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
 }
 
-/// By default one for every two cores: a worker carries more than a disk does, and the other half is for the kernel's and
-/// the disk's threads. Measured on two cores beside its clients, one worker does more with less than two.
-fn worker_count(config: &BrokerConfig) -> usize {
+fn data_runtime(config: &BrokerConfig) -> io::Result<Runtime> {
     let given = config.given("request.threads").and_then(|threads| threads.parse().ok());
-    given.unwrap_or_else(|| available_parallelism().map_or(1, usize::from).div_ceil(2))
+    let threads = given.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(DISK_THREADS_MAX)
+        .thread_keep_alive(DISK_THREADS_KEPT)
+        .thread_name("data")
+        .enable_all()
+        .build()
 }
 
 fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {

@@ -41,7 +41,6 @@ use crate::disk::reader::Reader;
 use crate::disk::reading::LogFiles;
 use crate::disk::uring::{Flight, Landed, Ring};
 use crate::metrics::Metrics;
-use crate::workers::{self, Workers};
 
 /// How an owner's operation ended.
 pub(crate) type Ended = (Owner, Result<DiskDone, DiskError>);
@@ -63,8 +62,7 @@ pub(crate) struct Disk {
     blocks: Arc<Blocks>,
     reader: Arc<Reader>,
     open: OpenFiles,
-    /// One a worker under `uring`, none otherwise: a worker waits for the completions of what it submitted.
-    rings: Vec<Ring<Append>>,
+    ring: Option<Ring<Append>>,
     lanes: Lanes,
     sink: OnceLock<Sink>,
     threads: Handle,
@@ -80,20 +78,19 @@ impl Disk {
         root: &Path,
         executor: Executor,
         open_files_max: usize,
-        workers: &Workers,
+        threads: Handle,
         metrics: Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let blocks = Arc::<Blocks>::default();
         let files = LogFiles::new(root, executor.access(), Arc::clone(&blocks));
-        let rings = if executor == Executor::Uring { workers.count() } else { 0 };
-        let threads = workers.threads().clone();
+        let ring = if executor == Executor::Uring { Some(Ring::new()?) } else { None };
         Ok(Arc::new(Self {
             root: root.to_owned(),
             executor,
             blocks,
             reader: Reader::new(files, threads.clone()),
             open: OpenFiles::new(open_files_max),
-            rings: (0..rings).map(|_| Ring::new()).collect::<io::Result<_>>()?,
+            ring,
             lanes: Lanes::default(),
             sink: OnceLock::new(),
             threads,
@@ -127,10 +124,9 @@ impl Disk {
         self.fly(flights);
     }
 
-    /// Waits for completions of a worker's ring for ever, and passes them on. Answers at once under the other
-    /// executors.
-    pub(crate) async fn reap(self: Arc<Self>, worker: usize) -> io::Result<()> {
-        let Some(ring) = self.rings.get(worker) else { return Ok(()) };
+    /// Waits for completions of the ring for ever, and passes them on. Answers at once under the other executors.
+    pub(crate) async fn reap(self: Arc<Self>) -> io::Result<()> {
+        let Some(ring) = &self.ring else { return Ok(()) };
         let ready = ring.watch()?;
         let mut landed = Vec::new();
         loop {
@@ -162,13 +158,13 @@ impl Disk {
 
     /// The file, if there is a ring and the append can be handed to it without waiting for anything first.
     fn ready_to_fly(&self, file: &FilePath, position: u64, parts: &[Part]) -> Option<Arc<LogFile>> {
-        self.rings.first()?;
+        self.ring.as_ref()?;
         let bytes = parts.iter().map(Part::bytes).sum();
         self.open.get(file).filter(|file| file.is_ready_for(position, bytes))
     }
 
     fn fly(self: &Arc<Self>, mut flights: Vec<Flight<Append>>) {
-        let Some(ring) = self.rings.get(workers::current()) else { return };
+        let Some(ring) = &self.ring else { return };
         if flights.is_empty() {
             return;
         }

@@ -4,28 +4,30 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+
 use super::*;
 use crate::disk::probe::probe;
-use bytes::Bytes;
 
 struct Bench {
     disk: Arc<Disk>,
     ended: Receiver<Ended>,
     root: PathBuf,
-    _workers: Workers,
+    _runtime: Runtime,
 }
 
 impl Bench {
     fn new(base: &Path, executor: Executor, name: &str) -> Self {
         let root = base.join(format!("strandline-disk-{name}-{executor}-{}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
-        let workers = Workers::start(2).unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let disk = Disk::open(&root, executor, 4, &workers, metrics).unwrap();
+        let disk = Disk::open(&root, executor, 4, runtime.handle().clone(), metrics).unwrap();
         let (told, ended) = channel();
         disk.connect(move |burst| burst.into_iter().for_each(|one| told.send(one).unwrap()));
-        (0..workers.count()).for_each(|worker| drop(workers.get(worker).spawn(Arc::clone(&disk).reap(worker))));
-        Self { disk, ended, root, _workers: workers }
+        runtime.spawn(Arc::clone(&disk).reap());
+        Self { disk, ended, root, _runtime: runtime }
     }
 
     fn run(&self, op: DiskOp) -> Result<DiskDone, DiskError> {

@@ -28,7 +28,6 @@ use crate::clock::Clock;
 use crate::net::budget::Budget;
 use crate::net::outgoing::Wrote;
 use crate::net::replies::{Next, Question, Replies};
-use crate::workers::Workers;
 
 /// Room made for a response before it is encoded: most are smaller.
 const RESPONSE_BYTES_GUESS: usize = 192;
@@ -44,8 +43,6 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) peer: SocketAddr,
     socket: OwnedWriteHalf,
-    /// The worker where the socket is waited for.
-    pub(crate) home: Handle,
     state: Mutex<State>,
     /// Told when the reader may go on.
     room: Notify,
@@ -64,7 +61,8 @@ pub(crate) struct Common {
     /// `queued.max.requests`: requests of one connection under way.
     pub(crate) requests_max: usize,
     pub(crate) clock: Clock,
-    pub(crate) workers: Workers,
+    /// Where tasks run that wait for a socket.
+    pub(crate) runtime: Handle,
 }
 
 #[derive(Default)]
@@ -91,18 +89,11 @@ pub(crate) enum Then {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        id: ConnectionId,
-        peer: SocketAddr,
-        socket: OwnedWriteHalf,
-        home: Handle,
-        common: Arc<Common>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(id: ConnectionId, peer: SocketAddr, socket: OwnedWriteHalf, common: Arc<Common>) -> Arc<Self> {
         Arc::new(Self {
             id,
             peer,
             socket,
-            home,
             state: Mutex::default(),
             room: Notify::new(),
             drained: Notify::new(),
@@ -125,12 +116,6 @@ impl Connection {
 
     fn takes_more(&self, state: &State) -> bool {
         state.replies.open() < self.common.requests_max && state.replies.outgoing.bytes() < UNSENT_BYTES_MAX
-    }
-
-    /// Whether the peer has taken so much of what was answered that the next fetch may be read from files.
-    pub(crate) fn is_drained(&self) -> bool {
-        let state = self.state();
-        state.replies.outgoing.bytes() < UNSENT_BYTES_MAX || state.is_closed
     }
 
     /// Waits until the peer has taken so much of what was answered that the next fetch may be read from files.
@@ -230,7 +215,7 @@ impl Connection {
             Ok(Wrote::Everything) => {}
             Ok(Wrote::Blocked) => {
                 state.writer_waits = true;
-                self.home.spawn(Arc::clone(self).write_when_possible());
+                self.common.runtime.spawn(Arc::clone(self).write_when_possible());
             }
             Err(_) => self.shut(&mut state),
         }

@@ -24,7 +24,6 @@ use strandline_node::io::{CloseReason, ConnectionId, FetchReply, Input, Reply, R
 use strandline_protocol::frame::FrameError;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
@@ -123,24 +122,11 @@ impl Net {
         }
         // Without it replies wait for acknowledgements of others; a socket that refuses is gone already.
         let _ = socket.set_nodelay(true);
+        let (input, output) = socket.into_split();
+        let connection = Connection::new(self.registry.next_id(), peer, output, Arc::clone(&self.common));
+        self.registry.insert(Arc::clone(&connection));
         self.metrics.connections_accepted.inc();
-        let (net, node) = (Arc::clone(self), Arc::clone(node));
-        // Moved to the worker that will serve it: a socket is waited for where it was registered.
-        self.common.workers.in_turn().spawn(async move {
-            match socket.into_std().and_then(TcpStream::from_std) {
-                Ok(socket) => {
-                    let (input, output) = socket.into_split();
-                    let connection =
-                        Connection::new(net.registry.next_id(), peer, output, Handle::current(), Arc::clone(&net.common));
-                    net.registry.insert(Arc::clone(&connection));
-                    net.serve(connection, input, node).await;
-                }
-                Err(error) => {
-                    warn!(%error, "a connection could not be served");
-                    net.registry.forget(peer.ip());
-                }
-            }
-        });
+        self.common.runtime.spawn(Arc::clone(self).serve(connection, input, Arc::clone(node)));
     }
 
     /// A connection from its first byte to its last.
@@ -260,35 +246,25 @@ impl Net {
     }
 
     fn then(self: &Arc<Self>, connection: &Arc<Connection>, then: Then) {
-        if let Then::Read(sequence, fetch) = then {
-            Arc::clone(self).read_from_files(Arc::clone(connection), sequence, fetch);
-        }
+        let Then::Read(sequence, fetch) = then else { return };
+        let net = Arc::clone(self);
+        let connection = Arc::clone(connection);
+        self.common.runtime.spawn(net.read_files(connection, sequence, *fetch));
     }
 
-    /// Has a fetch read on a thread, but only when the peer has taken most of what was answered before: who asks for much
-    /// and takes nothing costs little.
-    fn read_from_files(self: Arc<Self>, connection: Arc<Connection>, sequence: Sequence, fetch: Box<FetchReply>) {
-        if connection.is_drained() {
-            let threads = self.common.workers.threads().clone();
-            threads.spawn_blocking(move || self.fill(connection, sequence, *fetch));
-        } else {
-            connection.home.clone().spawn(async move {
-                connection.wait_until_drained().await;
-                self.read_from_files(connection, sequence, fetch);
-            });
-        }
-    }
-
-    /// Reads the records of a fetch and sends it, and those behind it whose turn comes then.
-    fn fill(self: Arc<Self>, connection: Arc<Connection>, mut sequence: Sequence, mut fetch: FetchReply) {
+    /// Reads the records of a fetch, and of those behind it whose turn comes then: each only when the peer has taken most
+    /// of those before, so that who asks for much and takes nothing costs little.
+    async fn read_files(self: Arc<Self>, connection: Arc<Connection>, mut sequence: Sequence, mut fetch: FetchReply) {
         loop {
-            let response = fetch::fill(fetch, &self.reader).into();
-            let then = connection.answer(sequence, &response);
+            connection.wait_until_drained().await;
+            let reader = Arc::clone(&self.reader);
+            let filled = self.common.runtime.spawn_blocking(move || fetch::fill(fetch, &reader)).await;
+            let Ok(response) = filled else { return connection.shut_down() };
+            let then = connection.answer(sequence, &response.into());
             self.flush(&connection);
             match then {
+                Then::Read(next, waiting) => (sequence, fetch) = (next, *waiting),
                 Then::Nothing => return,
-                Then::Read(next, waiting) if connection.is_drained() => (sequence, fetch) = (next, *waiting),
-                Then::Read(next, waiting) => return self.read_from_files(connection, next, waiting),
             }
         }
     }

@@ -70,12 +70,8 @@ impl Registry {
 
     pub(crate) fn remove(&self, connection: &Connection) {
         self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&connection.id);
-        self.forget(connection.peer.ip());
-    }
-
-    /// A connection of `address` that was admitted is gone.
-    pub(crate) fn forget(&self, address: IpAddr) {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = connection.peer.ip();
         if let Some(count) = by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {

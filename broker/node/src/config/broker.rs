@@ -73,7 +73,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("queued.max.request.bytes", Kind::Long { least: 1_048_576, most: LONG_MAX }, Some("268435456"), "bytes", "Most bytes of requests held at a time; connections wait unread above it. Kafka has no limit by default."),
     start("queued.max.requests", Kind::Int { least: 1, most: INT_MAX }, Some("500"), "requests", "Most requests of one connection under way at a time; it waits unread above it."),
     start("replica.high.watermark.checkpoint.interval.ms", Kind::Long { least: 100, most: LONG_MAX }, Some("5000"), "ms", "How often high watermarks and log starts that moved are written."),
-    start("request.threads", Kind::Int { least: 1, most: 1024 }, None, "threads", "Threads that serve connections; by default one for every two cores."),
+    start("request.threads", Kind::Int { least: 1, most: 1024 }, None, "threads", "Threads that serve connections; by default one for each core."),
     start("socket.listen.backlog.size", Kind::Int { least: 1, most: INT_MAX }, Some("50"), "connections", "Connections that wait to be accepted."),
     start("socket.request.max.bytes", Kind::Int { least: 1, most: INT_MAX }, Some("104857600"), "bytes", "Largest request frame."),
     start("tail.cache.bytes", Kind::Long { least: 0, most: LONG_MAX }, Some("134217728"), "bytes", "Memory of the whole broker for the newest bytes of its partitions, from which tail readers are answered."),
