@@ -27,7 +27,6 @@ CONNECTIONS = 100
 SECONDS = {"gate": 10, "full": 60}
 TOPIC = "hostile"
 POLITE_TOPIC = "polite"
-FILLING_BATCHES = 1_000
 POLITE_PAUSE_SECONDS = 0.02
 #: The polite client shares two cores with a hundred attackers; served means answered within this.
 POLITE_ANSWER_SECONDS_MAX = 5.0
@@ -53,17 +52,9 @@ def main() -> int:
     seconds = chosen.seconds or SECONDS[chosen.profile]
     with cluster.workspace(chosen.work) as work, cluster.started(chosen.broker, work / "broker", cluster.free_port(chosen.port)) as broker:
         admin.create_topics(broker.bootstrap, [TOPIC, POLITE_TOPIC])
-        fill(broker.port)
         growth_mib = chosen.growth_mib or GROWTH_MIB_MAX.get(broker.kind, GROWTH_MIB_MAX_ELSE)
         siege(broker, seconds, chosen.seed, growth_mib << 20)
     return 0
-
-
-def fill(port: int) -> None:
-    """Many small batches, so that an answer that nobody takes is not small."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        for _ in range(FILLING_BATCHES):
-            wire.exchange(connection, wire.produce(TOPIC, wire.batch([b"alpha", b"beta" * 100])))
 
 
 def siege(broker: Broker, seconds: float, seed: int, growth_max: int) -> None:

@@ -32,10 +32,6 @@ use crate::net::replies::{Next, Question, Replies};
 /// Room made for a response before it is encoded: most are smaller.
 const RESPONSE_BYTES_GUESS: usize = 192;
 
-/// Bytes of answers that the peer has not taken, above which nothing more of it is read, from its socket or from files for
-/// it: enough to keep a fast reader busy; a hundred that do not read at all cost 400 MiB.
-const UNSENT_BYTES_MAX: usize = 4 << 20;
-
 /// How long replies to earlier requests may take to leave once a request came that cannot be answered.
 const LAST_REPLIES_MAX: Duration = Duration::from_secs(30);
 
@@ -46,8 +42,6 @@ pub(crate) struct Connection {
     state: Mutex<State>,
     /// Told when the reader may go on.
     room: Notify,
-    /// Told when the next fetch may be read from files.
-    drained: Notify,
     common: Arc<Common>,
     /// When bytes last came or left.
     active_ms: AtomicU64,
@@ -72,8 +66,6 @@ struct State {
     writer_waits: bool,
     /// The reader waits for places.
     reader_waits: bool,
-    /// The next fetch waits to be read from files.
-    read_waits: bool,
     /// To be closed when everything was written.
     closing: bool,
     /// Nothing is written any more.
@@ -96,7 +88,6 @@ impl Connection {
             socket,
             state: Mutex::default(),
             room: Notify::new(),
-            drained: Notify::new(),
             active_ms: AtomicU64::new(common.clock.monotonic_ms()),
             frame_due_ms: AtomicU64::new(u64::MAX),
             common,
@@ -111,25 +102,7 @@ impl Connection {
 
     /// Whether another request may be taken.
     pub(crate) fn has_room(&self) -> bool {
-        self.takes_more(&self.state()) && !self.common.budget.is_exhausted()
-    }
-
-    fn takes_more(&self, state: &State) -> bool {
-        state.replies.open() < self.common.requests_max && state.replies.outgoing.bytes() < UNSENT_BYTES_MAX
-    }
-
-    /// Waits until the peer has taken so much of what was answered that the next fetch may be read from files.
-    pub(crate) async fn wait_until_drained(&self) {
-        loop {
-            {
-                let mut state = self.state();
-                if state.replies.outgoing.bytes() < UNSENT_BYTES_MAX || state.is_closed {
-                    return;
-                }
-                state.read_waits = true;
-            }
-            self.drained.notified().await;
-        }
+        self.state().replies.open() < self.common.requests_max && !self.common.budget.is_exhausted()
     }
 
     /// Waits until another request may be taken.
@@ -137,7 +110,7 @@ impl Connection {
         loop {
             {
                 let mut state = self.state();
-                if self.takes_more(&state) || state.is_closed {
+                if state.replies.open() < self.common.requests_max || state.is_closed {
                     break;
                 }
                 state.reader_waits = true;
@@ -183,25 +156,16 @@ impl Connection {
     }
 
     fn follow(&self, state: &mut State, next: Option<Next>) -> Then {
-        self.wake(state);
+        if state.reader_waits && state.replies.open() < self.common.requests_max {
+            state.reader_waits = false;
+            self.room.notify_one();
+        }
         match next {
             Some(Next::Read(sequence, fetch)) => return Then::Read(sequence, fetch),
             Some(Next::Close) => state.closing = true,
             None => {}
         }
         Then::Nothing
-    }
-
-    /// Wakes whoever waited for room that is there now.
-    fn wake(&self, state: &mut State) {
-        if state.reader_waits && self.takes_more(state) {
-            state.reader_waits = false;
-            self.room.notify_one();
-        }
-        if state.read_waits && (state.is_closed || state.replies.outgoing.bytes() < UNSENT_BYTES_MAX) {
-            state.read_waits = false;
-            self.drained.notify_one();
-        }
     }
 
     /// Writes what is ready, as far as the socket takes it. Answers with the bytes written.
@@ -253,7 +217,6 @@ impl Connection {
         if wrote == Wrote::Everything && state.closing {
             self.shut(state);
         }
-        self.wake(state);
         Ok(wrote)
     }
 
@@ -280,7 +243,6 @@ impl Connection {
     fn shut(&self, state: &mut State) {
         if !state.is_closed {
             state.is_closed = true;
-            self.wake(state);
             // A peer that is gone already is as good.
             let _ = rustix::net::shutdown(self.socket.as_ref(), Shutdown::Both);
             self.room.notify_one();

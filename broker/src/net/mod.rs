@@ -249,19 +249,15 @@ impl Net {
         let Then::Read(sequence, fetch) = then else { return };
         let net = Arc::clone(self);
         let connection = Arc::clone(connection);
-        self.common.runtime.spawn(net.read_files(connection, sequence, *fetch));
+        self.common.runtime.spawn_blocking(move || net.read_files(&connection, sequence, *fetch));
     }
 
-    /// Reads the records of a fetch, and of those behind it whose turn comes then: each only when the peer has taken most
-    /// of those before, so that who asks for much and takes nothing costs little.
-    async fn read_files(self: Arc<Self>, connection: Arc<Connection>, mut sequence: Sequence, mut fetch: FetchReply) {
+    /// Reads the records of a fetch, and of those behind it whose turn comes then.
+    fn read_files(self: &Arc<Self>, connection: &Arc<Connection>, mut sequence: Sequence, mut fetch: FetchReply) {
         loop {
-            connection.wait_until_drained().await;
-            let reader = Arc::clone(&self.reader);
-            let filled = self.common.runtime.spawn_blocking(move || fetch::fill(fetch, &reader)).await;
-            let Ok(response) = filled else { return connection.shut_down() };
-            let then = connection.answer(sequence, &response.into());
-            self.flush(&connection);
+            let response = fetch::fill(fetch, &self.reader).into();
+            let then = connection.answer(sequence, &response);
+            self.flush(connection);
             match then {
                 Then::Read(next, waiting) => (sequence, fetch) = (next, *waiting),
                 Then::Nothing => return,
