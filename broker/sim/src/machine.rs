@@ -18,6 +18,7 @@ use strandline_node::io::{
 use strandline_node::{Node, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::ids::Uuid;
+use strandline_protocol::records::Scratch;
 
 use crate::core::{ClientEvent, ClientId, Core, Event, Frame, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
 use crate::desk::{Answer, Desk, Misplaced, Next};
@@ -84,6 +85,7 @@ pub struct Machine {
     healthy_since_us: u64,
     metadata_checked: i64,
     outbox: Vec<Effect>,
+    scratch: Scratch,
 }
 
 impl Machine {
@@ -110,6 +112,7 @@ impl Machine {
             healthy_since_us: 0,
             metadata_checked: -1,
             outbox: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -523,7 +526,8 @@ impl Machine {
             return;
         }
         let now = self.now(core);
-        let decoded = rim::decode_request(frame.key, frame.version, frame.body.clone(), &self.rules, now.wall_ms, core.flaw);
+        let Frame { key, version, ref body, .. } = frame;
+        let decoded = rim::decode_request(key, version, body.clone(), &self.rules, now.wall_ms, &mut self.scratch, core.flaw);
         let request = match decoded {
             Ok(request) => request,
             Err(error) => {

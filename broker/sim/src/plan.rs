@@ -107,7 +107,7 @@ fn access(dice: &mut Dice) -> Access {
         0 => Access::Buffered,
         1 => Access::Direct { allocation_bytes: 0 },
         2 => Access::Direct { allocation_bytes: 4096 },
-        _ => Access::Direct { allocation_bytes: 64 << 10 },
+        _ => Access::Direct { allocation_bytes: 16 << 10 },
     }
 }
 

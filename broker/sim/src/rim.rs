@@ -57,13 +57,14 @@ pub fn decode_request(
     body: Bytes,
     rules: &RulesTable,
     now_ms: i64,
+    scratch: &mut Scratch,
     flaw: Option<Flaw>,
 ) -> Result<Asked, WireError> {
     let mut reader = Reader::new(body);
     let request = Request::decode(key, version, &mut reader)?;
     reader.finish()?;
     Ok(match request {
-        Request::Produce(request) => Asked::Produce(Box::new(check(request, version, rules, now_ms, flaw))),
+        Request::Produce(request) => Asked::Produce(Box::new(check(request, version, rules, now_ms, scratch, flaw))),
         other => Asked::Other(Box::new(other)),
     })
 }
@@ -80,14 +81,20 @@ pub fn wait_ms(asked: &Asked) -> u64 {
     u64::try_from(allowed).unwrap_or(0)
 }
 
-fn check(mut request: ProduceRequest, version: i16, rules: &RulesTable, now_ms: i64, flaw: Option<Flaw>) -> CheckedProduce {
-    let mut scratch = Scratch::default();
+fn check(
+    mut request: ProduceRequest,
+    version: i16,
+    rules: &RulesTable,
+    now_ms: i64,
+    scratch: &mut Scratch,
+    flaw: Option<Flaw>,
+) -> CheckedProduce {
     let mut batches = Vec::new();
     for topic in &mut request.topic_data {
         let rules = rules_of(rules, topic, version);
         for partition in &mut topic.partition_data {
             let bytes = partition.records.take().unwrap_or_default().into_bytes();
-            let mut outcome = outcome(&bytes, version, rules, now_ms, &mut scratch);
+            let mut outcome = outcome(&bytes, version, rules, now_ms, scratch);
             if let (Some(Flaw::ForgottenProducers), BatchOutcome::Checked { header, .. }) = (flaw, &mut outcome) {
                 header.producer_id = -1;
             }

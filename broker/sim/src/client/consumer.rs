@@ -128,8 +128,11 @@ impl Consumer {
             && let Response::Fetch(response) = *response
         {
             self.under_way = None;
+            let before: i64 = self.cursors.values().map(|cursor| cursor.position).sum();
             self.fetched(core, response);
-            let pause_us = if self.dice.one_in(3) { 0 } else { self.dice.below(self.habit.pause_us) };
+            let idle = before == self.cursors.values().map(|cursor| cursor.position).sum::<i64>();
+            let most_us = if idle { self.habit.pause_us * 4 } else { self.habit.pause_us };
+            let pause_us = if !idle && self.dice.one_in(3) { 0 } else { self.dice.below(most_us) };
             self.link.turn_after(core, pause_us);
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Recipe {
 }
 
 /// Makes a batch whose records are noted as sent.
-pub(super) fn make(core: &mut Core, dice: &mut Dice, recipe: &Recipe) -> Made {
+pub(super) fn make(core: &mut Core, dice: &mut Dice, scratch: &mut Scratch, recipe: &Recipe) -> Made {
     let options = BatchOptions { compression: compression(dice), producer: recipe.stamp, ..BatchOptions::default() };
     let mut builder = BatchBuilder::new(options);
     let mut values = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn make(core: &mut Core, dice: &mut Dice, recipe: &Recipe) -> Made {
             core.history.may_repeat(value);
         }
     }
-    let bytes = builder.build(&mut Scratch::default()).expect("a small batch is built");
+    let bytes = builder.build(scratch).expect("a small batch is built");
     Made { values, bytes }
 }
 

@@ -10,7 +10,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::TopicName;
 use strandline_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
-use strandline_protocol::records::ProducerStamp;
+use strandline_protocol::records::{ProducerStamp, Scratch};
 
 use super::link::{Link, Ticket};
 use super::payload::{Made, Recipe, make};
@@ -58,7 +58,6 @@ enum Identity {
     Given { id: i64, epoch: i16 },
 }
 
-#[derive(Debug)]
 pub struct Producer {
     link: Link,
     dice: Dice,
@@ -68,12 +67,23 @@ pub struct Producer {
     identity: Identity,
     session: u64,
     sequences: BTreeMap<i32, i32>,
+    scratch: Scratch,
 }
 
 impl Producer {
     pub fn new(link: Link, dice: Dice, manner: Manner) -> Self {
         let (parcels, sequences) = (VecDeque::new(), BTreeMap::new());
-        Self { link, dice, manner, topic: None, parcels, identity: Identity::None, session: 0, sequences }
+        Self {
+            link,
+            dice,
+            manner,
+            topic: None,
+            parcels,
+            identity: Identity::None,
+            session: 0,
+            sequences,
+            scratch: Scratch::default(),
+        }
     }
 
     pub fn start(&mut self, core: &mut Core) {
@@ -185,7 +195,7 @@ impl Producer {
         let session = (self.link.id as u64) << 32 | self.session;
         let timestamp_ms = core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(0);
         let recipe = Recipe { partition: topic.key(partition), session, records, timestamp_ms, stamp, delivery };
-        let made = make(core, &mut self.dice, &recipe);
+        let made = make(core, &mut self.dice, &mut self.scratch, &recipe);
         self.sequences.insert(partition, sequence + i32::try_from(records).unwrap_or(0));
         made
     }
@@ -329,6 +339,7 @@ impl Producer {
         self.session += 1;
         self.sequences.clear();
         self.identity = Identity::None;
+        self.link.turn_after(core, 500 * MS);
     }
 
     fn give_all_up(&mut self, core: &mut Core) {
