@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use strandline_log::disk::{DiskError, FilePath};
 use strandline_node::Node;
-use strandline_node::io::{Effect, Input, Job, JobId, Now};
+use strandline_node::io::{Effect, Input, Job, JobId, Now, PeerLost, Tag};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -65,6 +65,7 @@ impl Executors for Rim {
                         self.net.close(connection, sequence, reason);
                     }
                 }
+                Effect::Send { tag, .. } => self.refuse(tag),
                 Effect::Disk { owner, op } => operations.push((owner, op)),
                 Effect::Start { job, what } => self.start(job, what),
                 Effect::WakeAt { monotonic_ms } => self.alarm.set(monotonic_ms),
@@ -102,6 +103,12 @@ impl Rim {
                 node.submit(&mut vec![Input::Job { job, result }]);
             }
         });
+    }
+
+    /// There are no connections to peers yet: what is sent finds nobody.
+    fn refuse(&self, tag: Tag) {
+        let Some(node) = self.node.get().and_then(Weak::upgrade) else { return };
+        self.threads.spawn(async move { node.submit(&mut vec![Input::Response { tag, result: Err(PeerLost::Refused) }]) });
     }
 
     fn tell(&self, event: Event) {

@@ -20,7 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
-use strandline_node::io::Input;
+use strandline_node::io::{Input, ListenerKind};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -234,7 +234,7 @@ impl Running {
         {
             let _data = self.data.enter();
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            self.data.spawn(net.listen(listener, node));
+            self.data.spawn(net.listen(listener, ListenerKind::Client, node));
         }
         self.is_ready.store(true, Ordering::Release);
         info!(took_ms = self.begun.elapsed().as_millis() as u64, "serving");

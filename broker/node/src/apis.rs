@@ -1,7 +1,7 @@
 //! The APIs that this broker serves: one row each. Advertising, routing, metrics labels and refusals read this table,
 //! so nothing is offered that has no handler.
 
-use strandline_protocol::api::{ApiKey, Request};
+use strandline_protocol::api::{ApiKey, Listeners, Request};
 use strandline_protocol::spec::Versions;
 
 use crate::broker::Broker;
@@ -10,7 +10,7 @@ use crate::handlers::{
     describe_configs, describe_log_dirs, describe_quorum, describe_topic_partitions, fetch, find_coordinator, init_producer_id,
     list_offsets, metadata, offset_for_leader_epoch,
 };
-use crate::io::{Effect, Now, RequestContext};
+use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
 /// One served API.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +21,29 @@ pub struct Served {
     pub versions: Versions,
     /// The first version that is advertised; below `versions` only for Produce.
     pub advertised_from: i16,
+    /// Where it is served, and advertised.
+    pub listeners: Listeners,
 }
 
+impl Served {
+    /// Whether a listener of this kind serves it.
+    pub fn is_on(&self, listener: ListenerKind) -> bool {
+        match self.listeners {
+            Listeners::Both => true,
+            Listeners::Broker => listener == ListenerKind::Client,
+            Listeners::Controller => listener == ListenerKind::Controller,
+        }
+    }
+}
+
+/// An API for clients and brokers.
 const fn served(api: ApiKey, first: i16, last: i16) -> Served {
-    Served { api, key: api as i16, versions: Versions::new(first, last), advertised_from: first }
+    Served { api, key: api as i16, versions: Versions::new(first, last), advertised_from: first, listeners: Listeners::Broker }
+}
+
+/// An API that is served everywhere.
+const fn everywhere(api: ApiKey, first: i16, last: i16) -> Served {
+    Served { listeners: Listeners::Both, ..served(api, first, last) }
 }
 
 /// In order of key.
@@ -37,7 +56,7 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::ListOffsets, 1, 11),
     served(ApiKey::Metadata, 0, 13),
     served(ApiKey::FindCoordinator, 0, 6),
-    served(ApiKey::ApiVersions, 0, 4),
+    everywhere(ApiKey::ApiVersions, 0, 4),
     served(ApiKey::CreateTopics, 2, 7),
     served(ApiKey::DeleteTopics, 1, 6),
     served(ApiKey::DeleteRecords, 0, 2),
@@ -48,15 +67,15 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::DescribeLogDirs, 1, 5),
     served(ApiKey::CreatePartitions, 0, 3),
     served(ApiKey::IncrementalAlterConfigs, 0, 1),
-    served(ApiKey::DescribeQuorum, 0, 2),
+    everywhere(ApiKey::DescribeQuorum, 0, 2),
     served(ApiKey::DescribeCluster, 0, 2),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
-/// The row of an API in a version that is served, or nothing.
-pub fn find(key: i16, version: i16) -> Option<&'static Served> {
+/// The row of an API in a version that is served at such a listener, or nothing.
+pub fn find(key: i16, version: i16, listener: ListenerKind) -> Option<&'static Served> {
     let row = &SERVED[SERVED.binary_search_by_key(&key, |api| api.key).ok()?];
-    row.versions.contains(version).then_some(row)
+    (row.versions.contains(version) && row.is_on(listener)).then_some(row)
 }
 
 /// Routes a decoded request to its handler. Produce comes another way: its batches were examined first.
@@ -102,9 +121,19 @@ mod tests {
 
     #[test]
     fn an_unknown_key_and_an_unserved_version_are_not_found() {
-        assert!(find(18, 4).is_some());
-        assert!(find(18, 5).is_none());
-        assert!(find(0, 2).is_none());
-        assert!(find(999, 0).is_none());
+        assert!(find(18, 4, ListenerKind::Client).is_some());
+        assert!(find(18, 5, ListenerKind::Client).is_none());
+        assert!(find(0, 2, ListenerKind::Client).is_none());
+        assert!(find(999, 0, ListenerKind::Client).is_none());
+    }
+
+    #[test]
+    fn a_listener_serves_what_kafka_serves_there_at_most() {
+        assert!(find(0, 3, ListenerKind::Controller).is_none());
+        assert!(find(18, 4, ListenerKind::Controller).is_some());
+        for served in SERVED {
+            let row = APIS.iter().find(|row| row.key == served.api).expect("known to the protocol");
+            assert!(row.listeners == Listeners::Both || row.listeners == served.listeners, "{:?}", served.api);
+        }
     }
 }

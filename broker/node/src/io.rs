@@ -35,11 +35,21 @@ pub struct Now {
     pub monotonic_ms: u64,
 }
 
+/// Who connects at a listener: which APIs it serves, and what a request may be trusted to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ListenerKind {
+    /// Clients, and other brokers.
+    Client,
+    /// The quorum's voters, and brokers that talk to the active controller.
+    Controller,
+}
+
 /// What is known of a request besides its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestContext {
     pub connection: ConnectionId,
     pub sequence: Sequence,
+    pub listener: ListenerKind,
     pub api_version: i16,
     /// From the request header; empty if the client gave none.
     pub client_id: Arc<str>,
@@ -54,12 +64,64 @@ pub enum Input {
     Disk { owner: Owner, result: Result<DiskDone, DiskError> },
     /// A job ended.
     Job { job: JobId, result: JobResult },
+    /// What a request to another node came to. Every [`Effect::Send`] has exactly one.
+    Response { tag: Tag, result: Result<Box<Response>, PeerLost> },
     /// A connection is gone; nothing is sent to it any more.
     Disconnected { connection: ConnectionId },
     /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
     Tick,
     /// The process was asked to end (SIGTERM): finish what was promised, close the logs cleanly, answer `Effect::Stopped`.
     Shutdown,
+}
+
+/// What an answer belongs to: chosen by who asked, carried back as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag {
+    pub asker: Asker,
+    /// The asker's own.
+    pub number: u64,
+}
+
+/// The parts of a node that ask other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asker {
+    /// The controllers' quorum: votes, and fetches of the metadata log.
+    Quorum,
+    /// The broker as a member of the cluster: registration, heartbeats, requests that go to the active controller.
+    Membership,
+    /// Replicas: fetches from leaders.
+    Replication,
+}
+
+/// Where another node listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerAddress {
+    /// -1 if it is not known who that is, as with bootstrap servers.
+    pub node: i32,
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+/// Each lane to a peer is a connection of its own, so that large answers of one do not hold up the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Small requests: votes, heartbeats, what the controller decides, the metadata log.
+    Control,
+    /// Records of partitions.
+    Replication,
+}
+
+/// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerLost {
+    /// Nobody listens there, or the connection could not be made: the process is not there.
+    Refused,
+    /// The connection broke, or what came was no answer.
+    Broken,
+    /// No answer within the time given.
+    TimedOut,
+    /// The peer serves no version of the API that this node speaks.
+    Unsupported,
 }
 
 /// A request as the rim hands it over: everything that costs time per byte is done.
@@ -127,6 +189,9 @@ pub enum JobResult {
 pub enum Effect {
     /// Sends a reply. Replies of one connection leave in the order of their `sequence`, whatever the order here.
     Reply { connection: ConnectionId, sequence: Sequence, reply: Reply },
+    /// Asks another node. Requests of one lane to one peer arrive in the order in which they are given here, as long as
+    /// the connection lasts; their answers come back as [`Input::Response`].
+    Send { to: PeerAddress, lane: Lane, tag: Tag, request: Box<Request>, timeout_ms: u32 },
     /// Carries out a disk operation.
     Disk { owner: Owner, op: DiskOp },
     /// Runs a job.

@@ -80,6 +80,8 @@ impl Node {
             Input::Disk { owner: Owner::Partition(slot), result } => self.on_partition_disk(now, slot, result, outbox),
             Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
             Input::Job { job, result } => self.on_job(job, result, outbox),
+            // Nobody asks yet.
+            Input::Response { .. } => {}
             Input::Disconnected { connection } => {
                 for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
                     self.broker.waiting.take(parked);

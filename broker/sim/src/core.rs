@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Arguments;
 
 use bytes::Bytes;
-use strandline_node::io::{ConnectionId, JobId, Sequence};
+use strandline_node::io::{ConnectionId, JobId, PeerLost, Sequence, Tag};
 use strandline_protocol::api::{ApiKey, Response};
 
 use crate::dice::Dice;
@@ -82,6 +82,11 @@ pub enum MachineEvent {
     FetchRead {
         connection: ConnectionId,
         sequence: Sequence,
+    },
+    /// A request to a peer has no answer.
+    PeerLost {
+        tag: Tag,
+        reason: PeerLost,
     },
     /// The power button.
     Start,

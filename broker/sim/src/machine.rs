@@ -13,7 +13,8 @@ use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{
-    ConnectionId, Effect, Input, Job, JobId, JobResult, Now, Owner, Reply, RequestContext, RulesTable, Sequence,
+    ConnectionId, Effect, Input, Job, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, RulesTable,
+    Sequence,
 };
 use strandline_node::{Node, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
@@ -160,6 +161,7 @@ impl Machine {
             MachineEvent::Wake { .. } => {}
             MachineEvent::Tick => self.tick(core),
             MachineEvent::Settle => self.settle(core),
+            MachineEvent::PeerLost { tag, reason } => self.step(core, Input::Response { tag, result: Err(reason) }),
             MachineEvent::FetchRead { connection, sequence } => self.fetch_read(core, connection, sequence),
         }
     }
@@ -376,6 +378,11 @@ impl Machine {
                 }
                 self.begin(core, Teller::Node(owner), op);
             }
+            // There are no machines that a single one could reach.
+            Effect::Send { tag, .. } => {
+                let delay_us = core.network_us();
+                self.post(core, delay_us, MachineEvent::PeerLost { tag, reason: PeerLost::Refused });
+            }
             Effect::Start { job, what } => {
                 self.jobs.insert(job, what);
                 let delay_us = self.dice.between(100, 4 * self.write_us);
@@ -538,7 +545,13 @@ impl Machine {
         let wait_us = rim::wait_ms(&request).saturating_mul(MS);
         let Some(sequence) = self.desk.expect(connection, &frame, core.now_us, wait_us) else { return };
         core.note(format_args!("m{} c{}/{} {} v{}", self.id, connection.0, sequence.0, frame.key, frame.version));
-        let context = RequestContext { connection, sequence, api_version: frame.version, client_id: "sim".into() };
+        let context = RequestContext {
+            connection,
+            sequence,
+            listener: ListenerKind::Client,
+            api_version: frame.version,
+            client_id: "sim".into(),
+        };
         self.step(core, Input::Request { context, request });
     }
 

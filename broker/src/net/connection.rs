@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::net::Shutdown;
-use strandline_node::io::{ConnectionId, FetchReply, Sequence};
+use strandline_node::io::{ConnectionId, FetchReply, ListenerKind, Sequence};
 use strandline_protocol::api::Response;
 use strandline_protocol::frame::LENGTH_BYTES;
 use strandline_protocol::header::ResponseHeader;
@@ -37,6 +37,7 @@ const LAST_REPLIES_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
+    pub(crate) listener: ListenerKind,
     pub(crate) peer: SocketAddr,
     socket: OwnedWriteHalf,
     state: Mutex<State>,
@@ -81,9 +82,16 @@ pub(crate) enum Then {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, peer: SocketAddr, socket: OwnedWriteHalf, common: Arc<Common>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: ConnectionId,
+        listener: ListenerKind,
+        peer: SocketAddr,
+        socket: OwnedWriteHalf,
+        common: Arc<Common>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
+            listener,
             peer,
             socket,
             state: Mutex::default(),

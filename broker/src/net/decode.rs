@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use strandline_node::apis;
-use strandline_node::io::{Asked, RulesTable};
+use strandline_node::io::{Asked, ListenerKind, RulesTable};
 use strandline_protocol::api::{ApiKey, Request, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::header::{HeaderError, RequestHeader};
@@ -60,10 +60,15 @@ pub(crate) fn open(frame: Bytes, received: Instant) -> Result<Opened, Unreadable
 /// Reads the body. An answer that is given here goes out in the version that `question` then has.
 ///
 /// # Errors
-/// The version is not served, or the bytes are not the request in it.
-pub(crate) fn body(opened: &mut Opened, rules: &RulesTable, now_ms: i64) -> Result<Decoded, Unreadable> {
+/// The version is not served at this listener, or the bytes are not the request in it.
+pub(crate) fn body(
+    opened: &mut Opened,
+    listener: ListenerKind,
+    rules: &RulesTable,
+    now_ms: i64,
+) -> Result<Decoded, Unreadable> {
     let Question { key, version, .. } = opened.question;
-    if apis::find(key as i16, version).is_none() {
+    if apis::find(key as i16, version, listener).is_none() {
         if key == ApiKey::ApiVersions {
             opened.question.version = 0;
             return Ok(Decoded::Answer(Box::new(versions_of_api_versions().into())));
@@ -117,7 +122,7 @@ mod tests {
         let frame = request_frame(version, 7, Some("me"), &request.into()).concat();
         let mut opened = open(Bytes::from(frame).slice(4..), Instant::now())?;
         assert_eq!(opened.client_id.as_deref(), Some("me"));
-        let decoded = body(&mut opened, &RulesTable::default(), 0)?;
+        let decoded = body(&mut opened, ListenerKind::Client, &RulesTable::default(), 0)?;
         Ok((opened.question, decoded))
     }
 
@@ -135,7 +140,9 @@ mod tests {
         let mut frame = request_frame(4, 7, Some("me"), &ApiVersionsRequest::default().into()).concat().split_off(4);
         frame[3] = 99;
         let mut opened = open(frame.into(), Instant::now()).unwrap();
-        let Ok(Decoded::Answer(response)) = body(&mut opened, &RulesTable::default(), 0) else { panic!("answered here") };
+        let Ok(Decoded::Answer(response)) = body(&mut opened, ListenerKind::Client, &RulesTable::default(), 0) else {
+            panic!("answered here")
+        };
         let Response::ApiVersions(response) = *response else { panic!("of its own kind") };
         assert_eq!((opened.question.version, response.error_code), (0, ErrorCode::UNSUPPORTED_VERSION));
         assert_eq!(response.api_keys.len(), 1);
@@ -146,7 +153,7 @@ mod tests {
         let mut frame = request_frame(4, 7, Some("me"), &MetadataRequest::default().into()).concat().split_off(4);
         frame[3] = 99;
         let mut opened = open(frame.clone().into(), Instant::now()).unwrap();
-        let error = body(&mut opened, &RulesTable::default(), 0);
+        let error = body(&mut opened, ListenerKind::Client, &RulesTable::default(), 0);
         assert!(matches!(error, Err(Unreadable::NotServed { key: ApiKey::Metadata, version: 99 })));
         frame[0] = 0x70;
         assert!(matches!(open(frame.into(), Instant::now()), Err(Unreadable::Header(_))));

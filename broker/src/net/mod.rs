@@ -20,7 +20,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use strandline_node::io::{CloseReason, ConnectionId, FetchReply, Input, Reply, RequestContext, RulesTable, Sequence};
+use strandline_node::io::{
+    CloseReason, ConnectionId, FetchReply, Input, ListenerKind, Reply, RequestContext, RulesTable, Sequence,
+};
 use strandline_protocol::frame::FrameError;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
@@ -92,7 +94,7 @@ impl Net {
     }
 
     /// Accepts connections until [`Net::stop_accepting`].
-    pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, node: Arc<dyn Submit>) {
+    pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, kind: ListenerKind, node: Arc<dyn Submit>) {
         loop {
             self.registry.room().await;
             let accepted = tokio::select! {
@@ -100,7 +102,7 @@ impl Net {
                 () = self.stopping.notified() => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.accept(socket, peer, &node),
+                Ok((socket, peer)) => self.accept(socket, peer, kind, &node),
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -114,7 +116,7 @@ impl Net {
         self.stopping.notify_one();
     }
 
-    fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, node: &Arc<dyn Submit>) {
+    fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, kind: ListenerKind, node: &Arc<dyn Submit>) {
         if self.registry.admit(peer.ip()).is_err() {
             self.metrics.connections_refused.inc();
             warn!(%peer, "the address has too many connections");
@@ -123,7 +125,7 @@ impl Net {
         // Without it replies wait for acknowledgements of others; a socket that refuses is gone already.
         let _ = socket.set_nodelay(true);
         let (input, output) = socket.into_split();
-        let connection = Connection::new(self.registry.next_id(), peer, output, Arc::clone(&self.common));
+        let connection = Connection::new(self.registry.next_id(), kind, peer, output, Arc::clone(&self.common));
         self.registry.insert(Arc::clone(&connection));
         self.metrics.connections_accepted.inc();
         self.common.runtime.spawn(Arc::clone(self).serve(connection, input, Arc::clone(node)));
@@ -193,13 +195,14 @@ impl Net {
                 return Ok(Burst::Taken);
             };
             let mut opened = decode::open(frame, received)?;
-            let decoded = decode::body(&mut opened, &rules, now_ms)?;
+            let decoded = decode::body(&mut opened, connection.listener, &rules, now_ms)?;
             let sequence = connection.expect(opened.question);
             match decoded {
                 Decoded::Ask(request) => {
                     let context = RequestContext {
                         connection: connection.id,
                         sequence,
+                        listener: connection.listener,
                         api_version: opened.question.version,
                         client_id: decode::shared_client_id(client_id, opened.client_id.as_deref()),
                     };

@@ -23,6 +23,7 @@ const FEATURES_FROM_ZERO: i16 = 4;
 pub(crate) fn api_versions(broker: &mut Broker, context: &RequestContext, request: ApiVersionsRequest) -> Answer {
     let api_keys = SERVED
         .iter()
+        .filter(|api| api.is_on(context.listener))
         .map(|api| ApiVersion { api_key: api.key, min_version: api.advertised_from, max_version: api.versions.last })
         .collect();
     let mut response = ApiVersionsResponse { api_keys, ..ApiVersionsResponse::default() };

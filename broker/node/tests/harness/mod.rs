@@ -10,7 +10,8 @@ use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{
-    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, Now, Reply, RequestContext, Sequence,
+    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, Reply, RequestContext,
+    Sequence,
 };
 use strandline_node::metadata_log::load;
 use strandline_node::recovery::survey;
@@ -224,7 +225,13 @@ impl TestBroker {
     fn ask(&mut self, api_version: i16, request: Asked) -> Sequence {
         let sequence = Sequence(self.sequence);
         self.sequence += 1;
-        let context = RequestContext { connection: CONNECTION, sequence, api_version, client_id: Arc::from("test") };
+        let context = RequestContext {
+            connection: CONNECTION,
+            sequence,
+            listener: ListenerKind::Client,
+            api_version,
+            client_id: Arc::from("test"),
+        };
         self.input(Input::Request { context, request });
         sequence
     }
@@ -263,6 +270,7 @@ impl TestBroker {
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
                 Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
                 Effect::Publish(_) => {}
+                Effect::Send { to, .. } => panic!("a single broker asks nobody, least of all {to:?}"),
             }
         }
     }
