@@ -72,12 +72,18 @@ pub(crate) fn serve(args: &ServeArgs) -> Exit {
     }
 }
 
+/// A socket that listens and from which nothing is accepted yet.
+struct Bound {
+    kind: ListenerKind,
+    socket: std::net::TcpListener,
+}
+
 /// A broker whose node has taken its first step.
 struct Running {
     broker: Arc<Broker>,
     events: UnboundedReceiver<Event>,
     settings: Settings,
-    listener: std::net::TcpListener,
+    listeners: Vec<Bound>,
     clock: Clock,
     is_ready: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
@@ -91,7 +97,7 @@ struct Running {
 fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let begun = Instant::now();
     let mut settings = Settings::read(args)?;
-    let listener = listen(&settings)?;
+    let listeners = listen(&settings)?;
     let http = http_listener(&settings)?;
     let directory = DataDirectory::open(&settings.data, &mut settings.config)?;
     let failed = |reason| StartError::Directory { directory: directory.root.clone(), reason };
@@ -115,15 +121,14 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let is_ready = Arc::new(AtomicBool::new(false));
     let pages = http::Pages { metrics: Arc::clone(&metrics), shell: Arc::clone(&broker), is_ready: Arc::clone(&is_ready) };
     http::serve(http, pages).map_err(failed)?;
-    Ok(Running { broker, events, settings, listener, clock, is_ready, metrics, directory, executor, begun, data })
+    Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directory, executor, begun, data })
 }
 
 /// The node: everything that was found, put together.
 fn node(settings: &Settings, directory: &DataDirectory, found: Recovered) -> io::Result<Node> {
     let boot = Boot {
         config: settings.config.clone(),
-        host: settings.advertised_host.clone(),
-        port: settings.advertised_port,
+        topology: settings.topology.clone(),
         cluster_id: directory.cluster_id.clone(),
         directory: directory.directory_id,
         seed: u64::from_ne_bytes(random()?),
@@ -205,6 +210,11 @@ impl Running {
         };
         tokio::spawn(tick(Arc::clone(&self.broker), self.clock));
         tokio::spawn(sweep(Arc::clone(&self.broker), Arc::clone(&self.metrics), self.clock));
+        // Voters need each other before anybody is served.
+        if let Err(error) = self.open(ListenerKind::Controller) {
+            error!(%error, "connections cannot be accepted");
+            return Exit::Failed;
+        }
         self.broker.submit(&mut vec![Input::Tick]);
         loop {
             tokio::select! {
@@ -227,20 +237,28 @@ impl Running {
         }
     }
 
+    /// The node serves: clients are let in.
     fn accept(&mut self) -> io::Result<()> {
-        let listener = self.listener.try_clone()?;
-        let net = Arc::clone(&self.broker.executors().net);
-        let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
-        {
-            let _data = self.data.enter();
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            self.data.spawn(net.listen(listener, ListenerKind::Client, node));
-        }
+        self.open(ListenerKind::Client)?;
         self.is_ready.store(true, Ordering::Release);
         info!(took_ms = self.begun.elapsed().as_millis() as u64, "serving");
-        println!("Kafka clients   {}:{}", self.settings.advertised_host, self.settings.advertised_port);
+        for end in self.settings.topology.client_endpoints() {
+            println!("Kafka clients   {}:{}", end.host, end.port);
+        }
         println!("HTTP            http://{}", self.settings.http);
         println!("Data directory  {} ({})", self.directory.root.display(), self.executor);
+        Ok(())
+    }
+
+    /// Accepts from the listeners of this kind from now on.
+    fn open(&mut self, kind: ListenerKind) -> io::Result<()> {
+        let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
+        let _data = self.data.enter();
+        for bound in self.listeners.extract_if(.., |bound| bound.kind == kind) {
+            let listener = tokio::net::TcpListener::from_std(bound.socket)?;
+            let net = Arc::clone(&self.broker.executors().net);
+            self.data.spawn(net.listen(listener, kind, Arc::clone(&node)));
+        }
         Ok(())
     }
 
@@ -330,9 +348,13 @@ fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {
     }
 }
 
-fn listen(settings: &Settings) -> Result<std::net::TcpListener, StartError> {
+fn listen(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     let backlog = u32::try_from(settings.config.number("socket.listen.backlog.size")).unwrap_or(u32::MAX);
-    bind(settings.listen, backlog).map_err(|reason| StartError::Listen { address: settings.listen, reason, option: "--listen" })
+    let bound = |(address, kind): &(SocketAddr, ListenerKind)| {
+        let failed = |reason| StartError::Listen { address: *address, reason, option: "--listen" };
+        Ok(Bound { kind: *kind, socket: bind(*address, backlog).map_err(failed)? })
+    };
+    settings.listen.iter().map(bound).collect()
 }
 
 fn http_listener(settings: &Settings) -> Result<std::net::TcpListener, StartError> {

@@ -10,13 +10,13 @@ use crate::directory::Directory;
 use crate::metadata_log::LoadedMetadata;
 use crate::node::{Node, RecoveredPartition};
 use crate::settings::Settings;
+use crate::topology::Topology;
 
 /// A start's findings.
 pub struct Boot {
     pub config: BrokerConfig,
-    /// Where clients are told to connect.
-    pub host: String,
-    pub port: u16,
+    /// Where it stands in the cluster; read from `config`.
+    pub topology: Topology,
     pub cluster_id: String,
     /// Of the log directory.
     pub directory: Uuid,
@@ -30,7 +30,7 @@ impl Boot {
     /// Makes the node; [`Node::start`] is its first step.
     pub fn node(self) -> Node {
         let mut dice = Dice::new(self.seed);
-        let settings = Settings::read(&self.config, &self.host, self.port);
+        let settings = Settings::read(&self.config);
         let identity = Identity {
             node_id: i32::try_from(self.config.number("node.id")).unwrap_or(i32::MAX),
             cluster_id: self.cluster_id,
@@ -42,6 +42,7 @@ impl Boot {
         let parts = Parts {
             identity,
             config: self.config,
+            topology: self.topology,
             settings,
             image: self.metadata.image,
             controller,

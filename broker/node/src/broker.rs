@@ -23,6 +23,7 @@ use crate::parked::{ParkedId, Place, Until, Waiting};
 use crate::replicas::{ProduceWaiter, Replica, Replicas};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use crate::topology::Topology;
 
 /// Who this broker is.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ pub struct ProducerIdBlock {
 pub struct Broker {
     pub identity: Identity,
     pub config: BrokerConfig,
+    pub topology: Topology,
     pub settings: Settings,
     /// Committed metadata.
     pub image: Image,
@@ -90,6 +92,7 @@ pub struct Broker {
 pub struct Parts {
     pub identity: Identity,
     pub config: BrokerConfig,
+    pub topology: Topology,
     pub settings: Settings,
     pub image: Image,
     pub controller: Controller,
@@ -105,6 +108,7 @@ impl Broker {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             identity: parts.identity,
             config: parts.config,
+            topology: parts.topology,
             settings: parts.settings,
             image: parts.image,
             controller: parts.controller,

@@ -30,6 +30,7 @@ mod replicas;
 mod sessions;
 mod settings;
 mod tail;
+pub mod topology;
 mod upkeep;
 
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};

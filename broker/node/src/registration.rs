@@ -19,9 +19,9 @@ use crate::broker::Broker;
 use crate::controller::{METADATA_DIRECTORY, RECORDS_PER_DECISION_MAX};
 use crate::directory::After;
 use crate::features::{FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::image::brokers::Endpoint;
 use crate::io::{Effect, Now};
 use crate::node::RecoveredPartition;
-use crate::settings::LISTENER;
 
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
@@ -67,10 +67,10 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
 }
 
 fn registration(broker: &Broker) -> MetadataRecord {
-    let endpoint = BrokerEndpoint {
-        name: LISTENER.to_owned(),
-        host: broker.settings.host.clone(),
-        port: broker.settings.port,
+    let endpoint = |endpoint: &Endpoint| BrokerEndpoint {
+        name: endpoint.listener.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
         security_protocol: 0,
     };
     let feature = |feature: &crate::features::Feature| BrokerFeature {
@@ -82,7 +82,7 @@ fn registration(broker: &Broker) -> MetadataRecord {
         broker_id: BrokerId(broker.identity.node_id),
         incarnation_id: broker.identity.incarnation,
         broker_epoch: broker.identity.epoch,
-        end_points: vec![endpoint],
+        end_points: broker.topology.client_endpoints().map(endpoint).collect(),
         features: FEATURES.iter().map(feature).collect(),
         rack: broker.settings.rack.clone(),
         fenced: true,

@@ -4,14 +4,8 @@ use strandline_protocol::ids::ProducerId;
 
 use crate::config::BrokerConfig;
 
-/// The name of the listener that clients use.
-pub(crate) const LISTENER: &str = "PLAINTEXT";
-
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where clients are told to connect.
-    pub host: String,
-    pub port: u16,
     pub rack: Option<String>,
     /// The data directory as users know it, for DescribeLogDirs.
     pub data: String,
@@ -31,14 +25,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the keys; `host` and `port` are where clients are told to connect.
-    pub fn read(config: &BrokerConfig, host: &str, port: u16) -> Self {
+    /// Reads the keys.
+    pub fn read(config: &BrokerConfig) -> Self {
         let count = |key: &str| usize::try_from(config.number(key)).unwrap_or(0);
         let millis = |key: &str| u64::try_from(config.number(key)).unwrap_or(0);
         let int = |key: &str| i32::try_from(config.number(key)).unwrap_or(i32::MAX);
         Self {
-            host: host.to_owned(),
-            port,
             rack: config.text("broker.rack").map(str::to_owned),
             data: config.text("log.dirs").unwrap_or_default().to_owned(),
             auto_create_topics: config.boolean("auto.create.topics.enable"),

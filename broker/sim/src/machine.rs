@@ -16,6 +16,7 @@ use strandline_node::io::{
     ConnectionId, Effect, Input, Job, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, RulesTable,
     Sequence,
 };
+use strandline_node::topology::Topology;
 use strandline_node::{Node, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::ids::Uuid;
@@ -282,8 +283,7 @@ impl Machine {
                     let recovered = std::mem::take(recovered);
                     let boot = Boot {
                         config: self.config.clone(),
-                        host: "sim".to_owned(),
-                        port: 9092,
+                        topology: Topology::read(&self.config).expect("the plan's keys fit together"),
                         cluster_id: "strandline-sim".to_owned(),
                         directory: Uuid([9; 16]),
                         seed: self.dice.roll(),

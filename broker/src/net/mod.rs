@@ -26,7 +26,7 @@ use strandline_node::io::{
 use strandline_protocol::frame::FrameError;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::disk::reader::Reader;
@@ -48,7 +48,7 @@ pub(crate) struct Net {
     rules: RwLock<Arc<RulesTable>>,
     reader: Arc<Reader>,
     metrics: Arc<Metrics>,
-    stopping: Notify,
+    stopping: watch::Sender<bool>,
 }
 
 /// Why a connection's task ends.
@@ -80,7 +80,7 @@ impl Net {
             rules: RwLock::default(),
             reader,
             metrics,
-            stopping: Notify::new(),
+            stopping: watch::Sender::new(false),
         })
     }
 
@@ -95,11 +95,12 @@ impl Net {
 
     /// Accepts connections until [`Net::stop_accepting`].
     pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, kind: ListenerKind, node: Arc<dyn Submit>) {
+        let mut stopping = self.stopping.subscribe();
         loop {
             self.registry.room().await;
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = self.stopping.notified() => return,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match accepted {
                 Ok((socket, peer)) => self.accept(socket, peer, kind, &node),
@@ -111,9 +112,9 @@ impl Net {
         }
     }
 
-    /// Closes the listening socket.
+    /// Closes the listening sockets.
     pub(crate) fn stop_accepting(&self) {
-        self.stopping.notify_one();
+        self.stopping.send_replace(true);
     }
 
     fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, kind: ListenerKind, node: &Arc<dyn Submit>) {

@@ -18,6 +18,7 @@ use strandline_log::recover::RecoverError;
 use strandline_node::config::row::ValueError;
 use strandline_node::metadata_log::LoadError;
 use strandline_node::recovery::SurveyError;
+use strandline_node::topology::TopologyError;
 
 /// Why a broker cannot start. Every message names what to do.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,8 @@ pub(crate) enum StartError {
     ConfigValue { file: PathBuf, key: String },
     #[error("{0}; `strandline serve --help` says where keys come from, ARCHITECTURE and README name the table of keys")]
     Config(#[from] ValueError),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
     #[error("--set takes KEY=VALUE, not {given:?}")]
     Set { given: String },
     #[error("{given:?} is no HOST:PORT: {reason}")]

@@ -4,10 +4,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use strandline_node::config::BrokerConfig;
+use strandline_node::io::ListenerKind;
+use strandline_node::topology::{Listener, Topology};
 
 use super::StartError;
 
-const LISTEN_DEFAULT: &str = "127.0.0.1:9092";
 const HTTP_DEFAULT: &str = "127.0.0.1:9644";
 const DATA_DEFAULT: &str = "./strandline-data";
 
@@ -36,12 +37,10 @@ pub(crate) struct ServeArgs {
 pub(crate) struct Settings {
     pub(crate) config: BrokerConfig,
     pub(crate) data: PathBuf,
-    pub(crate) listen: SocketAddr,
+    pub(crate) topology: Topology,
+    /// Where to listen, in the order of the topology's listeners.
+    pub(crate) listen: Vec<(SocketAddr, ListenerKind)>,
     pub(crate) http: SocketAddr,
-    /// Where clients are told to connect.
-    pub(crate) advertised_host: String,
-    /// 0 takes the port that is listened on.
-    pub(crate) advertised_port: u16,
 }
 
 impl Settings {
@@ -66,45 +65,27 @@ impl Settings {
             .or_else(|| config.given("log.dirs").map(PathBuf::from))
             .unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
         config.set("log.dirs", data.display().to_string())?;
-        let listen_text = match (&args.listen, config.given("listeners")) {
-            (Some(listen), _) => listen.clone(),
-            (None, Some(listeners)) => host_and_port(listeners).to_owned(),
-            (None, None) => LISTEN_DEFAULT.to_owned(),
-        };
-        let listen = address(&listen_text)?;
-        config.set("listeners", format!("PLAINTEXT://{listen}"))?;
+        if let Some(listen) = &args.listen {
+            config.set("listeners", format!("PLAINTEXT://{listen}"))?;
+        }
         let http = address(args.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
-        let (advertised_host, advertised_port) = match config.given("advertised.listeners") {
-            Some(advertised) => split(host_and_port(advertised))?,
-            None => (told_host(&listen_text, listen), listen.port()),
-        };
-        Ok(Self { config, data, listen, http, advertised_host, advertised_port })
+        let topology = Topology::read(&config)?;
+        let bound = |listener: &Listener| Ok((resolved(&listener.host, listener.port)?, listener.kind));
+        let listen = topology.listeners.iter().map(bound).collect::<Result<Vec<_>, StartError>>()?;
+        Ok(Self { config, data, topology, listen, http })
     }
-}
-
-/// Clients cannot connect to "any address": they are told the loopback one instead.
-fn told_host(text: &str, listen: SocketAddr) -> String {
-    if listen.ip().is_unspecified() {
-        return "127.0.0.1".to_owned();
-    }
-    text.rsplit_once(':').map_or_else(|| listen.ip().to_string(), |(host, _)| host.trim_matches(['[', ']']).to_owned())
-}
-
-fn host_and_port(listener: &str) -> &str {
-    listener.split_once("://").map_or(listener, |(_, rest)| rest)
-}
-
-fn split(text: &str) -> Result<(String, u16), StartError> {
-    let wrong = |reason: &str| StartError::Address { given: text.to_owned(), reason: reason.to_owned() };
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
-    let port = port.parse().map_err(|_| wrong("the port is no number up to 65535"))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
 fn address(text: &str) -> Result<SocketAddr, StartError> {
-    let (host, port) = split(text)?;
-    let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
-    let wrong = |reason: String| StartError::Address { given: text.to_owned(), reason };
+    let wrong = |reason: &str| StartError::Address { given: text.to_owned(), reason: reason.to_owned() };
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
+    let port = port.parse().map_err(|_| wrong("the port is no number up to 65535"))?;
+    resolved(host.trim_matches(['[', ']']), port)
+}
+
+fn resolved(host: &str, port: u16) -> Result<SocketAddr, StartError> {
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let wrong = |reason: String| StartError::Address { given: format!("{host}:{port}"), reason };
     let mut addresses = (host, port).to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
     addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))
 }
@@ -159,13 +140,17 @@ mod tests {
         assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
+    fn told(settings: &Settings) -> &str {
+        &settings.topology.listeners[0].advertised.host
+    }
+
     #[test]
     fn the_command_line_goes_before_the_defaults_and_is_checked() {
         let args =
             ServeArgs { set: vec!["node.id=7".to_owned()], listen: Some("127.0.0.1:0".to_owned()), ..ServeArgs::default() };
         let settings = Settings::read(&args).expect("legal");
         assert_eq!(settings.config.number("node.id"), 7);
-        assert_eq!(settings.advertised_host, "127.0.0.1");
+        assert_eq!(told(&settings), "127.0.0.1");
         let args = ServeArgs { set: vec!["nonsense=7".to_owned()], ..ServeArgs::default() };
         assert!(matches!(Settings::read(&args), Err(StartError::Config(_))));
     }
@@ -173,6 +158,6 @@ mod tests {
     #[test]
     fn clients_are_not_told_to_connect_to_any_address() {
         let args = ServeArgs { listen: Some("0.0.0.0:9092".to_owned()), ..ServeArgs::default() };
-        assert_eq!(Settings::read(&args).expect("legal").advertised_host, "127.0.0.1");
+        assert_eq!(told(&Settings::read(&args).expect("legal")), "127.0.0.1");
     }
 }

@@ -10,8 +10,8 @@ use strandline_protocol::messages::describe_quorum::{
 
 use super::Answer;
 use crate::broker::Broker;
+use crate::image::brokers::Endpoint;
 use crate::io::{Now, RequestContext};
-use crate::settings::LISTENER;
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 /// From this version on directories and nodes are told.
@@ -68,7 +68,11 @@ fn unknown(partition_index: i32) -> ResponsePartitionData {
     }
 }
 
+/// A controller without a listener of its own is reached where clients are.
 fn node(broker: &Broker) -> Node {
-    let listener = Listener { name: LISTENER.to_owned(), host: broker.settings.host.clone(), port: broker.settings.port };
-    Node { node_id: BrokerId(broker.identity.node_id), listeners: vec![listener] }
+    let topology = &broker.topology;
+    let own: Vec<&Endpoint> = topology.controller_endpoints().collect();
+    let told = if own.is_empty() { topology.client_endpoints().collect() } else { own };
+    let listener = |end: &Endpoint| Listener { name: end.listener.clone(), host: end.host.clone(), port: end.port };
+    Node { node_id: BrokerId(broker.identity.node_id), listeners: told.into_iter().map(listener).collect() }
 }

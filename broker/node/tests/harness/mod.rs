@@ -15,6 +15,7 @@ use strandline_node::io::{
 };
 use strandline_node::metadata_log::load;
 use strandline_node::recovery::survey;
+use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::ids::{TopicName, Uuid};
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -91,9 +92,8 @@ impl TestBroker {
             disk.0.perform(&op).expect("repairs succeed");
         }
         let boot = Boot {
+            topology: Topology::read(&config).expect("a legal node"),
             config,
-            host: "127.0.0.1".to_owned(),
-            port: 9092,
             cluster_id: "test-cluster".to_owned(),
             directory: Uuid([7; 16]),
             seed: 42,
