@@ -12,6 +12,7 @@ mod http;
 mod jobs;
 mod metrics;
 mod net;
+mod peers;
 mod rim;
 mod serve;
 mod shell;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use strandline_log::disk::{DiskError, FilePath};
 use strandline_node::Node;
-use strandline_node::io::{Effect, Input, Job, JobId, Now, PeerLost, Tag};
+use strandline_node::io::{Effect, Input, Job, JobId, Now};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -16,6 +16,7 @@ use crate::disk::Disk;
 use crate::jobs;
 use crate::net::Net;
 use crate::net::connection::Connection;
+use crate::peers::Peers;
 use crate::shell::{Core, Executors, Submit};
 
 impl Core for Node {
@@ -41,6 +42,7 @@ pub(crate) enum Event {
 
 pub(crate) struct Rim {
     pub(crate) net: Arc<Net>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) events: UnboundedSender<Event>,
@@ -65,7 +67,7 @@ impl Executors for Rim {
                         self.net.close(connection, sequence, reason);
                     }
                 }
-                Effect::Send { tag, .. } => self.refuse(tag),
+                Effect::Send { to, lane, tag, request, timeout_ms } => self.peers.send(to, lane, tag, request, timeout_ms),
                 Effect::Disk { owner, op } => operations.push((owner, op)),
                 Effect::Start { job, what } => self.start(job, what),
                 Effect::WakeAt { monotonic_ms } => self.alarm.set(monotonic_ms),
@@ -103,12 +105,6 @@ impl Rim {
                 node.submit(&mut vec![Input::Job { job, result }]);
             }
         });
-    }
-
-    /// There are no connections to peers yet: what is sent finds nobody.
-    fn refuse(&self, tag: Tag) {
-        let Some(node) = self.node.get().and_then(Weak::upgrade) else { return };
-        self.threads.spawn(async move { node.submit(&mut vec![Input::Response { tag, result: Err(PeerLost::Refused) }]) });
     }
 
     fn tell(&self, event: Event) {

@@ -3,6 +3,7 @@
 //! | thread or runtime | what runs there                                                             |
 //! |-------------------|-----------------------------------------------------------------------------|
 //! | data workers      | connections, completions of the ring (`request.threads`)                    |
+//! | peers             | connections to other nodes, and those of controllers                        |
 //! | data threads      | whatever waits for a disk: operations, reads of old records, jobs           |
 //! | main              | signals, the node's alarm, sweeps                                           |
 //! | http              | metrics and health                                                          |
@@ -36,6 +37,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::Common;
 use crate::net::registry::{Limits, Registry};
 use crate::net::{Net, bind};
+use crate::peers::Peers;
 use crate::rim::{Event, Rim};
 use crate::shell::{Shell, Submit};
 use crate::start::StartError;
@@ -92,6 +94,7 @@ struct Running {
     executor: Executor,
     begun: Instant,
     data: Runtime,
+    peers: Runtime,
 }
 
 fn start(args: &ServeArgs) -> Result<Running, StartError> {
@@ -115,13 +118,14 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let mut node = node(&settings, &directory, found).map_err(failed)?;
     let mut first = Vec::new();
     node.start(clock.now(), &mut first);
-    let rim = rim(&settings.config, disk, clock, data.handle(), &metrics, events_in);
+    let peers = peers_runtime().map_err(failed)?;
+    let rim = rim(&settings.config, disk, clock, data.handle(), peers.handle(), &metrics, events_in);
     let broker = Arc::new(Shell::new(node, first, clock, rim));
     connect(&broker, data.handle());
     let is_ready = Arc::new(AtomicBool::new(false));
     let pages = http::Pages { metrics: Arc::clone(&metrics), shell: Arc::clone(&broker), is_ready: Arc::clone(&is_ready) };
     http::serve(http, pages).map_err(failed)?;
-    Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directory, executor, begun, data })
+    Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directory, executor, begun, data, peers })
 }
 
 /// The node: everything that was found, put together.
@@ -143,6 +147,7 @@ fn rim(
     disk: Arc<Disk>,
     clock: Clock,
     data: &Handle,
+    peers: &Handle,
     metrics: &Arc<Metrics>,
     events: UnboundedSender<Event>,
 ) -> Rim {
@@ -160,7 +165,8 @@ fn rim(
     });
     let frame_bytes_max = count("socket.request.max.bytes");
     let net = Net::new(common, registry, frame_bytes_max, Arc::clone(disk.reader()), Arc::clone(metrics));
-    Rim { net, disk, alarm: Alarm::new(), events, threads: data.clone(), node: OnceLock::new() }
+    let peers = Peers::new(format!("node-{}", config.number("node.id")), peers.clone());
+    Rim { net, peers, disk, alarm: Alarm::new(), events, threads: data.clone(), node: OnceLock::new() }
 }
 
 /// Lets what the rim learns come back to the node.
@@ -173,7 +179,8 @@ fn connect(broker: &Arc<Broker>, data: &Handle) {
             broker.submit(&mut ended.into_iter().map(input).collect());
         }
     });
-    let node: Weak<Broker> = Arc::downgrade(broker);
+    let node: Weak<dyn Submit> = Arc::<Broker>::downgrade(broker);
+    broker.executors().peers.connect(node.clone());
     let first = broker.executors().node.set(node).is_ok();
     assert!(first, "the rim is connected once");
     let reaper = Arc::clone(disk).reap();
@@ -197,6 +204,7 @@ impl Running {
         let exit = main.block_on(self.supervise());
         self.broker.executors().net.registry.close_all();
         self.data.shutdown_timeout(Duration::from_secs(1));
+        self.peers.shutdown_background();
         exit
     }
 
@@ -253,11 +261,12 @@ impl Running {
     /// Accepts from the listeners of this kind from now on.
     fn open(&mut self, kind: ListenerKind) -> io::Result<()> {
         let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
-        let _data = self.data.enter();
+        let runtime = if kind == ListenerKind::Controller { &self.peers } else { &self.data };
+        let _runtime = runtime.enter();
         for bound in self.listeners.extract_if(.., |bound| bound.kind == kind) {
             let listener = tokio::net::TcpListener::from_std(bound.socket)?;
             let net = Arc::clone(&self.broker.executors().net);
-            self.data.spawn(net.listen(listener, kind, Arc::clone(&node)));
+            runtime.spawn(net.listen(listener, kind, Arc::clone(&node)));
         }
         Ok(())
     }
@@ -329,6 +338,11 @@ fn data_runtime(config: &BrokerConfig) -> io::Result<Runtime> {
         .thread_name("data")
         .enable_all()
         .build()
+}
+
+/// One thread that clients cannot keep busy.
+fn peers_runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).thread_name("peers").enable_all().build()
 }
 
 fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {

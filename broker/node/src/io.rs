@@ -102,10 +102,13 @@ pub struct PeerAddress {
     pub port: u16,
 }
 
-/// Each lane to a peer is a connection of its own, so that large answers of one do not hold up the other.
+/// Each lane to a peer is a connection of its own: a node answers in the order in which it was asked, so what may wait
+/// for long at the peer, or is large, must not stand before what is urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// Small requests: votes, heartbeats, what the controller decides, the metadata log.
+    /// Votes, and fetches of the metadata log, which wait at the leader for news.
+    Quorum,
+    /// Small requests that are answered soon: heartbeats, what the controller is asked to decide.
     Control,
     /// Records of partitions.
     Replication,
@@ -114,9 +117,9 @@ pub enum Lane {
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PeerLost {
-    /// Nobody listens there, or the connection could not be made: the process is not there.
+    /// The machine answers and nobody listens there: the process is gone.
     Refused,
-    /// The connection broke, or what came was no answer.
+    /// The connection could not be made or broke, too many requests wait for it, or what came was no answer.
     Broken,
     /// No answer within the time given.
     TimedOut,

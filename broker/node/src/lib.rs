@@ -24,6 +24,7 @@ mod leaving;
 pub mod metadata_log;
 mod node;
 mod parked;
+pub mod peers;
 pub mod recovery;
 mod registration;
 mod replicas;

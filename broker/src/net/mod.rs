@@ -9,7 +9,7 @@ pub(crate) mod connection;
 mod decode;
 mod fetch;
 pub(crate) mod intake;
-mod outgoing;
+pub(crate) mod outgoing;
 pub(crate) mod registry;
 pub(crate) mod replies;
 
@@ -129,7 +129,8 @@ impl Net {
         let connection = Connection::new(self.registry.next_id(), kind, peer, output, Arc::clone(&self.common));
         self.registry.insert(Arc::clone(&connection));
         self.metrics.connections_accepted.inc();
-        self.common.runtime.spawn(Arc::clone(self).serve(connection, input, Arc::clone(node)));
+        // On the runtime that listens: that of the peers for controllers.
+        tokio::spawn(Arc::clone(self).serve(connection, input, Arc::clone(node)));
     }
 
     /// A connection from its first byte to its last.

@@ -22,6 +22,7 @@ mod crc;
 mod header;
 mod record;
 mod varint;
+mod whole;
 
 pub use batches::{BatchAt, Batches};
 pub use builder::{BatchBuilder, BatchOptions, BuildError, NewRecord, ProducerStamp, Timestamps};
@@ -37,6 +38,7 @@ pub use header::{
     set_max_timestamp, stamp, stamped_prefix,
 };
 pub use record::{Header, Headers, OpenError, Record, RecordError, RecordFault, Records, open};
+pub use whole::{Unsound, whole_batches};
 
 #[cfg(test)]
 mod tests;
