@@ -30,6 +30,7 @@ mod registration;
 mod replicas;
 mod sessions;
 mod settings;
+pub mod snapshot;
 mod tail;
 pub mod topology;
 mod upkeep;

@@ -71,7 +71,7 @@ fn registration(broker: &Broker) -> MetadataRecord {
         name: endpoint.listener.clone(),
         host: endpoint.host.clone(),
         port: endpoint.port,
-        security_protocol: 0,
+        security_protocol: endpoint.security_protocol,
     };
     let feature = |feature: &crate::features::Feature| BrokerFeature {
         name: feature.name.to_owned(),

@@ -149,6 +149,9 @@ fn named(key: &'static str, text: &str) -> Result<Vec<(String, String, u16)>, To
     Ok(found)
 }
 
+/// Kafka's number of the only security protocol that is served.
+const PLAINTEXT: i16 = 0;
+
 fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
@@ -176,7 +179,7 @@ fn listeners(config: &BrokerConfig, controllers: &[String]) -> Result<Vec<Listen
             kind: if is_controller { ListenerKind::Controller } else { ListenerKind::Client },
             host,
             port,
-            advertised: Endpoint { listener: name, host: told_host, port: told_port },
+            advertised: Endpoint { listener: name, host: told_host, port: told_port, security_protocol: PLAINTEXT },
         });
     }
     Ok(listeners)

@@ -4,6 +4,7 @@
 //! Source: DescribeTopicPartitionsRequestHandler.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, TopicName};
@@ -68,7 +69,7 @@ fn unknown(name: TopicName) -> DescribeTopicPartitionsResponseTopic {
 
 fn described<'a>(
     topic: &Topic,
-    partitions: impl Iterator<Item = (&'a i32, &'a Partition)>,
+    partitions: impl Iterator<Item = (&'a i32, &'a Arc<Partition>)>,
 ) -> DescribeTopicPartitionsResponseTopic {
     let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let partitions = partitions.map(|(index, partition)| DescribeTopicPartitionsResponsePartition {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use strandline_protocol::ids::Uuid;
-use strandline_protocol::metadata::broker::{BrokerRegistrationChangeRecord, RegisterBrokerRecord, UnregisterBrokerRecord};
+use strandline_protocol::metadata::broker::{
+    BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord, UnregisterBrokerRecord,
+};
 
 /// Where a broker can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +13,16 @@ pub struct Endpoint {
     pub listener: String,
     pub host: String,
     pub port: u16,
+    /// Kafka's number of the security protocol; 0 is PLAINTEXT.
+    pub security_protocol: i16,
+}
+
+/// Levels of a feature that a broker can work with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupportedFeature {
+    pub name: String,
+    pub least: i16,
+    pub most: i16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +31,16 @@ pub struct Registration {
     pub epoch: i64,
     pub incarnation: Uuid,
     pub endpoints: Vec<Endpoint>,
+    pub features: Vec<SupportedFeature>,
     pub rack: Option<String>,
     pub fenced: bool,
     pub in_controlled_shutdown: bool,
     pub log_dirs: Vec<Uuid>,
+    /// Directories that take no new replicas.
+    pub cordoned_log_dirs: Vec<Uuid>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Brokers {
     by_id: BTreeMap<i32, Registration>,
 }
@@ -41,21 +56,7 @@ impl Brokers {
     }
 
     pub(super) fn register(&mut self, record: &RegisterBrokerRecord) {
-        let endpoints = record
-            .end_points
-            .iter()
-            .map(|endpoint| Endpoint { listener: endpoint.name.clone(), host: endpoint.host.clone(), port: endpoint.port })
-            .collect();
-        let registration = Registration {
-            id: record.broker_id.0,
-            epoch: record.broker_epoch,
-            incarnation: record.incarnation_id,
-            endpoints,
-            rack: record.rack.clone(),
-            fenced: record.fenced,
-            in_controlled_shutdown: record.in_controlled_shutdown,
-            log_dirs: record.log_dirs.clone(),
-        };
+        let registration = Registration::from(record);
         self.by_id.insert(registration.id, registration);
     }
 
@@ -81,6 +82,37 @@ impl Brokers {
         }
         if !record.log_dirs.is_empty() {
             registration.log_dirs.clone_from(&record.log_dirs);
+        }
+        if let Some(cordoned) = &record.cordoned_log_dirs {
+            registration.cordoned_log_dirs.clone_from(cordoned);
+        }
+    }
+}
+
+impl From<&RegisterBrokerRecord> for Registration {
+    fn from(record: &RegisterBrokerRecord) -> Self {
+        let endpoint = |end: &BrokerEndpoint| Endpoint {
+            listener: end.name.clone(),
+            host: end.host.clone(),
+            port: end.port,
+            security_protocol: end.security_protocol,
+        };
+        let feature = |feature: &BrokerFeature| SupportedFeature {
+            name: feature.name.clone(),
+            least: feature.min_supported_version,
+            most: feature.max_supported_version,
+        };
+        Self {
+            id: record.broker_id.0,
+            epoch: record.broker_epoch,
+            incarnation: record.incarnation_id,
+            endpoints: record.end_points.iter().map(endpoint).collect(),
+            features: record.features.iter().map(feature).collect(),
+            rack: record.rack.clone(),
+            fenced: record.fenced,
+            in_controlled_shutdown: record.in_controlled_shutdown,
+            log_dirs: record.log_dirs.clone(),
+            cordoned_log_dirs: record.cordoned_log_dirs.clone().unwrap_or_default(),
         }
     }
 }

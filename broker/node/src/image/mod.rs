@@ -4,6 +4,7 @@
 //! holds one that is ahead (records emitted), the broker one that is committed; both go through the same code.
 
 pub(crate) mod brokers;
+pub(crate) mod kept;
 pub(crate) mod topics;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::config::{BrokerConfig, Layers};
 use brokers::Brokers;
+use kept::Kept;
 use topics::Topics;
 
 /// Keys and values of one resource.
@@ -68,7 +70,7 @@ pub enum ApplyError {
     UnknownPartition { offset: Offset, topic: TopicId, partition: i32 },
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     pub brokers: Brokers,
     pub topics: Topics,
@@ -76,6 +78,8 @@ pub struct Image {
     /// Finalized levels by feature name.
     pub features: BTreeMap<String, i16>,
     pub next_producer_id: ProducerId,
+    /// Everything else that records left and nobody here acts on.
+    pub kept: Kept,
     /// The next offset of the metadata log to apply.
     pub end: Offset,
 }
@@ -102,7 +106,8 @@ impl Image {
             }
             MetadataRecord::FeatureLevelRecord(record) => self.set_feature(&record.name, record.feature_level),
             MetadataRecord::ProducerIdsRecord(record) => self.next_producer_id = record.next_producer_id,
-            _ => {}
+            MetadataRecord::ClearElrRecord(record) => self.topics.clear_elr(&record.topic_name),
+            other => self.kept.apply(other),
         }
         Ok(Change::None)
     }
