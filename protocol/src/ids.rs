@@ -255,12 +255,12 @@ impl TopicId {
 }
 
 impl Uuid {
-    /// A replica whose log directory is not known yet.
-    pub const UNASSIGNED_DIRECTORY: Self = Self::ZERO;
-    /// A replica whose log directory has failed.
-    pub const LOST_DIRECTORY: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     /// A replica that was placed before brokers registered their directories.
-    pub const MIGRATING_DIRECTORY: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    pub const MIGRATING_DIRECTORY: Self = Self::ZERO;
+    /// A replica whose log directory is not known yet.
+    pub const UNASSIGNED_DIRECTORY: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    /// A replica whose log directory has failed.
+    pub const LOST_DIRECTORY: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 }
 
 /// Not 22 characters of URL-safe base64.

@@ -6,9 +6,10 @@ use strandline_protocol::spec::Versions;
 
 use crate::broker::Broker;
 use crate::handlers::{
-    Answer, alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster,
-    describe_configs, describe_log_dirs, describe_quorum, describe_topic_partitions, fetch, find_coordinator, init_producer_id,
-    list_offsets, metadata, offset_for_leader_epoch,
+    Answer, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics, delete_records,
+    delete_topics, describe_cluster, describe_configs, describe_log_dirs, describe_quorum, describe_topic_partitions,
+    elect_leaders, fetch, find_coordinator, init_producer_id, list_offsets, list_partition_reassignments, metadata,
+    offset_for_leader_epoch,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -66,7 +67,10 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::AlterConfigs, 0, 2),
     served(ApiKey::DescribeLogDirs, 1, 5),
     served(ApiKey::CreatePartitions, 0, 3),
+    everywhere(ApiKey::ElectLeaders, 0, 2),
     served(ApiKey::IncrementalAlterConfigs, 0, 1),
+    everywhere(ApiKey::AlterPartitionReassignments, 0, 1),
+    everywhere(ApiKey::ListPartitionReassignments, 0, 0),
     everywhere(ApiKey::DescribeQuorum, 0, 2),
     served(ApiKey::DescribeCluster, 0, 2),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
@@ -96,6 +100,13 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::DescribeLogDirs(request) => describe_log_dirs::describe_log_dirs(broker, context, request, outbox),
         Request::CreatePartitions(request) => create_partitions::create_partitions(broker, now, context, request),
         Request::IncrementalAlterConfigs(request) => alter_configs::incremental_alter_configs(broker, now, context, request),
+        Request::ElectLeaders(request) => elect_leaders::elect_leaders(broker, now, context, request),
+        Request::AlterPartitionReassignments(request) => {
+            alter_partition_reassignments::alter_partition_reassignments(broker, now, context, request)
+        }
+        Request::ListPartitionReassignments(request) => {
+            list_partition_reassignments::list_partition_reassignments(broker, request)
+        }
         Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
         Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),
         Request::DescribeTopicPartitions(request) => describe_topic_partitions::describe_topic_partitions(broker, request),

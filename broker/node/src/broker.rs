@@ -146,7 +146,6 @@ impl Broker {
             partitions_default: self.settings.partitions_default,
             replication_factor_default: self.settings.replication_factor_default,
             partitions_max: self.settings.partitions_max,
-            directory: self.identity.directory,
         }
     }
 

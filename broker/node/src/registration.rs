@@ -16,9 +16,9 @@ use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
 use strandline_protocol::metadata::partition::PartitionChangeRecord;
 
 use crate::broker::Broker;
-use crate::controller::{METADATA_DIRECTORY, RECORDS_PER_DECISION_MAX};
+use crate::controller::METADATA_DIRECTORY;
 use crate::directory::After;
-use crate::features::{FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
 use crate::io::{Effect, Now};
 use crate::node::RecoveredPartition;
@@ -44,8 +44,9 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
     let id = broker.identity.node_id;
     broker.controller.begin_epoch(now, id);
     if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
-        let level = FeatureLevelRecord { name: METADATA_VERSION_NAME.to_owned(), feature_level: METADATA_VERSION };
-        broker.controller.emit(now, vec![level.into()]);
+        let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
+        let levels = vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1)];
+        broker.controller.emit(now, levels);
     }
     broker.identity.epoch = broker.controller.end().0;
     let registration = registration(broker);
@@ -57,13 +58,8 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
         ..Default::default()
     };
     broker.controller.emit(now, vec![unfenced.into()]);
-    let mut elections = elections(broker);
-    while !elections.is_empty() {
-        let rest = elections.split_off(elections.len().min(RECORDS_PER_DECISION_MAX));
-        broker.controller.emit(now, elections);
-        elections = rest;
-    }
-    broker.controller.end()
+    let elections = elections(broker);
+    broker.controller.emit_all(now, elections)
 }
 
 fn registration(broker: &Broker) -> MetadataRecord {

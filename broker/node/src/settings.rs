@@ -22,6 +22,8 @@ pub struct Settings {
     pub retention_check_interval_ms: u64,
     pub tail_cache_bytes: usize,
     pub producer_id_expiration_ms: i64,
+    /// Between two rounds in which partitions are given back to their preferred leaders; none if that is switched off.
+    pub rebalance_interval_ms: Option<u64>,
 }
 
 impl Settings {
@@ -46,6 +48,9 @@ impl Settings {
             retention_check_interval_ms: millis("log.retention.check.interval.ms"),
             tail_cache_bytes: count("tail.cache.bytes"),
             producer_id_expiration_ms: config.number("producer.id.expiration.ms"),
+            rebalance_interval_ms: config
+                .boolean("auto.leader.rebalance.enable")
+                .then(|| millis("leader.imbalance.check.interval.seconds") * 1000),
         }
     }
 }

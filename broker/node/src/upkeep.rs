@@ -6,6 +6,7 @@ use strandline_protocol::ids::Offset;
 
 use crate::broker::Broker;
 use crate::controller::METADATA_TOPIC;
+use crate::controller::elections::balance;
 use crate::directory::After;
 use crate::io::{Effect, Now};
 use crate::replicas::Replica;
@@ -14,12 +15,17 @@ use crate::replicas::Replica;
 /// little: 256 MiB are read and checked in well under a second.
 const UNCHECKPOINTED_BYTES_MAX: u64 = 256 << 20;
 
+/// Most partitions that one round gives back to their preferred leaders, so that their clients do not all move at once.
+/// Source: QuorumController.MAX_ELECTIONS_PER_IMBALANCE.
+const ELECTIONS_PER_ROUND_MAX: usize = 1000;
+
 /// When each kind of upkeep is due, on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Due {
     recovery_points_ms: u64,
     high_watermarks_ms: u64,
     retention_ms: u64,
+    rebalance_ms: u64,
 }
 
 impl Due {
@@ -29,12 +35,13 @@ impl Due {
             recovery_points_ms: now.monotonic_ms + broker.settings.checkpoint_interval_ms,
             high_watermarks_ms: now.monotonic_ms + broker.settings.high_watermark_checkpoint_interval_ms,
             retention_ms: now.monotonic_ms + broker.settings.retention_check_interval_ms,
+            rebalance_ms: next_rebalance(now, broker),
         }
     }
 
     /// The next point at which something is due.
     pub(crate) fn next(&self) -> u64 {
-        self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms)
+        self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms).min(self.rebalance_ms)
     }
 
     /// Does what is due.
@@ -54,7 +61,16 @@ impl Due {
             self.retention_ms = now.monotonic_ms + broker.settings.retention_check_interval_ms;
             expire(now, broker);
         }
+        if now.monotonic_ms >= self.rebalance_ms {
+            self.rebalance_ms = next_rebalance(now, broker);
+            let records = balance(&broker.controller.image, &broker.config, ELECTIONS_PER_ROUND_MAX);
+            broker.controller.emit(now, records);
+        }
     }
+}
+
+fn next_rebalance(now: Now, broker: &Broker) -> u64 {
+    broker.settings.rebalance_interval_ms.map_or(u64::MAX, |interval| now.monotonic_ms + interval)
 }
 
 /// Logs with more than `bytes` behind their recovery point write their indexes, so that the point may move.

@@ -26,6 +26,7 @@ const fn dynamic(
 pub const BROKER_KEYS: &[Row] = &[
     start("advertised.listeners", Kind::Text, None, "", "Where others are told to connect, as NAME://HOST:PORT, several separated by commas; by default what `listeners` says."),
     start("auto.create.topics.enable", Kind::Boolean, Some("true"), "", "Whether a Metadata request that allows it creates the topics it names."),
+    start("auto.leader.rebalance.enable", Kind::Boolean, Some("true"), "", "Whether the controller gives partitions back to their preferred leaders when those are in sync again."),
     start("broker.rack", Kind::Text, None, "", "Where this broker stands; told to clients."),
     start("cluster.id", Kind::Text, None, "", "The cluster that the data directory must belong to, and that an empty one is formatted for; by default whatever the directory says, or a new one."),
     dynamic("compression.gzip.level", Kind::Int { least: -1, most: 9 }, Some("-1"), "", "Default of the topic key of this name."),
@@ -41,6 +42,7 @@ pub const BROKER_KEYS: &[Row] = &[
     dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
     start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
     start("inter.broker.listener.name", Kind::Text, None, "", "The listener at which brokers reach each other; by default the first that is not for controllers."),
+    start("leader.imbalance.check.interval.seconds", Kind::Long { least: 1, most: 86_400 }, Some("300"), "seconds", "How often partitions are given back to their preferred leaders."),
     start("listener.security.protocol.map", Kind::Text, None, "", "NAME:PROTOCOL for every listener, several separated by commas; the only protocol is PLAINTEXT."),
     start("listeners", Kind::Text, Some("PLAINTEXT://127.0.0.1:9092"), "", "Where the process listens, as NAME://HOST:PORT, several separated by commas."),
     dynamic("log.cleanup.policy", Kind::List(POLICIES), Some("delete"), "", "Default of the topic key `cleanup.policy`."),

@@ -6,7 +6,14 @@
 //! write of the metadata log ends the process, so nothing is ever rolled back in memory.
 
 mod batches;
+pub(crate) mod elections;
+mod partition_change;
+mod placement;
+pub(crate) mod reassignments;
+mod terms;
 pub(crate) mod topics;
+#[cfg(test)]
+mod worlds;
 
 use std::collections::VecDeque;
 
@@ -77,6 +84,16 @@ impl Controller {
             self.emitted.push_back((offset, record));
         }
         self.end()
+    }
+
+    /// Emits more records than one decision can hold; each of them must be true by itself.
+    pub fn emit_all(&mut self, now: Now, mut records: Vec<MetadataRecord>) -> Offset {
+        while records.len() > RECORDS_PER_DECISION_MAX {
+            let rest = records.split_off(RECORDS_PER_DECISION_MAX);
+            self.emit(now, records);
+            records = rest;
+        }
+        self.emit(now, records)
     }
 
     /// Begins the epoch: Kafka's quorum marks it by a control record that names the leader.

@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{LeaderEpoch, TopicId, TopicName, Uuid};
+use strandline_protocol::ids::{LeaderEpoch, TopicId, TopicName};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::config::ConfigRecord;
 use strandline_protocol::metadata::partition::PartitionRecord;
 use strandline_protocol::metadata::topic::{RemoveTopicRecord, TopicRecord};
 
 use super::RECORDS_PER_DECISION_MAX;
+use super::placement::{check_replicas, place};
+use super::terms::Electorate;
 use crate::config::check_topic;
 use crate::dice::Dice;
+use crate::image::brokers::Registration;
 use crate::image::{Image, Resource};
 
 /// Longest topic name. Source: Topic.MAX_NAME_LENGTH.
@@ -38,8 +41,6 @@ pub struct Bounds {
     pub partitions_default: i32,
     pub replication_factor_default: i16,
     pub partitions_max: usize,
-    /// The directory that new partitions of this broker go to.
-    pub directory: Uuid,
 }
 
 /// A topic to be made.
@@ -72,7 +73,7 @@ pub(crate) struct Created {
 pub(crate) fn create(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &NewTopic) -> Result<Created, Refused> {
     check_name(image, &topic.name)?;
     let replicas = if topic.assignments.is_empty() { placed(image, bounds, dice, topic)? } else { assigned(image, topic)? };
-    room(image, bounds, replicas.len())?;
+    room(image, bounds, &replicas)?;
     let overrides = checked_overrides(&topic.configs)?;
     let id = TopicId(dice.uuid().0);
     let mut records: Vec<MetadataRecord> = vec![TopicRecord { name: topic.name.clone(), topic_id: id }.into()];
@@ -81,7 +82,7 @@ pub(crate) fn create(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &New
             .into()
     }));
     for (index, replicas) in replicas.iter().enumerate() {
-        records.push(partition_record(id, number(index), replicas, bounds.directory));
+        records.push(partition_record(image, id, number(index), replicas)?);
     }
     if records.len() > RECORDS_PER_DECISION_MAX {
         let message = format!(
@@ -97,7 +98,7 @@ pub(crate) fn create(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &New
 /// Decides on more partitions for a topic; `assignments` are the replicas of each new one, if the client chose them.
 ///
 /// # Errors
-/// UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICA_ASSIGNMENT, POLICY_VIOLATION.
+/// UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT, POLICY_VIOLATION.
 pub(crate) fn add_partitions(
     image: &Image,
     bounds: Bounds,
@@ -127,7 +128,6 @@ pub(crate) fn add_partitions(
             format!("{wanted} new partitions in one request are more than {RECORDS_PER_DECISION_MAX}"),
         ));
     }
-    room(image, bounds, wanted)?;
     let factor = topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
     let replicas = match assignments {
         Some(given) if given.len() != wanted => {
@@ -137,16 +137,14 @@ pub(crate) fn add_partitions(
             ));
         }
         Some(given) => {
-            given.iter().try_for_each(|replicas| check_replicas(image, replicas, factor))?;
+            given.iter().try_for_each(|replicas| check_replicas(image, replicas, Some(factor)))?;
             given.to_vec()
         }
-        None => spread(&available(image), factor, wanted, dice),
+        None => place(image, dice, number(factor), wanted)?,
     };
-    let records = replicas
-        .iter()
-        .enumerate()
-        .map(|(index, replicas)| partition_record(topic.id, present + number(index), replicas, bounds.directory));
-    Ok(records.collect())
+    room(image, bounds, &replicas)?;
+    let records = replicas.iter().enumerate();
+    records.map(|(index, replicas)| partition_record(image, topic.id, present + number(index), replicas)).collect()
 }
 
 /// Decides on the end of a topic.
@@ -211,18 +209,6 @@ fn placed(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &NewTopic) -> R
             format!("a topic has at least one partition, not {partitions}"),
         ));
     }
-    if factor <= 0 {
-        return Err(Refused::new(
-            ErrorCode::INVALID_REPLICATION_FACTOR,
-            format!("a replication factor is at least 1, not {factor}"),
-        ));
-    }
-    let brokers = available(image);
-    let factor = usize::try_from(factor).unwrap_or(1);
-    if factor > brokers.len() {
-        let message = format!("replication factor {factor} needs as many brokers, and {} are available", brokers.len());
-        return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
-    }
     let partitions = usize::try_from(partitions).unwrap_or(0);
     if partitions > RECORDS_PER_DECISION_MAX {
         let message = format!(
@@ -230,16 +216,7 @@ fn placed(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &NewTopic) -> R
         );
         return Err(Refused::new(ErrorCode::POLICY_VIOLATION, message));
     }
-    Ok(spread(&brokers, factor, partitions, dice))
-}
-
-/// Replicas in turn over the brokers, beginning anywhere.
-fn spread(brokers: &[i32], factor: usize, partitions: usize, dice: &mut Dice) -> Vec<Vec<i32>> {
-    let first = if brokers.is_empty() { 0 } else { dice.below(brokers.len()) };
-    let replicas = |partition: usize| {
-        (0..factor.min(brokers.len())).map(|replica| brokers[(first + partition + replica) % brokers.len()]).collect()
-    };
-    (0..partitions).map(replicas).collect()
+    place(image, dice, i32::from(factor), partitions)
 }
 
 fn assigned(image: &Image, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refused> {
@@ -258,39 +235,25 @@ fn assigned(image: &Image, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refused> {
                 "assigned partitions are numbered from 0 without a gap",
             ));
         }
-        check_replicas(image, assigned, factor)?;
+        check_replicas(image, assigned, Some(factor))?;
         replicas.push(assigned.clone());
     }
     Ok(replicas)
 }
 
-fn check_replicas(image: &Image, replicas: &[i32], factor: usize) -> Result<(), Refused> {
-    let refuse = |message: String| Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
-    if replicas.is_empty() {
-        return refuse("an assigned partition needs at least one replica".to_owned());
-    }
-    if replicas.len() != factor {
-        return refuse(format!("all partitions of a topic have the same number of replicas: {factor}, not {}", replicas.len()));
-    }
-    for (index, id) in replicas.iter().enumerate() {
-        if image.brokers.get(*id).is_none() {
-            return refuse(format!("broker {id} is not registered"));
+/// No broker may get more partitions than it hosts.
+fn room(image: &Image, bounds: Bounds, replicas: &[Vec<i32>]) -> Result<(), Refused> {
+    let mut wanted: BTreeMap<i32, usize> = BTreeMap::new();
+    replicas.iter().flatten().for_each(|broker| *wanted.entry(*broker).or_default() += 1);
+    for (broker, wanted) in wanted {
+        let present = image.topics.standings.hosted_by(broker).count();
+        if present + wanted > bounds.partitions_max {
+            let message = format!(
+                "{present} partitions on broker {broker} and {wanted} more are above the limit of {} (partitions.per.broker.max)",
+                bounds.partitions_max
+            );
+            return Err(Refused::new(ErrorCode::POLICY_VIOLATION, message));
         }
-        if replicas[..index].contains(id) {
-            return refuse(format!("broker {id} is assigned twice"));
-        }
-    }
-    Ok(())
-}
-
-fn room(image: &Image, bounds: Bounds, wanted: usize) -> Result<(), Refused> {
-    let present = image.topics.partition_count();
-    if present + wanted > bounds.partitions_max {
-        let message = format!(
-            "{present} partitions and {wanted} more are above the limit of {} (partitions.per.broker.max)",
-            bounds.partitions_max
-        );
-        return Err(Refused::new(ErrorCode::POLICY_VIOLATION, message));
     }
     Ok(())
 }
@@ -307,23 +270,30 @@ fn checked_overrides(configs: &[(String, Option<String>)]) -> Result<BTreeMap<St
     Ok(overrides)
 }
 
-fn available(image: &Image) -> Vec<i32> {
-    image.brokers.iter().filter(|broker| !broker.fenced && !broker.in_controlled_shutdown).map(|broker| broker.id).collect()
-}
-
-fn partition_record(topic_id: TopicId, partition_id: i32, replicas: &[i32], directory: Uuid) -> MetadataRecord {
-    PartitionRecord {
+/// New partitions begin with their live replicas in sync, led by the first of them.
+///
+/// # Errors
+/// INVALID_REPLICA_ASSIGNMENT if none of the replicas is alive. Source: ReplicationControlManager.buildPartitionRegistration.
+fn partition_record(image: &Image, topic_id: TopicId, partition_id: i32, replicas: &[i32]) -> Result<MetadataRecord, Refused> {
+    let is_active = |id: &i32| image.brokers.get(*id).is_some_and(Registration::is_active);
+    let isr: Vec<i32> = replicas.iter().copied().filter(is_active).collect();
+    let Some(leader) = isr.first().copied() else {
+        let message = format!("all replicas of partition {partition_id} are on brokers that are fenced or shutting down");
+        return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
+    };
+    let electorate = Electorate::of(image);
+    let record = PartitionRecord {
         partition_id,
         topic_id,
         replicas: replicas.iter().copied().map(Into::into).collect(),
-        isr: replicas.iter().copied().map(Into::into).collect(),
-        leader: replicas[0].into(),
+        isr: isr.into_iter().map(Into::into).collect(),
+        leader: leader.into(),
         leader_epoch: LeaderEpoch(0),
         partition_epoch: 0,
-        directories: vec![directory; replicas.len()],
+        directories: replicas.iter().map(|replica| electorate.directory(*replica)).collect(),
         ..PartitionRecord::default()
-    }
-    .into()
+    };
+    Ok(record.into())
 }
 
 fn number(count: usize) -> i32 {

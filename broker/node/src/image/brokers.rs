@@ -40,6 +40,23 @@ pub struct Registration {
     pub cordoned_log_dirs: Vec<Uuid>,
 }
 
+impl Registration {
+    /// Whether it may lead partitions.
+    pub fn is_active(&self) -> bool {
+        !self.fenced && !self.in_controlled_shutdown
+    }
+
+    /// Whether a replica in this directory is served; a directory that is not known yet counts as good.
+    /// Source: DirectoryId.isOnline.
+    pub fn has_online(&self, directory: Option<Uuid>) -> bool {
+        match directory {
+            None | Some(Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY) => true,
+            Some(Uuid::LOST_DIRECTORY) => false,
+            Some(directory) => self.log_dirs.is_empty() || self.log_dirs.contains(&directory),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Brokers {
     by_id: BTreeMap<i32, Registration>,

@@ -5,6 +5,7 @@
 
 pub(crate) mod brokers;
 pub(crate) mod kept;
+pub(crate) mod standing;
 pub(crate) mod topics;
 
 use std::collections::BTreeMap;
@@ -124,6 +125,11 @@ impl Image {
             broker: self.configs.get(&Resource::Broker(id.to_string())),
             all_brokers: self.configs.get(&Resource::Broker(String::new())),
         }
+    }
+
+    /// The layers of broker keys as they hold for all brokers alike.
+    pub fn cluster_layers<'a>(&'a self, start: &'a BrokerConfig) -> Layers<'a> {
+        Layers { start, broker: None, all_brokers: self.configs.get(&Resource::Broker(String::new())) }
     }
 
     fn remove_topic(&mut self, offset: Offset, topic: TopicId) -> Result<Change, ApplyError> {

@@ -10,12 +10,20 @@ use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, Uuid};
 use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
 use strandline_protocol::metadata::topic::TopicRecord;
 
+use super::standing::Standings;
 use super::{ApplyError, Change};
 
 /// `PartitionChangeRecord.leader` when the leader stays.
-const LEADER_UNCHANGED: i32 = -2;
+pub(crate) const LEADER_UNCHANGED: i32 = -2;
+/// `Partition.leader` when there is none.
+pub(crate) const NO_LEADER: i32 = -1;
 /// `PartitionChangeRecord.leader_recovery_state` when that stays.
 const RECOVERY_STATE_UNCHANGED: i8 = -1;
+#[cfg(test)]
+/// `Partition.leader_recovery_state`: the leader has all that its partition acknowledged.
+pub(crate) const RECOVERED: i8 = 0;
+/// The leader may miss records (KIP-704): it settles what its log holds before the in-sync set may grow.
+pub(crate) const RECOVERING: i8 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
@@ -45,6 +53,7 @@ pub struct Topics {
     by_id: BTreeMap<TopicId, Arc<Topic>>,
     by_name: BTreeMap<TopicName, TopicId>,
     partition_count: usize,
+    pub(crate) standings: Arc<Standings>,
 }
 
 impl Topics {
@@ -93,6 +102,8 @@ impl Topics {
         let topic = self.by_id.remove(&id)?;
         self.by_name.remove(&topic.name);
         self.partition_count -= topic.partitions.len();
+        let standings = Arc::make_mut(&mut self.standings);
+        topic.partitions.iter().for_each(|(index, partition)| standings.forget((id, *index), partition));
         Some(Arc::unwrap_or_clone(topic))
     }
 
@@ -112,8 +123,14 @@ impl Topics {
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
         };
-        if Arc::make_mut(topic).partitions.insert(record.partition_id, Arc::new(partition)).is_none() {
-            self.partition_count += 1;
+        let (standings, place) = (Arc::make_mut(&mut self.standings), (id, record.partition_id));
+        standings.note(place, &partition);
+        match Arc::make_mut(topic).partitions.insert(record.partition_id, Arc::new(partition)) {
+            None => self.partition_count += 1,
+            Some(before) => {
+                standings.forget(place, &before);
+                standings.note(place, &topic.partitions[&record.partition_id]);
+            }
         }
         Ok(Change::Partition { topic: id, partition: record.partition_id })
     }
@@ -126,7 +143,10 @@ impl Topics {
             topic: id,
             partition: index,
         })?;
+        let standings = Arc::make_mut(&mut self.standings);
+        standings.forget((id, index), partition);
         Arc::make_mut(partition).change(record);
+        standings.note((id, index), partition);
         Ok(Change::Partition { topic: id, partition: index })
     }
 
@@ -162,6 +182,22 @@ impl Topic {
 }
 
 impl Partition {
+    /// The directory of a replica, as far as it is known.
+    pub fn directory_of(&self, broker: i32) -> Option<Uuid> {
+        let place = self.replicas.iter().position(|replica| *replica == broker)?;
+        self.directories.get(place).copied()
+    }
+
+    /// The replica that leads whenever it can: the first one.
+    pub fn preferred(&self) -> Option<i32> {
+        self.replicas.first().copied()
+    }
+
+    /// Whether replicas are being moved.
+    pub fn is_moving(&self) -> bool {
+        !self.adding_replicas.is_empty() || !self.removing_replicas.is_empty()
+    }
+
     fn has_elr(&self) -> bool {
         !self.elr.is_empty() || !self.last_known_elr.is_empty()
     }
