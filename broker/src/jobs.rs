@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use strandline_log::lookup::find;
+use strandline_log::recover::truncate;
 use strandline_node::io::{Job, JobResult};
 use tracing::error;
 
@@ -12,6 +13,9 @@ use crate::disk::reading::LogFiles;
 pub(crate) fn run(job: &Job, files: &LogFiles) -> JobResult {
     match job {
         Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(find(files, lookup)),
+        Job::Truncate { log, end, now_ms } => {
+            JobResult::Truncated(truncate(files, (**log).clone(), *end, *now_ms).map(Box::new))
+        }
         Job::MeasureDirectory => {
             let (total_bytes, usable_bytes) = measure(files.root());
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }

@@ -219,7 +219,7 @@ impl Running {
         tokio::spawn(tick(Arc::clone(&self.broker), self.clock));
         tokio::spawn(sweep(Arc::clone(&self.broker), Arc::clone(&self.metrics), self.clock));
         // Voters need each other before anybody is served.
-        if let Err(error) = self.open(ListenerKind::Controller) {
+        if let Err(error) = self.open(|kind| kind == ListenerKind::Controller) {
             error!(%error, "connections cannot be accepted");
             return Exit::Failed;
         }
@@ -247,7 +247,7 @@ impl Running {
 
     /// The node serves: clients are let in.
     fn accept(&mut self) -> io::Result<()> {
-        self.open(ListenerKind::Client)?;
+        self.open(|kind| kind != ListenerKind::Controller)?;
         self.is_ready.store(true, Ordering::Release);
         info!(took_ms = self.begun.elapsed().as_millis() as u64, "serving");
         for end in self.settings.topology.client_endpoints() {
@@ -258,13 +258,13 @@ impl Running {
         Ok(())
     }
 
-    /// Accepts from the listeners of this kind from now on.
-    fn open(&mut self, kind: ListenerKind) -> io::Result<()> {
+    /// Accepts from the listeners of these kinds from now on. Those of controllers run where the peers do.
+    fn open(&mut self, wanted: fn(ListenerKind) -> bool) -> io::Result<()> {
         let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
-        let runtime = if kind == ListenerKind::Controller { &self.peers } else { &self.data };
-        let _runtime = runtime.enter();
-        for bound in self.listeners.extract_if(.., |bound| bound.kind == kind) {
-            let listener = tokio::net::TcpListener::from_std(bound.socket)?;
+        for Bound { kind, socket } in self.listeners.extract_if(.., |bound| wanted(bound.kind)) {
+            let runtime = if kind == ListenerKind::Controller { &self.peers } else { &self.data };
+            let _runtime = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(socket)?;
             let net = Arc::clone(&self.broker.executors().net);
             runtime.spawn(net.listen(listener, kind, Arc::clone(&node)));
         }

@@ -58,6 +58,12 @@ impl Log {
         Ok(self.positions.log_end)
     }
 
+    /// Forgets epochs that were begun and in which nothing was written: another leader's records come next, and they may be of an
+    /// earlier one.
+    pub fn forget_empty_epochs(&mut self) {
+        self.epochs_dirty |= self.epochs.truncate_from_end(self.positions.log_end);
+    }
+
     /// Takes one checked batch as its leader: stamps the next offset and `epoch` into it. Control batches too; a transaction marker
     /// ends its transaction.
     ///

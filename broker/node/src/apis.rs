@@ -31,7 +31,7 @@ impl Served {
     pub fn is_on(&self, listener: ListenerKind) -> bool {
         match self.listeners {
             Listeners::Both => true,
-            Listeners::Broker => listener == ListenerKind::Client,
+            Listeners::Broker => listener != ListenerKind::Controller,
             Listeners::Controller => listener == ListenerKind::Controller,
         }
     }

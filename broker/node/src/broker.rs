@@ -6,7 +6,7 @@ use std::sync::Arc;
 use strandline_log::log::Log;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName, Uuid};
+use strandline_protocol::ids::{Offset, ProducerId, TopicId, TopicName, Uuid};
 use strandline_protocol::metadata::MetadataRecord;
 
 use crate::config::BrokerConfig;
@@ -17,10 +17,15 @@ use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::handlers::Answer;
 use crate::image::Image;
-use crate::io::{Effect, Job, JobId, Now, PartitionRules, RequestContext, RulesTable};
+use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
 use crate::parked::{ParkedId, Place, Until, Waiting};
-use crate::replicas::{ProduceWaiter, Replica, Replicas};
+use crate::replica::Replica;
+use crate::replica::fetchers::Fetchers;
+use crate::replica::following::Asked;
+use crate::replica::in_sync::InSync;
+use crate::replica::sessions::FollowerSessions;
+use crate::replica::table::Replicas;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::topology::Topology;
@@ -40,11 +45,11 @@ pub struct Identity {
 
 /// What a finished job belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JobOwner {
-    pub parked: ParkedId,
-    /// Index into the parked response's topics and that topic's partitions.
-    pub topic: usize,
-    pub partition: usize,
+pub enum JobOwner {
+    /// A parked reply: an index into its response's topics, and one into that topic's partitions.
+    Reply { parked: ParkedId, topic: usize, partition: usize },
+    /// A log that is being cut back.
+    Cut { slot: u32 },
 }
 
 /// Producer ids that the controller gave this broker and that are not handed out yet.
@@ -65,6 +70,15 @@ pub struct Broker {
     pub replicas: Replicas,
     pub waiting: Waiting,
     pub sessions: Sessions,
+    /// Sessions of followers.
+    pub(crate) followers: FollowerSessions,
+    /// Parked fetches to answer although they have no news.
+    pub(crate) answer_now: Vec<ParkedId>,
+    pub(crate) fetchers: Fetchers,
+    pub(crate) in_sync: InSync,
+    /// What was asked of other nodes for replication, by tag.
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    next_tag: u64,
     pub directory: Directory,
     pub dice: Dice,
     pub producer_ids: ProducerIdBlock,
@@ -114,6 +128,12 @@ impl Broker {
             controller: parts.controller,
             replicas: Replicas::default(),
             waiting: Waiting::default(),
+            followers: FollowerSessions::default(),
+            answer_now: Vec::new(),
+            fetchers: Fetchers::default(),
+            in_sync: InSync::default(),
+            asked: BTreeMap::new(),
+            next_tag: 0,
             directory: parts.directory,
             dice: parts.dice,
             producer_ids: ProducerIdBlock::default(),
@@ -194,11 +214,15 @@ impl Broker {
         std::mem::take(&mut self.dirty)
     }
 
-    /// Registers a produced batch that waits for its acknowledgement; waiters are in order of `end`.
-    pub fn wait_for_high_watermark(&mut self, slot: u32, waiter: ProduceWaiter) {
-        let Some(replica) = self.replicas.get_mut(slot) else { return };
-        let place = replica.produce_waiters.partition_point(|known| known.end <= waiter.end);
-        replica.produce_waiters.insert(place, waiter);
+    /// A number for a request to another node, never used twice.
+    pub(crate) fn next_tag(&mut self) -> u64 {
+        self.next_tag += 1;
+        self.next_tag
+    }
+
+    /// Where the active controller is reached, if it is another process. A quorum of one has nobody to ask.
+    pub(crate) fn active_controller(&self) -> Option<PeerAddress> {
+        None
     }
 
     /// Starts a job whose result belongs to a parked reply.
@@ -267,26 +291,11 @@ impl Broker {
         Some(Arc::new(table))
     }
 
-    /// Hosts a partition with this log, new or recovered.
-    pub fn host(&mut self, topic: TopicId, name: TopicName, partition: i32, leader_epoch: LeaderEpoch, mut log: Log) {
+    /// Hosts a partition with this log, new or recovered, and what was known of its high watermark. Answers with its slot.
+    pub fn host(&mut self, topic: TopicId, name: TopicName, partition: i32, mut log: Log, high_watermark: Offset) -> u32 {
         let config = self.topic_config(topic);
         log.set_config(config.log.clone());
-        let checkpointed = (log.positions().readable_end, log.positions().log_start);
-        self.replicas.insert(Replica {
-            topic,
-            name,
-            partition,
-            leader_epoch,
-            config,
-            log,
-            produce_waiters: VecDeque::new(),
-            fetch_waiters: Vec::new(),
-            deleted: false,
-            dirty: false,
-            checkpointed,
-            traffic: crate::replicas::Traffic::default(),
-            flushed_bytes_in: 0,
-        });
+        self.replicas.insert(Replica::new(topic, name, partition, config, log, high_watermark))
     }
 
     /// The next producer id, if the block has one left.

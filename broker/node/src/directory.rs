@@ -22,6 +22,10 @@ pub enum After {
     Reply(Vec<ParkedId>),
     /// Log starts of deleted partitions are forgotten: their names may be used again.
     ForgotLogStarts,
+    /// What a cut of this slot's log makes of it is noted: the cut may begin.
+    Cut {
+        slot: u32,
+    },
     /// All is written: the process may end.
     Stop,
 }

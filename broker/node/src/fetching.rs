@@ -2,22 +2,33 @@
 //!
 //! Partitions are served in the order of the request or session. Until one of them gives records the limits do not
 //! count for its first batch, so that a batch larger than any limit still gets through (KIP-74). Readers see records
-//! below the high watermark, or below the last stable offset if they ask for committed transactions only.
+//! below the high watermark, or below the last stable offset if they ask for committed transactions only. Consumers from
+//! version 11 on may read from followers too (KIP-392).
 //! Source: ReplicaManager.readFromLog, DelayedFetch.
+
+use std::collections::BTreeSet;
 
 use strandline_log::read::ReadError;
 use strandline_log::slice::{FirstBatch, Slice};
 use strandline_log::transactions::AbortedQuery;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{LeaderEpoch, Offset};
-use strandline_protocol::messages::fetch::{EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData};
+use strandline_protocol::ids::{BrokerId, Offset, TopicId};
+use strandline_protocol::messages::fetch::{
+    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
 use strandline_protocol::wire::Records;
 
 use crate::broker::Broker;
-use crate::epochs::{check_leader_epoch, end_offset_for};
+use crate::epochs::{check_leader_epoch, diverging};
+use crate::image::Image;
 use crate::io::{FetchReply, PartitionSlices, Reply};
 use crate::sessions::{FetchKey, Kind, Wanted};
+
+/// From this version on a consumer may read from a follower.
+const FOLLOWERS_FROM: i16 = 11;
+/// From this version on an answer says where the leader is (KIP-951).
+const LEADER_FROM: i16 = 16;
 
 /// Which records a reader wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +84,8 @@ pub(crate) fn serve(broker: &Broker, fetch: &FetchWait) -> Served {
     for target in &fetch.wanted {
         let remaining = (fetch.bytes_max - served.bytes).max(0);
         let first = if served.bytes == 0 { FirstBatch::Whole } else { FirstBatch::Fitting };
-        let read =
-            read(broker, fetch.isolation, target, remaining, first).unwrap_or_else(|failed| Read::without_records(*failed));
+        let read = read(broker, fetch.api_version, fetch.isolation, target, remaining, first)
+            .unwrap_or_else(|failed| Read::without_records(*failed));
         served.urgent |= read.data.error_code != ErrorCode::NONE || read.data.diverging_epoch != EpochEndOffset::default();
         served.bytes += read.bytes;
         served.partitions.push(ServedPartition { key: target.key.clone(), slot: target.slot.ok(), read });
@@ -97,6 +108,7 @@ impl Read {
 
 fn read(
     broker: &Broker,
+    api_version: i16,
     isolation: Isolation,
     target: &Target,
     bytes_max: i64,
@@ -109,7 +121,15 @@ fn read(
         .ok_or_else(|| failed(target, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Offset::NONE, Offset::NONE))?;
     let (high_watermark, log_start) = (replica.high_watermark(), replica.log_start());
     let fail = |code| failed(target, code, high_watermark, log_start);
-    check_leader_epoch(replica.leader_epoch, target.wanted.current_leader_epoch).map_err(fail)?;
+    if api_version < FOLLOWERS_FROM {
+        replica.leader().map_err(fail)?;
+    } else if replica.truncation.is_some() {
+        return Err(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    }
+    check_leader_epoch(replica.leader_epoch(), target.wanted.current_leader_epoch).map_err(fail)?;
+    if !replica.knows_high_watermark() && target.wanted.fetch_offset > high_watermark {
+        return Err(fail(ErrorCode::OFFSET_NOT_AVAILABLE));
+    }
     let stable = replica.last_stable_offset();
     let mut data = PartitionData {
         partition_index: target.key.partition,
@@ -140,19 +160,6 @@ fn read(
     Ok(Read { data, slices: read.slices, aborted, bytes: i64::try_from(read.bytes_estimate).unwrap_or(i64::MAX) })
 }
 
-/// Whether the reader's last epoch ended earlier here than it believes (KIP-320, Fetch v12).
-fn diverging(replica: &crate::replicas::Replica, wanted: &Wanted) -> Result<Option<EpochEndOffset>, ErrorCode> {
-    if wanted.last_fetched_epoch == LeaderEpoch::NONE {
-        return Ok(None);
-    }
-    let (epoch, end) = end_offset_for(replica, wanted.last_fetched_epoch);
-    if epoch == LeaderEpoch::NONE || end == Offset::NONE {
-        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-    }
-    let diverges = epoch < wanted.last_fetched_epoch || end < wanted.fetch_offset;
-    Ok(diverges.then_some(EpochEndOffset { epoch, end_offset: end }))
-}
-
 fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: Offset) -> Box<PartitionData> {
     Box::new(PartitionData {
         partition_index: target.key.partition,
@@ -169,26 +176,31 @@ fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: O
 /// Makes the reply of what was served; an incremental one names only what changed.
 pub(crate) fn reply(broker: &mut Broker, fetch: &FetchWait, served: Served) -> Reply {
     let mut response = FetchResponse { session_id: fetch.kind.session(), ..FetchResponse::default() };
-    let mut slices = Vec::new();
+    let (mut slices, mut leaders) = (Vec::new(), BTreeSet::new());
     for partition in served.partitions {
         if !must_tell(broker, fetch.kind, &partition) {
             continue;
         }
-        let topic = topic_index(&mut response, &partition.key);
-        let partitions = &mut response.responses[topic].partitions;
+        let mut data = partition.read.data;
+        if fetch.api_version >= LEADER_FROM
+            && let Some(replica) = partition.slot.and_then(|slot| broker.replicas.get(slot))
+        {
+            leader_of(&broker.image, replica.topic, replica.partition, data.error_code, &mut data, &mut leaders);
+        }
+        let (topic, index) = put(&mut response, &partition.key, data);
         if !partition.read.slices.is_empty() {
             if let Some(replica) = partition.slot.and_then(|slot| broker.replicas.get_mut(slot)) {
                 replica.traffic.bytes_out += u64::try_from(partition.read.bytes).unwrap_or(0);
             }
             slices.push(PartitionSlices {
                 topic,
-                partition: partitions.len(),
+                partition: index,
                 slices: partition.read.slices,
                 aborted: partition.read.aborted,
             });
         }
-        partitions.push(partition.read.data);
     }
+    response.node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders);
     if slices.is_empty() {
         Reply::Body(Box::new(Response::Fetch(response)))
     } else {
@@ -210,6 +222,43 @@ fn must_tell(broker: &mut Broker, kind: Kind, partition: &ServedPartition) -> bo
             broker.sessions.must_tell(session, &partition.key, told, !partition.read.slices.is_empty())
         }
     }
+}
+
+/// Puts a partition into the answer, and says where.
+pub(crate) fn put(response: &mut FetchResponse, key: &FetchKey, data: PartitionData) -> (usize, usize) {
+    let topic = topic_index(response, key);
+    let partitions = &mut response.responses[topic].partitions;
+    partitions.push(data);
+    (topic, partitions.len() - 1)
+}
+
+/// Whoever is not at the leader, or believes in another epoch, is told who leads (KIP-951).
+pub(crate) fn leader_of(
+    image: &Image,
+    topic: TopicId,
+    partition: i32,
+    code: ErrorCode,
+    data: &mut PartitionData,
+    leaders: &mut BTreeSet<i32>,
+) {
+    if !matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH) {
+        return;
+    }
+    if let Some(state) = image.topics.by_id(topic).and_then(|topic| topic.partitions.get(&partition)) {
+        data.current_leader = LeaderIdAndEpoch { leader_id: BrokerId(state.leader), leader_epoch: state.leader_epoch };
+        leaders.insert(state.leader);
+    }
+}
+
+/// Where these brokers are reached.
+pub(crate) fn endpoints(image: &Image, listener: &str, brokers: BTreeSet<i32>) -> Vec<NodeEndpoint> {
+    let endpoint = |id: i32| {
+        let known = image.brokers.get(id)?;
+        let end = known.endpoints.iter().find(|end| end.listener == listener)?;
+        let (host, port) = (end.host.clone(), i32::from(end.port));
+        Some(NodeEndpoint { node_id: BrokerId(id), host, port, rack: known.rack.clone() })
+    };
+    brokers.into_iter().filter_map(endpoint).collect()
 }
 
 fn topic_index(response: &mut FetchResponse, key: &FetchKey) -> usize {

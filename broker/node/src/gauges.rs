@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
 
 use crate::node::Node;
-use crate::replicas::Traffic;
+use crate::replica::Traffic;
 
 /// One topic, over its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

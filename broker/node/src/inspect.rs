@@ -45,14 +45,14 @@ impl Node {
             topic: replica.topic,
             name: &replica.name,
             partition: replica.partition,
-            leader_epoch: replica.leader_epoch,
+            leader_epoch: replica.leader_epoch(),
             positions: replica.log.positions(),
             recovery_point: replica.log.recovery_point(),
             high_watermark: replica.high_watermark(),
             durability: replica.log.config().durability,
             deleted: replica.deleted,
             cached_bytes: replica.log.cached_bytes(),
-            produce_waiters: replica.produce_waiters.len(),
+            produce_waiters: replica.produce_waiters.len() + replica.leader_waiters.len(),
             fetch_waiters: replica.fetch_waiters.len(),
         })
     }

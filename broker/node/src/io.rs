@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
+use strandline_log::log::Log;
+use strandline_log::recover::{RecoverError, Recovered};
 use strandline_log::slice::Slice;
 use strandline_log::transactions::AbortedQuery;
 use strandline_protocol::api::{Request, Response};
-use strandline_protocol::ids::{TopicId, TopicName};
+use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use strandline_protocol::messages::fetch::FetchResponse;
 use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
@@ -38,8 +40,10 @@ pub struct Now {
 /// Who connects at a listener: which APIs it serves, and what a request may be trusted to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ListenerKind {
-    /// Clients, and other brokers.
+    /// Clients only.
     Client,
+    /// Other brokers, and clients too: with a single listener it is this one.
+    Broker,
     /// The quorum's voters, and brokers that talk to the active controller.
     Controller,
 }
@@ -175,11 +179,14 @@ pub enum Job {
     FindTimestamp(strandline_log::lookup::Lookup),
     /// The size of the file system that holds the log directory.
     MeasureDirectory,
+    /// `strandline_log::recover::truncate`: the log as it is when it ends at or before `end`.
+    Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
 }
 
 #[derive(Debug)]
 pub enum JobResult {
     FoundTimestamp(Result<Option<strandline_log::lookup::Found>, DiskError>),
+    Truncated(Result<Box<Recovered>, RecoverError>),
     /// Bytes in all and bytes free of the file system that holds the log directory.
     DirectoryMeasured {
         total_bytes: i64,

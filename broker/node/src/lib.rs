@@ -27,7 +27,7 @@ mod parked;
 pub mod peers;
 pub mod recovery;
 mod registration;
-mod replicas;
+mod replica;
 mod sessions;
 mod settings;
 pub mod snapshot;
@@ -36,4 +36,4 @@ pub mod topology;
 mod upkeep;
 
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};
-pub use replicas::Traffic;
+pub use replica::Traffic;

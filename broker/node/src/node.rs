@@ -9,18 +9,23 @@ use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskDone, DiskError, FilePath};
 use strandline_log::log::Log;
 use strandline_log::names::CLEAN_SHUTDOWN;
-use strandline_protocol::ids::{Offset, TopicId};
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use strandline_protocol::metadata::MetadataRecord;
 
 use crate::apis;
-use crate::broker::Broker;
+use crate::broker::{Broker, JobOwner};
 use crate::directory::After;
 use crate::fetching;
 use crate::handlers::{Answer, describe_log_dirs, list_offsets, produce};
 use crate::image::{Change, Resource};
-use crate::io::{Asked, CloseReason, Effect, Input, JobId, JobResult, Now, Owner, Reply, RequestContext};
-use crate::parked::{ParkedId, Until};
+use crate::io::{Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, Now, Owner, PeerLost, Reply, RequestContext, Tag};
+use crate::parked::{ParkedId, ProduceWait, Until};
 use crate::registration;
+use crate::replica::leading::{self, News};
+use crate::replica::truncation::Truncation;
+use crate::replica::{Moved, assign, following};
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
 
@@ -54,8 +59,12 @@ pub struct Node {
 /// A partition's log that was found in the log directory at start.
 pub struct RecoveredPartition {
     pub topic: TopicId,
+    /// As its directory says.
+    pub name: TopicName,
     pub partition: i32,
     pub log: Log,
+    /// What the checkpoint says of it.
+    pub high_watermark: Offset,
 }
 
 impl Node {
@@ -80,8 +89,7 @@ impl Node {
             Input::Disk { owner: Owner::Partition(slot), result } => self.on_partition_disk(now, slot, result, outbox),
             Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
             Input::Job { job, result } => self.on_job(job, result, outbox),
-            // Nobody asks yet.
-            Input::Response { .. } => {}
+            Input::Response { tag, result } => self.on_response(now, tag, result),
             Input::Disconnected { connection } => {
                 for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
                     self.broker.waiting.take(parked);
@@ -104,10 +112,19 @@ impl Node {
             }
             dirty.into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
         }
+        for parked in std::mem::take(&mut self.broker.answer_now) {
+            self.answer_follower(parked, outbox);
+        }
+        if matches!(self.phase, Phase::Serving) {
+            following::ask(&mut self.broker, now, outbox);
+        }
         if let Some(rules) = self.broker.take_rules() {
             outbox.push(Effect::Publish(rules));
         }
-        let upkeep = if matches!(self.phase, Phase::Serving) { self.due.next() } else { u64::MAX };
+        let upkeep = match self.phase {
+            Phase::Serving => self.due.next().min(following::next_due_ms(&self.broker).unwrap_or(u64::MAX)),
+            _ => u64::MAX,
+        };
         let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(upkeep);
         if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
             self.wake_ms = next;
@@ -116,12 +133,22 @@ impl Node {
     }
 
     fn settle_slot(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+        self.tell_moved(slot, outbox);
+        following::continue_cut(&mut self.broker, now, slot, outbox);
         let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
         replica.dirty = false;
+        if let Phase::Stopping { closing } = &self.phase
+            && closing.contains(&slot)
+            && replica.truncation.is_none()
+        {
+            // Refused if it is closing already.
+            let _ = replica.log.close();
+        }
         let acknowledged = replica.acknowledged();
         let fresh = !replica.deleted && replica.log.positions().readable_end == Offset::ZERO;
         let held = fresh && self.broker.leaving.holds(slot, &replica.name, replica.partition);
-        let op = if held { None } else { replica.log.poll(now.wall_ms) };
+        let is_cut = replica.truncation.as_ref().is_some_and(Truncation::owns_the_disk);
+        let op = if held || is_cut { None } else { replica.log.poll(now.wall_ms) };
         let finished = replica.log.is_closed();
         let due = replica.log.next_due();
         let deleted = replica.deleted;
@@ -168,17 +195,50 @@ impl Node {
 
     fn on_partition_disk(&mut self, now: Now, slot: u32, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
         let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
-        let before = (replica.high_watermark(), replica.log.cached_bytes());
+        if replica.truncation.as_ref().is_some_and(Truncation::owns_the_disk) {
+            return match result {
+                Ok(_) => self.on_repaired(now, slot, outbox),
+                Err(reason) => outbox.push(fail(reason)),
+            };
+        }
+        let before = replica.log.cached_bytes();
         if let Err(reason) = replica.log.on_done(now.wall_ms, result) {
             return outbox.push(fail(reason));
         }
-        let cached = replica.log.cached_bytes().saturating_sub(before.1);
-        let moved = replica.high_watermark() != before.0;
-        let fetches = if moved { std::mem::take(&mut replica.fetch_waiters) } else { Vec::new() };
+        let cached = replica.log.cached_bytes().saturating_sub(before);
+        replica.advance(now.monotonic_ms);
         self.broker.mark_dirty(slot);
         self.tail.grown(&mut self.broker, slot, cached);
-        for parked in fetches {
+        following::wrote(&mut self.broker, slot);
+    }
+
+    /// A repair of a log that is being cut back is done.
+    fn on_repaired(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+        for parked in following::repair(&mut self.broker, now, slot, outbox) {
+            self.give_up(parked, outbox);
+        }
+    }
+
+    /// Followers and consumers look at what moved.
+    fn tell_moved(&mut self, slot: u32, outbox: &mut Vec<Effect>) {
+        let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
+        let moved = std::mem::take(&mut replica.moved);
+        let consumers = if moved.high_watermark { std::mem::take(&mut replica.fetch_waiters) } else { Vec::new() };
+        if moved != Moved::default() {
+            for parked in self.broker.followers.news(slot) {
+                self.try_follower(parked, outbox);
+            }
+        }
+        for parked in consumers {
             self.try_fetch(slot, parked, outbox);
+        }
+    }
+
+    fn on_response(&mut self, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>) {
+        match tag.asker {
+            Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+            // Nobody asks in their name yet.
+            Asker::Quorum | Asker::Membership => {}
         }
     }
 
@@ -188,14 +248,14 @@ impl Node {
             Err(reason) => return outbox.push(fail(reason)),
         };
         for (offset, record) in committed {
-            self.on_committed(offset, &record, outbox);
+            self.on_committed(now, offset, &record, outbox);
         }
         let before = self.broker.controller.committed();
         if let Phase::Starting { serving_at: Some(at) } = self.phase
             && before >= at
         {
             self.phase = Phase::Serving;
-            registration::host_all(&mut self.broker, std::mem::take(&mut self.recovered));
+            assign::all(&mut self.broker, now, std::mem::take(&mut self.recovered), outbox);
             outbox.push(Effect::Serving);
         }
         for parked in self.broker.committed_waiters(before) {
@@ -211,13 +271,17 @@ impl Node {
         self.stop_when_closed(outbox);
     }
 
-    fn on_committed(&mut self, offset: Offset, record: &MetadataRecord, outbox: &mut Vec<Effect>) {
+    fn on_committed(&mut self, now: Now, offset: Offset, record: &MetadataRecord, outbox: &mut Vec<Effect>) {
         let change = self.broker.image.apply(offset, record).expect("the controller applied the same record to the same image");
         if matches!(self.phase, Phase::Starting { .. }) {
             return;
         }
         match change {
-            Change::Partition { topic, partition } => registration::host_one(&mut self.broker, topic, partition),
+            Change::Partition { topic, partition } => {
+                for parked in assign::changed(&mut self.broker, now, topic, partition, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             Change::TopicRemoved { topic, .. } => self.remove_topic(topic, outbox),
             Change::Config(Resource::Topic(name)) => {
                 if let Some(topic) = self.broker.image.topics.id_of(&name) {
@@ -230,27 +294,10 @@ impl Node {
     }
 
     fn remove_topic(&mut self, topic: TopicId, outbox: &mut Vec<Effect>) {
-        let mut log_starts = false;
         for slot in self.broker.replicas.unlink(topic) {
-            let unique = u128::from(self.broker.dice.roll()) << 64 | u128::from(self.broker.dice.roll());
-            let Some(replica) = self.broker.replicas.get_mut(slot) else { continue };
-            replica.deleted = true;
-            // Only a failed log refuses, and that has ended the process.
-            let _ = replica.log.delete(unique);
-            log_starts |= replica.log_start() > Offset::ZERO;
-            if !replica.log.is_idle() {
-                self.broker.leaving.begin(replica.name.clone(), replica.partition, slot);
-            }
-            let waiting: Vec<ParkedId> =
-                replica.fetch_waiters.drain(..).chain(replica.produce_waiters.drain(..).map(|waiter| waiter.parked)).collect();
-            for parked in waiting {
+            for parked in assign::drop_slot(&mut self.broker, slot, outbox) {
                 self.give_up(parked, outbox);
             }
-            self.broker.mark_dirty(slot);
-        }
-        if log_starts {
-            self.broker.leaving.begin_checkpoint();
-            upkeep::write_log_starts(&mut self.broker, After::ForgotLogStarts, outbox);
         }
         self.broker.refresh_topic(topic);
     }
@@ -282,6 +329,7 @@ impl Node {
                     self.broker.mark_dirty(slot);
                 }
             }
+            After::Cut { slot } => self.on_repaired(now, slot, outbox),
             After::Stop => {
                 self.phase = Phase::Stopped;
                 outbox.push(Effect::Stopped);
@@ -290,18 +338,32 @@ impl Node {
     }
 
     fn on_job(&mut self, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
-        let Some(owner) = self.broker.job_done(job) else { return };
-        let Some(parked) = self.broker.waiting.get_mut(owner.parked) else { return };
+        match (self.broker.job_done(job), result) {
+            (Some(JobOwner::Reply { parked, topic, partition }), result) => {
+                self.on_reply_job(parked, topic, partition, result, outbox)
+            }
+            (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
+                if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
+                    outbox.push(fail(reason));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_reply_job(&mut self, id: ParkedId, topic: usize, partition: usize, result: JobResult, outbox: &mut Vec<Effect>) {
+        let Some(parked) = self.broker.waiting.get_mut(id) else { return };
         let Until::Jobs { outstanding, response } = &mut parked.until else { return };
         match result {
-            JobResult::FoundTimestamp(found) => list_offsets::looked_up(response, owner.topic, owner.partition, found),
+            JobResult::FoundTimestamp(found) => list_offsets::looked_up(response, topic, partition, found),
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
                 describe_log_dirs::measured(response, total_bytes, usable_bytes)
             }
+            JobResult::Truncated(_) => return,
         }
         *outstanding -= 1;
         if *outstanding == 0
-            && let Some(parked) = self.broker.waiting.take(owner.parked)
+            && let Some(parked) = self.broker.waiting.take(id)
             && let Until::Jobs { response, .. } = parked.until
         {
             outbox.push(Effect::Reply {
@@ -334,7 +396,8 @@ impl Node {
         }
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
-            if replica.log.close().is_ok() && !replica.log.is_closed() {
+            // A log that is being cut back is closed when it is whole.
+            if replica.truncation.is_some() || (replica.log.close().is_ok() && !replica.log.is_closed()) {
                 closing.insert(slot);
             }
         }
@@ -363,7 +426,12 @@ impl Node {
         let Some(parked) = self.broker.waiting.get_mut(id) else { return };
         let Until::HighWatermark(wait) = &mut parked.until else { return };
         if let Some(index) = wait.pending.iter().position(|pending| pending.slot == slot) {
-            wait.pending.swap_remove(index);
+            let pending = wait.pending.swap_remove(index);
+            let replica = self.broker.replicas.get(slot);
+            let code = replica.map_or(ErrorCode::NONE, |replica| produce::acknowledged_as(replica, pending.acknowledged));
+            if code != ErrorCode::NONE {
+                produce::fail(wait, pending, code);
+            }
         }
         if wait.pending.is_empty()
             && let Some(parked) = self.broker.waiting.take(id)
@@ -391,12 +459,46 @@ impl Node {
         outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
     }
 
+    /// A partition that a follower's parked fetch waits for has news.
+    fn try_follower(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
+        let Some(Until::FollowerNews(wait)) = self.broker.waiting.get(id).map(|parked| &parked.until) else { return };
+        let wait = wait.clone();
+        let news = leading::serve(&mut self.broker, &wait);
+        if news.is_enough(&wait) {
+            self.send_news(id, wait.session, news, outbox);
+        }
+    }
+
+    /// A follower's parked fetch is answered with whatever there is.
+    fn answer_follower(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
+        let Some(Until::FollowerNews(wait)) = self.broker.waiting.get(id).map(|parked| &parked.until) else { return };
+        let wait = wait.at_once();
+        let news = leading::serve(&mut self.broker, &wait);
+        self.send_news(id, wait.session, news, outbox);
+    }
+
+    fn send_news(&mut self, id: ParkedId, session: i32, news: News, outbox: &mut Vec<Effect>) {
+        let Some(parked) = self.broker.waiting.take(id) else { return };
+        if let Some(session) = self.broker.followers.get_mut(session) {
+            session.parked = None;
+        }
+        let reply = news.into_reply(session);
+        outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
+    }
+
     /// The time of a parked reply is over, or what it waits for will not come: it leaves as it stands.
     fn give_up(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
+        if matches!(self.broker.waiting.get(id).map(|parked| &parked.until), Some(Until::FollowerNews(_))) {
+            return self.answer_follower(id, outbox);
+        }
         let Some(parked) = self.broker.waiting.take(id) else { return };
         let (connection, sequence) = (parked.place.connection, parked.place.sequence);
         let reply = match parked.until {
-            Until::HighWatermark(wait) => Reply::Body(Box::new(produce::timed_out(wait).into())),
+            Until::HighWatermark(wait) => {
+                self.forget_batches(id, &wait);
+                Reply::Body(Box::new(produce::given_up(&self.broker, wait).into()))
+            }
+            Until::FollowerNews(_) => return,
             Until::BytesReadable(fetch) => {
                 self.forget_waiter(id, &fetch);
                 let served = fetching::serve(&self.broker, &fetch);
@@ -407,6 +509,16 @@ impl Node {
             }
         };
         outbox.push(Effect::Reply { connection, sequence, reply });
+    }
+
+    /// What a reply waited for in other partitions is waited for no more.
+    fn forget_batches(&mut self, id: ParkedId, wait: &ProduceWait) {
+        for pending in &wait.pending {
+            if let Some(replica) = self.broker.replicas.get_mut(pending.slot) {
+                replica.produce_waiters.retain(|waiter| waiter.parked != id);
+                replica.leader_waiters.retain(|waiter| waiter.parked != id);
+            }
+        }
     }
 
     fn forget_waiter(&mut self, id: ParkedId, fetch: &fetching::FetchWait) {

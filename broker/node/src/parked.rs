@@ -11,6 +11,8 @@ use strandline_protocol::messages::produce::ProduceResponse;
 
 use crate::fetching::FetchWait;
 use crate::io::{ConnectionId, Sequence};
+use crate::replica::Acknowledged;
+use crate::replica::leading::FollowerWait;
 
 /// A place in the table of parked replies; stale ids are recognised by their generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,8 @@ pub enum Until {
     HighWatermark(ProduceWait),
     /// Bytes become readable, or the time is over.
     BytesReadable(Box<FetchWait>),
+    /// Partitions that a follower fetches have news, or the time is over.
+    FollowerNews(Box<FollowerWait>),
     /// The metadata log is committed far enough; then the reply, made when the records were emitted, is true.
     MetadataCommitted { response: Box<Response> },
     /// So many jobs end; each puts its result into the reply.
@@ -53,6 +57,8 @@ pub struct ProduceWait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingAppend {
     pub slot: u32,
+    /// Whether all in-sync replicas are waited for.
+    pub acknowledged: Acknowledged,
     /// Index into the response's topics and that topic's partitions.
     pub topic: u32,
     pub partition: u32,

@@ -111,7 +111,13 @@ impl Survey {
         };
         let opened = recover(files, &recovery)?;
         let topic = opened.log.topic_id();
-        let recovered = RecoveredPartition { topic, partition: found.partition, log: opened.log };
+        let recovered = RecoveredPartition {
+            topic,
+            name: found.topic.clone(),
+            partition: found.partition,
+            log: opened.log,
+            high_watermark: found.checkpoints.high_watermark,
+        };
         Ok(Opened { recovered, repairs: opened.repairs, report: opened.report })
     }
 }

@@ -4,10 +4,8 @@
 //! gives each partition that it leads a new leader epoch, all as committed records, before the first request is taken.
 
 use strandline_log::disk::FilePath;
-use strandline_log::log::Log;
-use strandline_log::names::partition_directory;
 use strandline_log::quorum_state::{QuorumState, Voters};
-use strandline_protocol::ids::{BrokerId, Offset, TopicId};
+use strandline_protocol::ids::{BrokerId, Offset};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{
     BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord,
@@ -21,7 +19,6 @@ use crate::directory::After;
 use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
 use crate::io::{Effect, Now};
-use crate::node::RecoveredPartition;
 
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
@@ -113,54 +110,4 @@ fn elections(broker: &Broker) -> Vec<MetadataRecord> {
         }
     }
     records
-}
-
-/// Hosts every partition that the committed image gives to this broker, with the logs that were found at start.
-pub(crate) fn host_all(broker: &mut Broker, recovered: Vec<RecoveredPartition>) {
-    let mut logs: std::collections::BTreeMap<(TopicId, i32), Log> =
-        recovered.into_iter().map(|found| ((found.topic, found.partition), found.log)).collect();
-    broker.refresh_all_topics();
-    let ids: Vec<TopicId> = broker.image.topics.iter().map(|topic| topic.id).collect();
-    for id in ids {
-        let Some(topic) = broker.image.topics.by_id(id) else { continue };
-        let partitions: Vec<i32> = topic.partitions.keys().copied().collect();
-        for partition in partitions {
-            host(broker, id, partition, logs.remove(&(id, partition)));
-        }
-    }
-}
-
-/// Follows a changed or new partition.
-pub(crate) fn host_one(broker: &mut Broker, topic: TopicId, partition: i32) {
-    if let Some(name) = broker.image.topics.by_id(topic).map(|topic| topic.name.clone()) {
-        broker.auto_creating.remove(&name);
-    }
-    if let Some(slot) = broker.replicas.slot(topic, partition) {
-        let epoch = broker
-            .image
-            .topics
-            .by_id(topic)
-            .and_then(|topic| topic.partitions.get(&partition))
-            .map(|partition| partition.leader_epoch);
-        if let (Some(replica), Some(epoch)) = (broker.replicas.get_mut(slot), epoch) {
-            replica.leader_epoch = epoch;
-        }
-        return;
-    }
-    if partition == 0 {
-        broker.refresh_topic(topic);
-    }
-    host(broker, topic, partition, None);
-}
-
-fn host(broker: &mut Broker, id: TopicId, index: i32, log: Option<Log>) {
-    let Some(topic) = broker.image.topics.by_id(id) else { return };
-    let Some(partition) = topic.partitions.get(&index) else { return };
-    if partition.leader != broker.identity.node_id {
-        return;
-    }
-    let (name, epoch) = (topic.name.clone(), partition.leader_epoch);
-    let log =
-        log.unwrap_or_else(|| Log::new(partition_directory(name.as_str(), index), id, broker.topic_config(id).log.clone()));
-    broker.host(id, name, index, epoch, log);
 }

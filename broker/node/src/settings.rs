@@ -3,6 +3,7 @@
 use strandline_protocol::ids::ProducerId;
 
 use crate::config::BrokerConfig;
+use crate::replica::fetchers::Bounds;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -24,6 +25,10 @@ pub struct Settings {
     pub producer_id_expiration_ms: i64,
     /// Between two rounds in which partitions are given back to their preferred leaders; none if that is switched off.
     pub rebalance_interval_ms: Option<u64>,
+    /// What a follower asks for at most.
+    pub(crate) replica_fetch: Bounds,
+    pub replica_backoff_ms: u64,
+    pub replica_lag_max_ms: u64,
 }
 
 impl Settings {
@@ -51,6 +56,14 @@ impl Settings {
             rebalance_interval_ms: config
                 .boolean("auto.leader.rebalance.enable")
                 .then(|| millis("leader.imbalance.check.interval.seconds") * 1000),
+            replica_fetch: Bounds {
+                wait_ms: int("replica.fetch.wait.max.ms"),
+                bytes_min: int("replica.fetch.min.bytes"),
+                bytes_max: int("replica.fetch.response.max.bytes"),
+                partition_bytes_max: int("replica.fetch.max.bytes"),
+            },
+            replica_backoff_ms: millis("replica.fetch.backoff.ms"),
+            replica_lag_max_ms: millis("replica.lag.time.max.ms"),
         }
     }
 }

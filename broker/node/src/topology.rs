@@ -82,10 +82,10 @@ impl Topology {
         }
         let controllers: Vec<String> =
             words_of(config.text("controller.listener.names").unwrap_or_default()).map(str::to_owned).collect();
-        let listeners = listeners(config, &controllers)?;
+        let mut listeners = listeners(config, &controllers)?;
         let topology = Self {
             roles,
-            inter_broker: inter_broker(config, &listeners)?,
+            inter_broker: inter_broker(config, &mut listeners)?,
             controller: controllers.into_iter().next().unwrap_or_default(),
             voters: voters(config)?,
             bootstrap: bootstrap(config)?,
@@ -97,12 +97,12 @@ impl Topology {
 
     /// The listeners that clients and brokers are told of.
     pub fn client_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.of(ListenerKind::Client)
+        self.of(|kind| kind != ListenerKind::Controller)
     }
 
     /// The listeners at which this controller is reached.
     pub fn controller_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.of(ListenerKind::Controller)
+        self.of(|kind| kind == ListenerKind::Controller)
     }
 
     /// Whether this process is the whole cluster: no other voter is configured.
@@ -110,8 +110,8 @@ impl Topology {
         self.roles.controller && self.voters.len() <= 1 && self.bootstrap.is_empty()
     }
 
-    fn of(&self, kind: ListenerKind) -> impl Iterator<Item = &Endpoint> {
-        self.listeners.iter().filter(move |listener| listener.kind == kind).map(|listener| &listener.advertised)
+    fn of(&self, wanted: fn(ListenerKind) -> bool) -> impl Iterator<Item = &Endpoint> {
+        self.listeners.iter().filter(move |listener| wanted(listener.kind)).map(|listener| &listener.advertised)
     }
 
     fn check(&self, node: i64) -> Result<(), TopologyError> {
@@ -203,14 +203,20 @@ fn plain_names(config: &BrokerConfig) -> Result<BTreeSet<String>, TopologyError>
     words_of(config.text(key).unwrap_or_default()).map(name).collect()
 }
 
-/// The named one, or the first that clients use.
-fn inter_broker(config: &BrokerConfig, listeners: &[Listener]) -> Result<String, TopologyError> {
+/// The named one, or the first that clients use; it is marked as that of brokers.
+fn inter_broker(config: &BrokerConfig, listeners: &mut [Listener]) -> Result<String, TopologyError> {
     let key = "inter.broker.listener.name";
-    let mut clients = listeners.iter().filter(|listener| listener.kind == ListenerKind::Client);
-    match config.text(key) {
-        None => Ok(clients.next().map(|listener| listener.advertised.listener.clone()).unwrap_or_default()),
-        Some(name) if clients.any(|listener| listener.advertised.listener == name) => Ok(name.to_owned()),
-        Some(name) => Err(TopologyError::NoSuchListener { key, name: name.to_owned() }),
+    let named = config.text(key);
+    let is_it = |listener: &&mut Listener| {
+        listener.kind == ListenerKind::Client && named.is_none_or(|name| listener.advertised.listener == name)
+    };
+    match (listeners.iter_mut().find(is_it), named) {
+        (Some(listener), _) => {
+            listener.kind = ListenerKind::Broker;
+            Ok(listener.advertised.listener.clone())
+        }
+        (None, Some(name)) => Err(TopologyError::NoSuchListener { key, name: name.to_owned() }),
+        (None, None) => Ok(String::new()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a broker does by the clock: recovery points, high watermarks, log starts, retention, the tail cache's budget.
 
 use strandline_log::checkpoints::OffsetCheckpoint;
+use strandline_log::log::Log;
 use strandline_log::names::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use strandline_protocol::ids::Offset;
 
@@ -9,7 +10,9 @@ use crate::controller::METADATA_TOPIC;
 use crate::controller::elections::balance;
 use crate::directory::After;
 use crate::io::{Effect, Now};
-use crate::replicas::Replica;
+use crate::replica::Replica;
+use crate::replica::leading;
+use crate::replica::truncation::Truncation;
 
 /// A partition with so many bytes behind its recovery point is checkpointed before its time, so that a restart scans
 /// little: 256 MiB are read and checked in well under a second.
@@ -26,6 +29,7 @@ pub(crate) struct Due {
     high_watermarks_ms: u64,
     retention_ms: u64,
     rebalance_ms: u64,
+    in_sync_ms: u64,
 }
 
 impl Due {
@@ -36,12 +40,13 @@ impl Due {
             high_watermarks_ms: now.monotonic_ms + broker.settings.high_watermark_checkpoint_interval_ms,
             retention_ms: now.monotonic_ms + broker.settings.retention_check_interval_ms,
             rebalance_ms: next_rebalance(now, broker),
+            in_sync_ms: now.monotonic_ms + in_sync_interval_ms(broker),
         }
     }
 
     /// The next point at which something is due.
     pub(crate) fn next(&self) -> u64 {
-        self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms).min(self.rebalance_ms)
+        self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms).min(self.rebalance_ms).min(self.in_sync_ms)
     }
 
     /// Does what is due.
@@ -66,6 +71,10 @@ impl Due {
             let records = balance(&broker.controller.image, &broker.config, ELECTIONS_PER_ROUND_MAX);
             broker.controller.emit(now, records);
         }
+        if now.monotonic_ms >= self.in_sync_ms {
+            self.in_sync_ms = now.monotonic_ms + in_sync_interval_ms(broker);
+            leading::shrink(broker, now);
+        }
     }
 }
 
@@ -73,12 +82,19 @@ fn next_rebalance(now: Now, broker: &Broker) -> u64 {
     broker.settings.rebalance_interval_ms.map_or(u64::MAX, |interval| now.monotonic_ms + interval)
 }
 
+/// Source: ReplicaManager looks for lagging replicas twice in the lag time.
+fn in_sync_interval_ms(broker: &Broker) -> u64 {
+    (broker.settings.replica_lag_max_ms / 2).max(1)
+}
+
 /// Logs with more than `bytes` behind their recovery point write their indexes, so that the point may move.
 fn checkpoint_logs(broker: &mut Broker, bytes: u64) {
     let behind: Vec<u32> = broker
         .replicas
         .iter()
-        .filter(|(_, replica)| !replica.deleted && replica.traffic.bytes_in - replica.flushed_bytes_in > bytes)
+        .filter(|(_, replica)| {
+            !replica.deleted && replica.truncation.is_none() && replica.traffic.bytes_in - replica.flushed_bytes_in > bytes
+        })
         .map(|(slot, _)| slot)
         .collect();
     for slot in behind {
@@ -91,7 +107,8 @@ fn checkpoint_logs(broker: &mut Broker, bytes: u64) {
 }
 
 fn expire(now: Now, broker: &mut Broker) {
-    let slots: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| !replica.deleted).map(|(slot, _)| slot).collect();
+    let whole = |replica: &Replica| !replica.deleted && replica.truncation.is_none();
+    let slots: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| whole(replica)).map(|(slot, _)| slot).collect();
     for slot in slots {
         let changed = broker.replicas.get_mut(slot).is_some_and(|replica| {
             let high_watermark = replica.high_watermark();
@@ -105,7 +122,7 @@ fn expire(now: Now, broker: &mut Broker) {
 
 /// Writes every partition's recovery point, and that of the metadata log.
 pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let mut points = offsets(broker, |replica| replica.log.recovery_point());
+    let mut points = offsets(broker, |replica| noted(replica).recovery_point());
     let offset = broker.controller.log().recovery_point();
     points.push(OffsetCheckpoint { topic: METADATA_TOPIC.to_owned(), partition: 0, offset });
     broker.directory.write_offsets(RECOVERY_POINT_CHECKPOINT, &points, After::Nothing, outbox);
@@ -113,14 +130,14 @@ pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect
 
 /// Writes every partition's log start; those at 0 are left out, as Kafka does.
 pub(crate) fn write_log_starts(broker: &mut Broker, after: After, outbox: &mut Vec<Effect>) {
-    let mut starts = offsets(broker, Replica::log_start);
+    let mut starts = offsets(broker, |replica| noted(replica).positions().log_start);
     starts.retain(|start| start.offset > Offset::ZERO);
     broker.directory.write_offsets(LOG_START_CHECKPOINT, &starts, after, outbox);
 }
 
 /// Writes every partition's high watermark.
 pub(crate) fn write_high_watermarks(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let marks = offsets(broker, Replica::high_watermark);
+    let marks = offsets(broker, |replica| replica.high_watermark().min(noted(replica).positions().readable_end));
     broker.directory.write_offsets(HIGH_WATERMARK_CHECKPOINT, &marks, After::Nothing, outbox);
 }
 
@@ -134,6 +151,11 @@ fn write_moved(broker: &mut Broker, outbox: &mut Vec<Effect>) {
         write_high_watermarks(broker, outbox);
         write_log_starts(broker, After::Nothing, outbox);
     }
+}
+
+/// The log as checkpoints have to describe it: one that is being cut back as it will be.
+fn noted(replica: &Replica) -> &Log {
+    replica.truncation.as_ref().and_then(Truncation::noted).unwrap_or(&replica.log)
 }
 
 fn offsets(broker: &Broker, offset: impl Fn(&Replica) -> Offset) -> Vec<OffsetCheckpoint> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
 use strandline_log::lookup;
 use strandline_log::names::CLEAN_SHUTDOWN;
+use strandline_log::recover::truncate;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{
@@ -488,6 +489,7 @@ impl Machine {
         let Some(what) = self.jobs.remove(&job) else { return };
         let result = match what {
             Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
+            Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
             Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
         };
         self.step(core, Input::Job { job, result });

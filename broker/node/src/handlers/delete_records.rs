@@ -56,6 +56,7 @@ fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset
         .and_then(|id| broker.replicas.slot(id, partition))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let replica = broker.replicas.get_mut(slot).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    replica.leader()?;
     if !replica.config.deletes {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

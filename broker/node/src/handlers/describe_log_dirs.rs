@@ -46,7 +46,7 @@ pub(crate) fn describe_log_dirs(
     let response = DescribeLogDirsResponse { results: vec![result], ..DescribeLogDirsResponse::default() };
     let place = Place { connection: context.connection, sequence: context.sequence };
     let parked = broker.waiting.park(place, None, Until::Jobs { outstanding: 1, response: Box::new(response.into()) });
-    broker.start_job(JobOwner { parked, topic: 0, partition: 0 }, Job::MeasureDirectory, outbox);
+    broker.start_job(JobOwner::Reply { parked, topic: 0, partition: 0 }, Job::MeasureDirectory, outbox);
     Answer::Parked
 }
 

@@ -1,8 +1,7 @@
 //! Fetch (key 1), versions 4 to 18: read record batches.
 //!
 //! v7 sessions (KIP-227) · v9 leader epochs (KIP-320) · v12 diverging epochs (KIP-595) · v13 topic ids (KIP-516) · v15
-//! replica state (KIP-903). Waits up to max_wait_ms for min_bytes. Fetches of replicas are refused: a single broker has
-//! no followers.
+//! replica state (KIP-903). Waits up to max_wait_ms for min_bytes. Fetches of replicas go to `replica::leading`.
 
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
@@ -13,6 +12,7 @@ use crate::broker::Broker;
 use crate::fetching::{self, FetchWait, Isolation, Target};
 use crate::io::{Now, RequestContext};
 use crate::parked::{Place, Until};
+use crate::replica::leading;
 use crate::sessions::{FetchKey, SessionRequest, Wanted};
 
 /// From this version on topics are named by id.
@@ -21,7 +21,7 @@ const IDS_FROM: i16 = 13;
 pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, request: FetchRequest) -> Answer {
     let replica = if context.api_version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     if i32::from(replica) >= 0 {
-        return failed(ErrorCode::INVALID_REQUEST);
+        return leading::fetch(broker, now, context, request);
     }
     let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     let (bytes_min, bytes_max, wait_ms) = (i64::from(request.min_bytes), i64::from(request.max_bytes), request.max_wait_ms);
@@ -51,7 +51,7 @@ fn park(broker: &mut Broker, now: Now, context: &RequestContext, wait_ms: u64, f
     Answer::Parked
 }
 
-fn session_request(context: &RequestContext, request: FetchRequest) -> SessionRequest {
+pub(crate) fn session_request(context: &RequestContext, request: FetchRequest) -> SessionRequest {
     let mut wanted = Vec::new();
     for topic in request.topics {
         for partition in topic.partitions {
@@ -78,16 +78,21 @@ fn session_request(context: &RequestContext, request: FetchRequest) -> SessionRe
 }
 
 fn target(broker: &Broker, context: &RequestContext, key: FetchKey, wanted: Wanted) -> Target {
-    let slot = if context.api_version >= IDS_FROM {
-        match broker.image.topics.by_id(key.id) {
-            None => Err(ErrorCode::UNKNOWN_TOPIC_ID),
-            Some(_) => broker.replicas.slot(key.id, key.partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        }
-    } else {
-        let id = broker.image.topics.id_of(&key.name);
-        id.and_then(|id| broker.replicas.slot(id, key.partition)).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-    };
+    let slot = located(broker, context, &key);
     Target { key, wanted, slot }
+}
+
+/// Where a partition is hosted, or why it is not.
+pub(crate) fn located(broker: &Broker, context: &RequestContext, key: &FetchKey) -> Result<u32, ErrorCode> {
+    let by_id = context.api_version >= IDS_FROM;
+    let id = if by_id { Some(key.id) } else { broker.image.topics.id_of(&key.name) };
+    let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
+    let topic = id.and_then(|id| broker.image.topics.by_id(id)).ok_or(unknown)?;
+    if !topic.partitions.contains_key(&key.partition) {
+        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    // It exists, elsewhere.
+    broker.replicas.slot(topic.id, key.partition).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }
 
 fn failed(code: ErrorCode) -> Answer {

@@ -2,6 +2,7 @@
 //!
 //! v7 largest timestamp (KIP-734) · v8 local log start · v9 last tiered offset (KIP-1005) · v11 earliest pending upload
 //! (KIP-1023). Nothing is tiered here, so the local log start is the log start and nothing is ever tiered or pending.
+//! Only the leader answers, and once its high watermark is known to be no lower than earlier leaders told (OFFSET_NOT_AVAILABLE).
 //! Lookups by timestamp read segments: a job does it. Source: Partition.fetchOffsetForTimestamp, ReplicaManager.fetchOffset.
 
 use strandline_log::disk::DiskError;
@@ -75,7 +76,7 @@ pub(crate) fn list_offsets(
     let place = Place { connection: context.connection, sequence: context.sequence };
     let parked = broker.waiting.park(place, None, Until::Jobs { outstanding: jobs.len(), response: Box::new(response.into()) });
     for ((topic, partition), lookup) in jobs.into_iter().zip(lookups) {
-        broker.start_job(JobOwner { parked, topic, partition }, Job::FindTimestamp(lookup), outbox);
+        broker.start_job(JobOwner::Reply { parked, topic, partition }, Job::FindTimestamp(lookup), outbox);
     }
     Answer::Parked
 }
@@ -88,14 +89,17 @@ fn find(
     asked: &ListOffsetsPartition,
 ) -> Result<Located, ErrorCode> {
     let replica = broker.replica_by_name(topic, asked.partition_index)?;
-    check_leader_epoch(replica.leader_epoch, asked.current_leader_epoch)?;
+    let leader_epoch = replica.leader()?.epoch;
+    check_leader_epoch(leader_epoch, asked.current_leader_epoch)?;
+    if !replica.knows_high_watermark() && !matches!(asked.timestamp, EARLIEST | EARLIEST_LOCAL) {
+        return Err(match context.api_version {
+            5.. => ErrorCode::OFFSET_NOT_AVAILABLE,
+            _ => ErrorCode::LEADER_NOT_AVAILABLE,
+        });
+    }
     let end = if isolation_level == 1 { replica.last_stable_offset() } else { replica.high_watermark() };
     let known = |offset| {
-        let epoch = if offset == end {
-            replica.leader_epoch
-        } else {
-            replica.log.epochs().epoch_of(offset).unwrap_or(replica.leader_epoch)
-        };
+        let epoch = if offset == end { leader_epoch } else { replica.log.epochs().epoch_of(offset).unwrap_or(leader_epoch) };
         Ok(Located::Known { timestamp: NO_TIMESTAMP, offset, epoch })
     };
     let none = Ok(Located::Known { timestamp: NO_TIMESTAMP, offset: Offset::NONE, epoch: LeaderEpoch::NONE });

@@ -31,6 +31,6 @@ fn end_of(broker: &Broker, topic: &TopicName, asked: &OffsetForLeaderPartition) 
 
 fn looked_up(broker: &Broker, topic: &TopicName, asked: &OffsetForLeaderPartition) -> Result<(LeaderEpoch, Offset), ErrorCode> {
     let replica = broker.replica_by_name(topic, asked.partition)?;
-    check_leader_epoch(replica.leader_epoch, asked.current_leader_epoch)?;
+    check_leader_epoch(replica.leader()?.epoch, asked.current_leader_epoch)?;
     Ok(end_offset_for(replica, asked.leader_epoch))
 }

@@ -2,25 +2,33 @@
 //!
 //! Order of checks for each partition as Kafka's (KafkaApis.handleProduceRequest, ReplicaManager, UnifiedLog): known
 //! topic, internal topic, records' own rules (judged by the rim), in-sync replicas, the producer's sequence.
-//! acks=0 is never answered: if anything fails the connection is closed. acks=1 and acks=-1 are answered once the
-//! records are below the high watermark, which with one replica is the same moment.
+//! acks=0 is never answered: if anything fails the connection is closed. acks=1 is answered once the leader has the records
+//! (durably, where the topic asks for that), acks=-1 once they are below the high watermark. With fewer in-sync replicas
+//! than the topic's minimum acks=-1 is refused, or if that comes later answered with NOT_ENOUGH_REPLICAS_AFTER_APPEND.
+//! v10 whoever is not at the leader is told who leads (KIP-951).
 //! Versions 0 to 2 are advertised because old librdkafka switches features off otherwise (KAFKA-18659); the rim closes
 //! on them, as Kafka does. Topics are never created here.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use strandline_log::producers::{Origin, ProducerRefusal, ProducerVerdict};
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{Offset, TopicId};
+use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
+use strandline_protocol::messages::fetch;
 use strandline_protocol::messages::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceData,
+    TopicProduceResponse,
 };
 use strandline_protocol::records::{BatchHeader, Offender, Refusal};
 
 use super::Answer;
 use crate::broker::Broker;
+use crate::fetching;
+use crate::image::Image;
 use crate::io::{BatchOutcome, CheckedProduce, Now, RequestContext};
 use crate::parked::{PendingAppend, Place, ProduceWait, Until};
-use crate::replicas::{ProduceWaiter, Replica};
+use crate::replica::{Acknowledged, ProduceWaiter, Replica};
 
 /// `acks` of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,24 +73,28 @@ pub(crate) fn produce(broker: &mut Broker, now: Now, context: &RequestContext, c
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let at = responses.len();
-        let response = append_topic(broker, now, context, topic, &mut batches, |partition, slot, end| {
+        let response = append_topic(broker, now, context, acks, topic, &mut batches, |partition, slot, end| {
             appends.push((at, partition, slot, end))
         });
         responses.push(response);
     }
-    let response = ProduceResponse { responses, ..ProduceResponse::default() };
+    let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
+    name_leaders(broker, context, &mut response);
     match acks {
         Acks::None if has_errors(&response) => Answer::Close,
         Acks::None => Answer::Silence,
         _ if appends.is_empty() => Answer::now(response),
-        _ => park(broker, now, context, timeout_ms, response, &appends),
+        Acks::Leader => park(broker, now, context, Acknowledged::ByLeader, timeout_ms, response, &appends),
+        Acks::All => park(broker, now, context, Acknowledged::ByAll, timeout_ms, response, &appends),
     }
 }
 
+#[allow(clippy::too_many_arguments)] // Called once; a struct would only rename what is named here.
 fn append_topic(
     broker: &mut Broker,
     now: Now,
     context: &RequestContext,
+    acks: Acks,
     topic: TopicProduceData,
     batches: &mut impl Iterator<Item = BatchOutcome>,
     mut appended: impl FnMut(usize, u32, Offset),
@@ -93,7 +105,7 @@ fn append_topic(
     let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
     for data in topic.partition_data {
         let outcome = match batches.next() {
-            Some(batch) => append_partition(broker, now, context, id, unknown, data.index, batch),
+            Some(batch) => append_partition(broker, now, context, acks, id, unknown, data.index, batch),
             None => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         };
         if let Outcome::Waiting { slot, end, .. } = outcome {
@@ -110,20 +122,31 @@ fn append_partition(
     broker: &mut Broker,
     now: Now,
     context: &RequestContext,
+    acks: Acks,
     topic: Option<TopicId>,
     unknown: ErrorCode,
     partition: i32,
     batch: BatchOutcome,
 ) -> Outcome {
-    let Some(slot) = topic.and_then(|topic| broker.replicas.slot(topic, partition)) else { return refused(unknown) };
-    let Some(replica) = broker.replicas.get_mut(slot) else { return refused(unknown) };
+    let known = |id: &TopicId| broker.image.topics.by_id(*id).is_some_and(|topic| topic.partitions.contains_key(&partition));
+    let Some(topic) = topic.filter(known) else { return refused(unknown) };
+    let Some(slot) = broker.replicas.slot(topic, partition) else { return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+    let Some(replica) = broker.replicas.get_mut(slot) else { return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
     if is_internal(replica.name.as_str()) && &*context.client_id != "__admin_client" {
         return refused(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
+    let leader = match replica.leader() {
+        Ok(leader) => leader,
+        Err(code) => return refused(code),
+    };
+    let epoch = leader.epoch;
+    if acks == Acks::All && !leader.has_min_isr(replica.config.min_insync_replicas) {
+        return refused(ErrorCode::NOT_ENOUGH_REPLICAS);
     }
     let log_start = replica.log_start();
     match batch {
         BatchOutcome::Checked { bytes, header, log_append_time_ms } => {
-            append_batch(replica, now, slot, bytes, &header, log_append_time_ms)
+            append_batch(replica, now, slot, epoch, bytes, &header, log_append_time_ms)
         }
         BatchOutcome::Refused { refusal, offenders } => refused_batch(&refusal, offenders, log_start),
     }
@@ -133,6 +156,7 @@ fn append_batch(
     replica: &mut Replica,
     now: Now,
     slot: u32,
+    epoch: LeaderEpoch,
     bytes: Bytes,
     header: &BatchHeader,
     log_append_time_ms: i64,
@@ -149,7 +173,7 @@ fn append_batch(
         ProducerVerdict::Refused(refusal) => return refuse(producer_code(&refusal), refusal.to_string()),
     }
     let (size, count) = (bytes.len() as u64, header.record_count);
-    match replica.log.append(now.wall_ms, bytes, replica.leader_epoch) {
+    match replica.log.append(now.wall_ms, bytes, epoch) {
         Ok(appended) => {
             replica.traffic.bytes_in += size;
             replica.traffic.records_in += u64::try_from(count).unwrap_or(0);
@@ -178,6 +202,7 @@ fn park(
     broker: &mut Broker,
     now: Now,
     context: &RequestContext,
+    acknowledged: Acknowledged,
     timeout_ms: u64,
     response: ProduceResponse,
     appends: &[(usize, usize, u32, Offset)],
@@ -185,7 +210,12 @@ fn park(
     let index = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let pending: Vec<PendingAppend> = appends
         .iter()
-        .map(|(topic, partition, slot, _)| PendingAppend { slot: *slot, topic: index(*topic), partition: index(*partition) })
+        .map(|(topic, partition, slot, _)| PendingAppend {
+            slot: *slot,
+            acknowledged,
+            topic: index(*topic),
+            partition: index(*partition),
+        })
         .collect();
     let place = Place { connection: context.connection, sequence: context.sequence };
     let parked = broker.waiting.park(
@@ -194,25 +224,84 @@ fn park(
         Until::HighWatermark(ProduceWait { response, pending }),
     );
     for (_, _, slot, end) in appends {
-        broker.wait_for_high_watermark(*slot, ProduceWaiter { end: *end, parked });
+        if let Some(replica) = broker.replicas.get_mut(*slot) {
+            replica.wait(acknowledged, ProduceWaiter { end: *end, parked });
+        }
     }
     Answer::Parked
 }
 
-/// The time is over: whoever is not yet below the high watermark gets REQUEST_TIMED_OUT; what was appended stays.
-pub(crate) fn timed_out(mut wait: ProduceWait) -> ProduceResponse {
-    for pending in &wait.pending {
-        let partition = wait
-            .response
-            .responses
-            .get_mut(pending.topic as usize)
-            .and_then(|topic| topic.partition_responses.get_mut(pending.partition as usize));
-        if let Some(partition) = partition {
-            partition.error_code = ErrorCode::REQUEST_TIMED_OUT;
-            partition.base_offset = Offset::NONE;
-        }
+/// The wait is over without an acknowledgement, because of its time or because this broker leads no more: whoever still
+/// waits gets the error; what was appended stays.
+pub(crate) fn given_up(broker: &Broker, mut wait: ProduceWait) -> ProduceResponse {
+    let pending = std::mem::take(&mut wait.pending);
+    for pending in pending {
+        let code = why_given_up(broker, pending.slot);
+        fail(&mut wait, pending, code);
     }
     wait.response
+}
+
+fn why_given_up(broker: &Broker, slot: u32) -> ErrorCode {
+    let Some(replica) = broker.replicas.get(slot) else { return ErrorCode::NOT_LEADER_OR_FOLLOWER };
+    let exists =
+        broker.image.topics.by_id(replica.topic).is_some_and(|topic| topic.partitions.contains_key(&replica.partition));
+    match replica.leader() {
+        _ if !exists => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        Ok(_) if !replica.deleted => ErrorCode::REQUEST_TIMED_OUT,
+        _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    }
+}
+
+/// The batch is not acknowledged after all.
+pub(crate) fn fail(wait: &mut ProduceWait, pending: PendingAppend, code: ErrorCode) {
+    let topic = wait.response.responses.get_mut(pending.topic as usize);
+    if let Some(partition) = topic.and_then(|topic| topic.partition_responses.get_mut(pending.partition as usize)) {
+        partition.error_code = code;
+        partition.base_offset = Offset::NONE;
+    }
+}
+
+/// What an acknowledged batch is answered with: the set in sync may have become too small after it was appended.
+pub(crate) fn acknowledged_as(replica: &Replica, acknowledged: Acknowledged) -> ErrorCode {
+    let Ok(leader) = replica.leader() else { return ErrorCode::NONE };
+    match acknowledged {
+        Acknowledged::ByAll if !leader.has_min_isr(replica.config.min_insync_replicas) => {
+            ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        }
+        Acknowledged::ByAll | Acknowledged::ByLeader => ErrorCode::NONE,
+    }
+}
+
+/// From this version on an answer says where the leader is.
+const LEADER_FROM: i16 = 10;
+
+/// Tells whoever is not at the leader who leads.
+fn name_leaders(broker: &Broker, context: &RequestContext, response: &mut ProduceResponse) {
+    if context.api_version < LEADER_FROM {
+        return;
+    }
+    let mut leaders = BTreeSet::new();
+    for topic in &mut response.responses {
+        let id = if topic.topic_id.is_zero() { broker.image.topics.id_of(&topic.name) } else { Some(topic.topic_id) };
+        let Some(id) = id else { continue };
+        let moved = |partition: &&mut PartitionProduceResponse| partition.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER;
+        for partition in topic.partition_responses.iter_mut().filter(moved) {
+            if let Some(leader) = leader(&broker.image, id, partition.index) {
+                leaders.insert(leader.leader_id.0);
+                partition.current_leader = leader;
+            }
+        }
+    }
+    let endpoints = fetching::endpoints(&broker.image, &broker.topology.inter_broker, leaders);
+    let endpoint =
+        |end: fetch::NodeEndpoint| NodeEndpoint { node_id: end.node_id, host: end.host, port: end.port, rack: end.rack };
+    response.node_endpoints = endpoints.into_iter().map(endpoint).collect();
+}
+
+fn leader(image: &Image, topic: TopicId, partition: i32) -> Option<LeaderIdAndEpoch> {
+    let state = image.topics.by_id(topic)?.partitions.get(&partition)?;
+    Some(LeaderIdAndEpoch { leader_id: BrokerId(state.leader), leader_epoch: state.leader_epoch })
 }
 
 fn is_internal(name: &str) -> bool {

@@ -258,6 +258,9 @@ impl TestBroker {
                         Job::FindTimestamp(lookup) => {
                             JobResult::FoundTimestamp(strandline_log::lookup::find(&self.disk, &lookup))
                         }
+                        Job::Truncate { log, end, now_ms } => {
+                            JobResult::Truncated(strandline_log::recover::truncate(&self.disk, *log, end, now_ms).map(Box::new))
+                        }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                     };
                     self.input(Input::Job { job, result });

@@ -1,0 +1,192 @@
+//! What the committed metadata makes of this broker's replicas: hosted, led, followed, given up.
+//!
+//! Called for every committed change of a partition, and for all of them when the broker begins to serve. The same state
+//! twice changes nothing.
+
+use std::collections::BTreeMap;
+
+use strandline_log::log::Log;
+use strandline_log::names::partition_directory;
+use strandline_protocol::ids::{Offset, TopicId, TopicName};
+
+use crate::broker::Broker;
+use crate::directory::After;
+use crate::image::topics::Partition;
+use crate::io::{Effect, Now};
+use crate::node::RecoveredPartition;
+use crate::parked::ParkedId;
+use crate::replica::follower::Follower;
+use crate::replica::leader::Leader;
+use crate::replica::{Replica, Role};
+use crate::upkeep::write_log_starts;
+
+/// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
+/// belong to no such partition are deleted: their topic is gone, or its replicas are elsewhere now.
+pub(crate) fn all(broker: &mut Broker, now: Now, recovered: Vec<RecoveredPartition>, outbox: &mut Vec<Effect>) {
+    let mut logs: BTreeMap<(TopicId, i32), RecoveredPartition> =
+        recovered.into_iter().map(|found| ((found.topic, found.partition), found)).collect();
+    broker.refresh_all_topics();
+    let here = broker.identity.node_id;
+    let known = |broker: &Broker, id: TopicId, index: i32| {
+        let topic = broker.image.topics.by_id(id);
+        topic.and_then(|topic| topic.partitions.get(&index)).is_some_and(|partition| partition.replicas.contains(&here))
+    };
+    let strays: Vec<(TopicId, i32)> = logs.keys().copied().filter(|(id, index)| !known(broker, *id, *index)).collect();
+    for key in strays {
+        if let Some(stray) = logs.remove(&key) {
+            let slot = broker.host(stray.topic, stray.name, stray.partition, stray.log, Offset::ZERO);
+            broker.replicas.unlink_one(stray.topic, stray.partition);
+            drop_slot(broker, slot, outbox);
+        }
+    }
+    let ids: Vec<TopicId> = broker.image.topics.iter().map(|topic| topic.id).collect();
+    for id in ids {
+        let Some(topic) = broker.image.topics.by_id(id) else { continue };
+        let partitions: Vec<i32> = topic.partitions.keys().copied().collect();
+        for partition in partitions {
+            let found = logs.remove(&(id, partition));
+            one(broker, now, id, partition, found, outbox);
+        }
+    }
+}
+
+/// Follows a changed or new partition. Answers with parked replies that will not get what they wait for.
+pub(crate) fn changed(
+    broker: &mut Broker,
+    now: Now,
+    topic: TopicId,
+    partition: i32,
+    outbox: &mut Vec<Effect>,
+) -> Vec<ParkedId> {
+    if let Some(name) = broker.image.topics.by_id(topic).map(|topic| topic.name.clone()) {
+        broker.auto_creating.remove(&name);
+    }
+    if partition == 0 && broker.replicas.slot(topic, partition).is_none() {
+        broker.refresh_topic(topic);
+    }
+    one(broker, now, topic, partition, None, outbox)
+}
+
+fn one(
+    broker: &mut Broker,
+    now: Now,
+    id: TopicId,
+    index: i32,
+    found: Option<RecoveredPartition>,
+    outbox: &mut Vec<Effect>,
+) -> Vec<ParkedId> {
+    let Some(topic) = broker.image.topics.by_id(id) else { return Vec::new() };
+    let Some(partition) = topic.partitions.get(&index) else { return Vec::new() };
+    let (name, state) = (topic.name.clone(), partition.clone());
+    if !state.replicas.contains(&broker.identity.node_id) {
+        let Some(slot) = broker.replicas.unlink_one(id, index) else { return Vec::new() };
+        return drop_slot(broker, slot, outbox);
+    }
+    let slot = broker.replicas.slot(id, index).unwrap_or_else(|| host(broker, id, name, index, found));
+    assume(broker, now, slot, &state)
+}
+
+fn host(broker: &mut Broker, id: TopicId, name: TopicName, index: i32, found: Option<RecoveredPartition>) -> u32 {
+    let (log, mark) = match found {
+        Some(found) => (found.log, found.high_watermark),
+        None => {
+            let config = broker.topic_config(id).log.clone();
+            (Log::new(partition_directory(name.as_str(), index), id, config), Offset::ZERO)
+        }
+    };
+    broker.host(id, name, index, log, mark)
+}
+
+/// The replica takes the role that the state gives it. Answers with parked replies that will not get what they wait for.
+pub(crate) fn assume(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<ParkedId> {
+    let here = broker.identity.node_id;
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
+    // A log that is being cut back is nobody's: `resume` comes back when it is whole.
+    if replica.truncation.is_some() {
+        return Vec::new();
+    }
+    if state.leader == here { lead(broker, now, slot, state) } else { follow(broker, slot, state) }
+}
+
+fn lead(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<ParkedId> {
+    let here = broker.identity.node_id;
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
+    match &mut replica.role {
+        Role::Leader(leader) if leader.epoch == state.leader_epoch => leader.adopt(state, now.monotonic_ms),
+        Role::Leader(leader) if leader.epoch > state.leader_epoch => return Vec::new(),
+        _ => begin(replica, here, now, state),
+    }
+    replica.advance(now.monotonic_ms);
+    broker.fetchers.leave(slot);
+    broker.mark_dirty(slot);
+    for replica in state.replicas.iter().filter(|replica| **replica != here) {
+        // It will want to add the partition to its session, and must not wait for other news before it can.
+        let waiting = broker.followers.waiting_of(*replica);
+        broker.answer_now.extend(waiting);
+    }
+    Vec::new()
+}
+
+/// The epoch's entry is in memory only until its first batch is written: the batch carries it, recovery reads it there, and
+/// without a record in it nobody can have fetched anything of the epoch.
+fn begin(replica: &mut Replica, here: i32, now: Now, state: &Partition) {
+    // A failed log has ended the process.
+    let start = replica.log.begin_epoch(state.leader_epoch).unwrap_or(replica.log.positions().log_end);
+    replica.role = Role::Leader(Leader::begin(here, state, start, now.monotonic_ms));
+}
+
+fn follow(broker: &mut Broker, slot: u32, state: &Partition) -> Vec<ParkedId> {
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
+    if let Role::Follower(follower) = &replica.role
+        && follower.epoch >= state.leader_epoch
+        && follower.leader == state.leader
+    {
+        return Vec::new();
+    }
+    replica.log.forget_empty_epochs();
+    replica.role = Role::Follower(Follower::begin(state.leader, state.leader_epoch));
+    let mut parked = replica.take_produce_waiters();
+    parked.append(&mut replica.fetch_waiters);
+    let (topic, name, partition) = (replica.topic, replica.name.clone(), replica.partition);
+    broker.answer_now.extend(broker.followers.news(slot));
+    if state.leader >= 0 {
+        broker.fetchers.follow(slot, state.leader, topic, name, partition);
+    } else {
+        broker.fetchers.leave(slot);
+    }
+    broker.mark_dirty(slot);
+    parked
+}
+
+/// The partition is not ours any more: its files go. Answers with the replies that waited for it.
+pub(crate) fn drop_slot(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
+    broker.fetchers.leave(slot);
+    broker.answer_now.extend(broker.followers.news(slot));
+    broker.followers.forget_slot(slot);
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
+    replica.deleted = true;
+    let mut waiting = replica.take_produce_waiters();
+    waiting.append(&mut replica.fetch_waiters);
+    // The files of a log that is being cut back are in use: they go when that is over.
+    if replica.truncation.is_none() {
+        delete_files(broker, slot, outbox);
+    }
+    waiting
+}
+
+/// Removes the files of a replica that is given up.
+pub(crate) fn delete_files(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) {
+    let unique = u128::from(broker.dice.roll()) << 64 | u128::from(broker.dice.roll());
+    let Some(replica) = broker.replicas.get_mut(slot) else { return };
+    // Only a failed log refuses, and that has ended the process.
+    let _ = replica.log.delete(unique);
+    let log_starts = replica.log_start() > Offset::ZERO;
+    if !replica.log.is_idle() {
+        broker.leaving.begin(replica.name.clone(), replica.partition, slot);
+    }
+    broker.mark_dirty(slot);
+    if log_starts {
+        broker.leaving.begin_checkpoint();
+        write_log_starts(broker, After::ForgotLogStarts, outbox);
+    }
+}

@@ -1,0 +1,293 @@
+//! The leader's side of a follower's fetch: who may ask, what the fetch says of the follower, and the answer.
+//!
+//! A replica fetches at the listener of brokers, is registered, and is no older than its registration (CVE-2018-1288, KIP-903). A
+//! fetch of another leader epoch, or from a log that parts ways with ours, tells nothing of how far the follower is
+//! (KAFKA-13141). Source: ReplicaManager.readFromLog, Partition.updateFollowerFetchState.
+
+use std::collections::BTreeSet;
+
+use strandline_log::slice::{FirstBatch, Slice};
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::messages::fetch::{EpochEndOffset, FetchRequest, FetchResponse, PartitionData};
+use strandline_protocol::wire::Records;
+
+use crate::broker::Broker;
+use crate::epochs::{check_leader_epoch, diverging};
+use crate::fetching::{leader_of, put};
+use crate::handlers::Answer;
+use crate::handlers::fetch::{located, session_request};
+use crate::io::{FetchReply, ListenerKind, Now, PartitionSlices, Reply, RequestContext};
+use crate::parked::{Place, Until};
+use crate::replica::leader::FollowerFetch;
+use crate::sessions::{FetchKey, SessionRequest, Wanted};
+
+/// The epoch of a request that opens a session.
+const OPEN: i32 = 0;
+/// The epoch of a request that wants none.
+const SESSIONLESS: i32 = -1;
+
+/// A follower's fetch that waits for news.
+#[derive(Clone, Debug)]
+pub struct FollowerWait {
+    pub session: i32,
+    bytes_min: i64,
+    bytes_max: i64,
+    /// What the request named and nobody hosts here, or everything of a session that opens: told whatever happens.
+    refused: Vec<(FetchKey, ErrorCode)>,
+    opening: bool,
+}
+
+impl FollowerWait {
+    /// The same, for which anything is enough.
+    pub(crate) fn at_once(&self) -> Self {
+        Self { bytes_min: 0, ..self.clone() }
+    }
+}
+
+/// Answers a follower, or parks its fetch.
+pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, request: FetchRequest) -> Answer {
+    let (replica, epoch) = match context.api_version {
+        15.. => (request.replica_state.replica_id.0, request.replica_state.replica_epoch),
+        _ => (request.replica_id.0, -1),
+    };
+    if let Err(code) = admit(broker, context, replica, epoch) {
+        return failed(code);
+    }
+    broker.followers.saw(replica, now.monotonic_ms);
+    let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
+    let (bytes_min, bytes_max) = (i64::from(request.min_bytes), i64::from(request.max_bytes));
+    let asked = session_request(context, request);
+    let opening = asked.epoch == OPEN || asked.epoch == SESSIONLESS;
+    let session = match begin(broker, &asked, replica) {
+        Ok(session) => session,
+        Err(code) => return failed(code),
+    };
+    let sessionless = asked.epoch == SESSIONLESS;
+    let refused = take_questions(broker, now, context, session, replica, asked);
+    let wait = FollowerWait { session, bytes_min, bytes_max, refused, opening };
+    let reply = serve(broker, &wait);
+    if sessionless {
+        broker.followers.close(session);
+    }
+    if reply.is_enough(&wait) || wait_ms == 0 || sessionless {
+        return Answer::Reply(reply.into_reply(if sessionless { 0 } else { session }));
+    }
+    let place = Place { connection: context.connection, sequence: context.sequence };
+    let parked = broker.waiting.park(place, Some(now.monotonic_ms + wait_ms), Until::FollowerNews(Box::new(wait)));
+    if let Some(session) = broker.followers.get_mut(session) {
+        session.parked = Some(parked);
+    }
+    Answer::Parked
+}
+
+fn admit(broker: &Broker, context: &RequestContext, replica: i32, epoch: i64) -> Result<(), ErrorCode> {
+    if context.listener != ListenerKind::Broker {
+        return Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    // A broker that the metadata does not know yet will ask again.
+    let known = broker.image.brokers.get(replica).ok_or(ErrorCode::BROKER_ID_NOT_REGISTERED)?;
+    if epoch >= 0 && epoch < known.epoch {
+        return Err(ErrorCode::STALE_BROKER_EPOCH);
+    }
+    Ok(())
+}
+
+fn begin(broker: &mut Broker, asked: &SessionRequest, replica: i32) -> Result<i32, ErrorCode> {
+    if asked.epoch == OPEN || asked.epoch == SESSIONLESS {
+        broker.followers.close(asked.session_id);
+        return Ok(broker.followers.open(replica));
+    }
+    broker.followers.resume(asked.session_id, asked.epoch, replica)?;
+    Ok(asked.session_id)
+}
+
+/// Puts the request's partitions into the session, and notes what they say of the follower.
+fn take_questions(
+    broker: &mut Broker,
+    now: Now,
+    context: &RequestContext,
+    session: i32,
+    replica: i32,
+    asked: SessionRequest,
+) -> Vec<(FetchKey, ErrorCode)> {
+    let mut refused = Vec::new();
+    for key in asked.forgotten {
+        if let Ok(slot) = located(broker, context, &key) {
+            broker.followers.forget(session, slot);
+        }
+    }
+    for (key, wanted) in asked.wanted {
+        match located(broker, context, &key) {
+            Ok(slot) => {
+                note(broker, now, slot, replica, &wanted);
+                broker.followers.want(session, slot, key, wanted);
+            }
+            Err(code) => refused.push((key, code)),
+        }
+    }
+    refused
+}
+
+/// What a fetch says of the follower's log: it has everything below the offset, if its log is a prefix of ours.
+fn note(broker: &mut Broker, now: Now, slot: u32, replica: i32, wanted: &Wanted) {
+    let Some(partition) = broker.replicas.get_mut(slot) else { return };
+    let Ok(leader) = partition.leader() else { return };
+    let end = partition.log.positions().log_end;
+    let same_epoch = wanted.current_leader_epoch == leader.epoch;
+    let is_prefix = matches!(diverging(partition, wanted), Ok(None)) && wanted.fetch_offset <= end;
+    if !same_epoch || !is_prefix || wanted.fetch_offset < partition.log_start() {
+        return;
+    }
+    let leader_end = partition.log.positions().readable_end;
+    let fetch = FollowerFetch { replica, end: wanted.fetch_offset, now_ms: now.monotonic_ms, leader_end };
+    if let Some(leader) = partition.leader_mut() {
+        leader.fetched(fetch);
+    }
+    partition.advance(now.monotonic_ms);
+    broker.mark_dirty(slot);
+    expand(broker, slot);
+}
+
+/// Proposes followers that have come far enough, if they may join.
+pub(crate) fn expand(broker: &mut Broker, slot: u32) {
+    let Some(partition) = broker.replicas.get_mut(slot) else { return };
+    let high_watermark = partition.high_watermark();
+    let Some(leader) = partition.leader_mut() else { return };
+    let brokers = &broker.image.brokers;
+    let may = |id: &i32| brokers.get(*id).is_some_and(|known| !known.fenced && !known.in_controlled_shutdown);
+    let joining: Vec<i32> = leader.joining(high_watermark).into_iter().filter(may).collect();
+    if leader.propose(&joining, &[], |id| brokers.get(id).map(|known| known.epoch)) {
+        broker.in_sync.want(slot);
+    }
+}
+
+/// Proposes to leave out followers that have not kept up. To be called every now and then.
+pub(crate) fn shrink(broker: &mut Broker, now: Now) {
+    let lag_max_ms = broker.settings.replica_lag_max_ms;
+    let (brokers, followers) = (&broker.image.brokers, &broker.followers);
+    for (slot, partition) in broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
+        let end = partition.log.positions().readable_end;
+        let Some(leader) = partition.leader_mut().filter(|leader| !leader.is_alone()) else { continue };
+        let lagging = leader.lagging(end, now.monotonic_ms, lag_max_ms, |id| followers.seen_ms(id));
+        if leader.propose(&[], &lagging, |id| brokers.get(id).map(|known| known.epoch)) {
+            broker.in_sync.want(slot);
+        }
+    }
+}
+
+/// What there is to tell now.
+pub(crate) struct News {
+    response: FetchResponse,
+    slices: Vec<PartitionSlices>,
+    bytes: i64,
+    urgent: bool,
+}
+
+impl News {
+    pub(crate) fn is_enough(&self, wait: &FollowerWait) -> bool {
+        self.urgent || self.bytes >= wait.bytes_min || wait.opening
+    }
+
+    pub(crate) fn into_reply(mut self, session: i32) -> Reply {
+        self.response.session_id = session;
+        if self.slices.is_empty() {
+            Reply::Body(Box::new(Response::Fetch(self.response)))
+        } else {
+            Reply::Fetch(Box::new(FetchReply { response: self.response, slices: self.slices }))
+        }
+    }
+}
+
+/// Reads what the session's partitions have to tell. What is told counts as told when there is enough to send it.
+pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
+    let mut news = News { response: FetchResponse::default(), slices: Vec::new(), bytes: 0, urgent: false };
+    for (key, code) in &wait.refused {
+        news.urgent = true;
+        put(&mut news.response, key, PartitionData { partition_index: key.partition, error_code: *code, ..nothing() });
+    }
+    let Some(session) = broker.followers.get_mut(wait.session) else { return news };
+    let (mut told, mut quiet) = (Vec::new(), Vec::new());
+    let mut endpoints = BTreeSet::new();
+    for slot in session.in_turn() {
+        let Some(followed) = session.followed.get(&slot) else { continue };
+        let room = wait.bytes_max - news.bytes;
+        if room <= 0 {
+            break;
+        }
+        let partition = broker.replicas.get(slot).filter(|replica| !replica.deleted);
+        let Some(partition) = partition else { continue };
+        let ends = (partition.high_watermark(), partition.log_start());
+        let mut data = PartitionData { partition_index: followed.key.partition, ..nothing() };
+        let mut given = Vec::new();
+        match read(partition, &followed.wanted, room, news.bytes == 0, &mut data) {
+            Ok(slices) => given = slices,
+            Err(code) => {
+                data.error_code = code;
+                leader_of(&broker.image, partition.topic, partition.partition, code, &mut data, &mut endpoints);
+            }
+        }
+        let is_special = data.error_code != ErrorCode::NONE || data.diverging_epoch != EpochEndOffset::default();
+        let has_records = !given.is_empty();
+        if !is_special && !has_records && !wait.opening && followed.told == Some(ends) {
+            quiet.push((slot, Some(ends)));
+            continue;
+        }
+        news.urgent |= is_special;
+        news.bytes += given.iter().map(|(_, bytes)| bytes).sum::<i64>();
+        let key = followed.key.clone();
+        let (topic, index) = put(&mut news.response, &key, data);
+        if has_records {
+            let slices = given.into_iter().map(|(slice, _)| slice).collect();
+            news.slices.push(PartitionSlices { topic, partition: index, slices, aborted: None });
+        }
+        told.push((slot, (!is_special).then_some(ends)));
+    }
+    // What is not sent now is still to be told.
+    if news.is_enough(wait) {
+        quiet.append(&mut told);
+    }
+    quiet.into_iter().for_each(|(slot, ends)| session.told(slot, ends));
+    news.response.node_endpoints = crate::fetching::endpoints(&broker.image, &broker.topology.inter_broker, endpoints);
+    news
+}
+
+fn read(
+    partition: &crate::replica::Replica,
+    wanted: &Wanted,
+    room: i64,
+    is_first: bool,
+    data: &mut PartitionData,
+) -> Result<Vec<(Slice, i64)>, ErrorCode> {
+    (data.high_watermark, data.log_start_offset) = (partition.high_watermark(), partition.log_start());
+    let leader = partition.leader()?;
+    if wanted.current_leader_epoch == LeaderEpoch::NONE {
+        return Err(ErrorCode::UNKNOWN_LEADER_EPOCH);
+    }
+    check_leader_epoch(leader.epoch, wanted.current_leader_epoch)?;
+    if let Some(diverging) = diverging(partition, wanted)? {
+        data.diverging_epoch = diverging;
+        return Ok(Vec::new());
+    }
+    let limit = u32::try_from(room.min(i64::from(wanted.bytes_max)).max(0)).unwrap_or(u32::MAX);
+    let first = if is_first { FirstBatch::Whole } else { FirstBatch::Fitting };
+    let below = partition.log.positions().readable_end;
+    let read = partition.log.read(wanted.fetch_offset, below, limit, first).map_err(|_| ErrorCode::OFFSET_OUT_OF_RANGE)?;
+    let bytes = i64::try_from(read.bytes_estimate).unwrap_or(i64::MAX);
+    Ok(read.slices.into_iter().enumerate().map(|(place, slice)| (slice, if place == 0 { bytes } else { 0 })).collect())
+}
+
+fn nothing() -> PartitionData {
+    PartitionData {
+        high_watermark: Offset::NONE,
+        last_stable_offset: Offset::NONE,
+        log_start_offset: Offset::NONE,
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    }
+}
+
+fn failed(code: ErrorCode) -> Answer {
+    Answer::now(Response::Fetch(FetchResponse { error_code: code, ..FetchResponse::default() }))
+}

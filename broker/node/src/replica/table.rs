@@ -1,0 +1,80 @@
+//! The partitions that this broker hosts, by slot and by topic.
+//!
+//! Slots are places in a table: operations of a slot's log come back by it. A slot is given up only when the last
+//! operation of its log is done.
+
+use std::collections::BTreeMap;
+
+use strandline_protocol::ids::TopicId;
+
+use super::Replica;
+
+/// The table of hosted partitions.
+#[derive(Default)]
+pub struct Replicas {
+    slots: Vec<Option<Box<Replica>>>,
+    free: Vec<u32>,
+    by_topic: BTreeMap<TopicId, BTreeMap<i32, u32>>,
+}
+
+impl Replicas {
+    /// The slot of a partition, if it is hosted here.
+    pub fn slot(&self, topic: TopicId, partition: i32) -> Option<u32> {
+        self.by_topic.get(&topic)?.get(&partition).copied()
+    }
+
+    pub fn get(&self, slot: u32) -> Option<&Replica> {
+        self.slots.get(slot as usize)?.as_deref()
+    }
+
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Replica> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Takes a replica in and answers with its slot.
+    pub fn insert(&mut self, replica: Replica) -> u32 {
+        let key = (replica.topic, replica.partition);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("hosted partitions are limited far below four billion")
+        });
+        self.slots[slot as usize] = Some(Box::new(replica));
+        self.by_topic.entry(key.0).or_default().insert(key.1, slot);
+        slot
+    }
+
+    /// The partition is no longer found by its topic; the slot stays until `release`.
+    pub fn unlink(&mut self, topic: TopicId) -> Vec<u32> {
+        self.by_topic.remove(&topic).map_or_else(Vec::new, |partitions| partitions.into_values().collect())
+    }
+
+    /// As `unlink`, for one partition.
+    pub fn unlink_one(&mut self, topic: TopicId, partition: i32) -> Option<u32> {
+        self.by_topic.get_mut(&topic)?.remove(&partition)
+    }
+
+    /// Gives the slot of a deleted replica up.
+    pub fn release(&mut self, slot: u32) {
+        if self.slots.get_mut(slot as usize).and_then(Option::take).is_some() {
+            self.free.push(slot);
+        }
+    }
+
+    /// Slots of a topic, in order of partition.
+    pub fn of_topic(&self, topic: TopicId) -> impl Iterator<Item = u32> {
+        self.by_topic.get(&topic).into_iter().flat_map(|partitions| partitions.values().copied())
+    }
+
+    /// Every replica with its slot, deleted ones included.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Replica)> {
+        (0u32..).zip(&self.slots).filter_map(|(slot, replica)| Some((slot, replica.as_deref()?)))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Replica)> {
+        (0u32..).zip(&mut self.slots).filter_map(|(slot, replica)| Some((slot, replica.as_deref_mut()?)))
+    }
+
+    pub fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
