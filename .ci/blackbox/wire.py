@@ -109,6 +109,12 @@ def produce(topic: str, record_batch: bytes, partition: int = 0, acks: int = -1)
     return frame(0, 7, struct.pack(">hhi", -1, acks, 1000) + array([string(topic) + array([data])]))
 
 
+def is_acknowledged(topic: str, response: bytes) -> bool:
+    """Whether the answer to `produce` of one batch has no error."""
+    (error,) = struct.unpack_from(">h", response, 4 + 4 + len(string(topic)) + 4 + 4)
+    return error == 0
+
+
 def fetch(topic: str, offset: int = 0, partition: int = 0, max_bytes: int = 1 << 20, max_wait_ms: int = 10) -> bytes:
     wanted = struct.pack(">iiqqi", partition, -1, offset, -1, max_bytes)
     body = struct.pack(">iiiibii", -1, max_wait_ms, 1, max_bytes, 0, 0, -1) + array([string(topic) + array([wanted])]) + array([]) + string("")

@@ -1,16 +1,17 @@
-//! How the process ends, in numbers. Client commands end as `cli/exit.rs` says; this is the whole table.
-//!
-//! | code | meaning |
-//! |------|---------|
-//! | 0    | done; a broker was stopped and closed everything cleanly |
-//! | 1    | the command failed, or the broker could not start; the reason is on stderr |
-//! | 2    | wrong usage |
-//! | 3    | a client command could not reach the cluster, or got no answer in time |
-//! | 4    | a client command could not use a local file or stream |
-//! | 5    | the log directory failed while the broker ran |
-//! | 6    | the broker was asked to stop and did not end in time, or was asked twice |
+//! How the process ends, in numbers: [`CODES`] is the whole table. Client commands end as `cli/exit.rs` says.
 
 use std::process::ExitCode;
+
+/// Shown by `--help`.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0  done; a broker was stopped and closed everything cleanly
+  1  the command failed, or the broker could not start; the reason is on standard error
+  2  wrong usage
+  3  a client command could not reach the cluster, or got no answer in time
+  4  a client command could not use a local file or stream
+  5  the log directory failed while the broker ran
+  6  the broker was asked to stop and did not end in time, or was asked twice";
 
 /// The ends of `strandline serve`. Usage errors are clap's, with code 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

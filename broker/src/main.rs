@@ -28,7 +28,7 @@ use crate::start::settings::ServeArgs;
 
 /// A log broker that speaks Apache Kafka's protocol.
 #[derive(Parser)]
-#[command(name = "strandline", version)]
+#[command(name = "strandline", version, after_help = exit::CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
