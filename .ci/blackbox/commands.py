@@ -83,7 +83,7 @@ class Steps:
         self.run("serve", "--data", str(self.broker.data), *listen, code=FAILED, says=f"in use by process {process}.*--data DIR")
         self.run("serve", "--data", str(no_directory), *listen, code=FAILED, says="cannot use the data directory.*--data DIR")
         self.run("serve", "--data", str(strange), *listen, code=FAILED, says="no meta.properties.*empty one")
-        self.run("serve", "--data", str(other), *listen, "--set", "no.such.key=1", code=FAILED, says="unknown configuration key no.such.key")
+        self.run("serve", "--data", str(other), *listen, "--set", "no.such.key=1", code=FAILED, says="unknown configuration key no.such.key.*strandline keys")
         self.run("serve", "--data", str(other), *listen, "--set", "log.segment.bytes=many", code=FAILED, says="log.segment.bytes")
         self.run("serve", "--data", str(other), *listen, "--config", str(self.work / "missing.toml"), code=FAILED, says="missing.toml")
         with cluster.started("strandline", other, free):
@@ -92,6 +92,9 @@ class Steps:
         self.run("serve", "--data", str(other), *listen, "--set", "node.id=77", code=FAILED, says="belongs to node 1.*node.id=1")
 
     def topics(self) -> None:
+        keys = json.loads(self.run("keys", "segment.bytes", "--format", "json"))
+        expect("keys", [(one["of"], one["key"], one["default"]) for one in keys][-1], ("topic", "segment.bytes", "1073741824"))
+        expect("keys for people", "durability" in self.run("keys", "--of", "topic"), True)
         self.ask("topic", "create", TOPIC, "--partitions", "2")
         self.ask("topic", "create", TOPIC, code=FAILED, says="exists already.*--if-not-exists")
         self.ask("topic", "create", TOPIC, "--if-not-exists")

@@ -10,6 +10,7 @@ mod connect;
 mod consume;
 mod exit;
 mod input;
+mod keys;
 mod log;
 mod produce;
 mod progress;
@@ -38,6 +39,8 @@ pub(crate) enum ClientCommand {
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
+    /// List the configuration keys of brokers and topics
+    Keys(keys::KeysArguments),
 }
 
 impl ClientCommand {
@@ -53,6 +56,7 @@ impl ClientCommand {
             Self::Produce(arguments) => arguments.run().await,
             Self::Consume(arguments) => arguments.run().await,
             Self::Log(command) => command.run(),
+            Self::Keys(arguments) => arguments.run(),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum StartError {
     ConfigSyntax { file: PathBuf, reason: Box<toml::de::Error> },
     #[error("the configuration file {}: key {key} has a value that is no string, number, boolean or list of those", file.display())]
     ConfigValue { file: PathBuf, key: String },
-    #[error("{0}; `strandline serve --help` says where keys come from, ARCHITECTURE and README name the table of keys")]
+    #[error("{0}; `strandline keys` lists them all")]
     Config(#[from] ValueError),
     #[error(transparent)]
     Topology(#[from] TopologyError),
