@@ -20,6 +20,7 @@ pub(crate) fn run(job: &Job, files: &LogFiles) -> JobResult {
             let (total_bytes, usable_bytes) = measure(files.root());
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }
         }
+        Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.clone().make()),
     }
 }
 

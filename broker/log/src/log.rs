@@ -22,7 +22,7 @@ use crate::disk::{DiskDone, DiskError, DiskOp, Durability};
 use crate::epochs::LeaderEpochs;
 use crate::producers::{Marker, Origin, ProducerRefusal, ProducerVerdict, Producers};
 use crate::queue::{Queue, Step, Then};
-use crate::segment::{Active, Sealed};
+use crate::segment::{Active, NO_TIMESTAMP, Sealed};
 use crate::tail::Tail;
 
 /// How far a log reaches. `log_start <= durable_end <= readable_end <= log_end`.
@@ -191,6 +191,13 @@ impl Log {
     pub fn bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|segment| segment.bytes).sum();
         sealed + self.active.as_ref().map_or(0, |active| active.bytes)
+    }
+
+    /// The largest timestamp in the newest segment that has one.
+    pub fn newest_timestamp_ms(&self) -> Option<i64> {
+        let active = self.active.iter().map(|active| active.largest.timestamp_ms);
+        let newest_first = active.chain(self.sealed.iter().rev().map(|segment| segment.largest_timestamp_ms));
+        newest_first.into_iter().find(|timestamp_ms| *timestamp_ms != NO_TIMESTAMP)
     }
 
     /// Number of segments.

@@ -46,6 +46,18 @@ impl Log {
         });
     }
 
+    /// Ends the active segment if it holds more than `bytes`: it can be removed once nobody needs it. The next one gets its file
+    /// at once: its name may soon be the only thing on disk that says where the log ends.
+    pub fn end_segment(&mut self, now_ms: i64, bytes: u64) {
+        if self.state != State::Open || self.active.as_ref().is_none_or(|active| active.bytes <= bytes) {
+            return;
+        }
+        let end = self.positions.log_end;
+        self.roll(now_ms, end);
+        let file = self.segment_file(end, SegmentFile::Log);
+        self.queue.push(Step::plain(DiskOp::Write { file, contents: bytes::Bytes::new() }), self.config.durability);
+    }
+
     /// Writes what a recovery would otherwise have to find out by scanning, so that the recovery point can move to where the log
     /// ends now. Says whether there was anything to write; the point has moved when [`crate::log::Progress`] says so.
     pub fn checkpoint(&mut self) -> bool {

@@ -7,9 +7,10 @@ use crate::config::BrokerConfig;
 use crate::controller::Controller;
 use crate::dice::Dice;
 use crate::directory::Directory;
-use crate::metadata_log::LoadedMetadata;
+use crate::metadata_log::{LoadedMetadata, metadata_log_config};
 use crate::node::{Node, RecoveredPartition};
 use crate::settings::Settings;
+use crate::snapshot::Snapshots;
 use crate::topology::Topology;
 
 /// A start's findings.
@@ -38,7 +39,10 @@ impl Boot {
             incarnation: dice.uuid(),
             epoch: -1,
         };
-        let controller = Controller::new(self.metadata.log, self.metadata.image.clone(), self.metadata.epoch);
+        let mut log = self.metadata.log;
+        log.set_config(metadata_log_config(&self.config));
+        let snapshots = Snapshots::new(&self.config, self.metadata.snapshots, &log);
+        let controller = Controller::new(log, self.metadata.image.clone(), self.metadata.epoch);
         let parts = Parts {
             identity,
             config: self.config,
@@ -46,6 +50,7 @@ impl Boot {
             settings,
             image: self.metadata.image,
             controller,
+            snapshots,
             directory: Directory::default(),
             dice,
         };

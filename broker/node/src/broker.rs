@@ -28,6 +28,7 @@ use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use crate::snapshot::Snapshots;
 use crate::topology::Topology;
 
 /// Who this broker is.
@@ -67,6 +68,7 @@ pub struct Broker {
     /// Committed metadata.
     pub image: Image,
     pub controller: Controller,
+    pub snapshots: Snapshots,
     pub replicas: Replicas,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -110,6 +112,7 @@ pub struct Parts {
     pub settings: Settings,
     pub image: Image,
     pub controller: Controller,
+    pub snapshots: Snapshots,
     pub directory: Directory,
     pub dice: Dice,
 }
@@ -126,6 +129,7 @@ impl Broker {
             settings: parts.settings,
             image: parts.image,
             controller: parts.controller,
+            snapshots: parts.snapshots,
             replicas: Replicas::default(),
             waiting: Waiting::default(),
             followers: FollowerSessions::default(),

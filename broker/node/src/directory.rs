@@ -45,6 +45,14 @@ impl Directory {
         outbox.push(Effect::Disk { owner: Owner::Directory(number), op: DiskOp::Write { file, contents } });
     }
 
+    /// Removes a file that nothing needs any more.
+    pub fn delete(&mut self, file: FilePath, outbox: &mut Vec<Effect>) {
+        let number = self.next;
+        self.next += 1;
+        self.under_way.insert(number, After::Nothing);
+        outbox.push(Effect::Disk { owner: Owner::Directory(number), op: DiskOp::Delete { file } });
+    }
+
     /// Writes a checkpoint of offsets.
     pub fn write_offsets(&mut self, name: &str, offsets: &[OffsetCheckpoint], after: After, outbox: &mut Vec<Effect>) {
         self.write(FilePath::top(name), checkpoints::encode(offsets), after, outbox);

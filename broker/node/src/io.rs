@@ -20,6 +20,8 @@ use strandline_protocol::messages::fetch::FetchResponse;
 use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
+use crate::snapshot::write::{MadePiece, SnapshotPiece};
+
 /// One accepted connection, never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -167,6 +169,8 @@ pub enum Owner {
     /// A file of the log directory itself (checkpoints, quorum state, the clean-shutdown file), by a running number;
     /// carried out one after the other, in order.
     Directory(u64),
+    /// The snapshot of the metadata log that is being written; carried out one after the other.
+    Snapshot,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +185,8 @@ pub enum Job {
     MeasureDirectory,
     /// `strandline_log::recover::truncate`: the log as it is when it ends at or before `end`.
     Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
+    /// [`SnapshotPiece::make`]: the next piece of a snapshot of the metadata log.
+    MakeSnapshotPiece(SnapshotPiece),
 }
 
 #[derive(Debug)]
@@ -192,6 +198,7 @@ pub enum JobResult {
         total_bytes: i64,
         usable_bytes: i64,
     },
+    SnapshotPiece(MadePiece),
 }
 
 /// What a broker can want. The shell carries these out in order.

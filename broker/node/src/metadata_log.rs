@@ -8,18 +8,23 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use strandline_log::config::LogConfig;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
-use strandline_log::log::Log;
+use strandline_log::log::{Log, Positions};
 use strandline_log::names::{FileName, SegmentFile};
 use strandline_log::quorum_state::QuorumState;
-use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Shutdown, recover};
+use strandline_log::recover::{Checkpoints, RecoverError, Recovered, Recovery, Shutdown, recover};
+use strandline_log::scan::Stop;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use strandline_protocol::metadata::MetadataRecord;
-use strandline_protocol::records::{BatchAt, BatchHeader, Batches, OpenError, RecordError, Scratch, crc32c, open, position};
+use strandline_protocol::records::{
+    BatchAt, BatchHeader, Batches, ControlType, OpenError, RecordError, Scratch, crc32c, open, position,
+};
 use strandline_protocol::wire::WireError;
 
+use crate::config::BrokerConfig;
 use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
 use crate::recovery::{SurveyError, recovery_point_of};
+use crate::snapshot::{FoundSnapshots, KeptSnapshot};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -30,6 +35,7 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 pub struct LoadedMetadata {
     pub log: Log,
     pub image: Image,
+    pub snapshots: FoundSnapshots,
     /// A new epoch, above every one so far.
     pub epoch: LeaderEpoch,
     /// To be carried out before the log is used.
@@ -55,6 +61,16 @@ pub enum LoadError {
     Checksum { file: FilePath, position: u64 },
     #[error("records of the metadata log are missing from offset {expected} on; the next is {found}")]
     Hole { expected: Offset, found: Offset },
+    #[error("the snapshot {file} does not end as one; it was whole when it got its name")]
+    SnapshotTorn { file: FilePath },
+    #[error(
+        "the metadata log begins at offset {log_start}, and no snapshot reaches that far (the newest ends at {newest}): what lies between is lost"
+    )]
+    NoSnapshot { log_start: Offset, newest: Offset },
+    #[error(
+        "the metadata log is cut short at offset {log_end} ({stop}), below the end {snapshot} of its snapshot: it is damaged"
+    )]
+    EndsBelowSnapshot { log_end: Offset, snapshot: Offset, stop: Stop },
     #[error(transparent)]
     Checkpoint(#[from] SurveyError),
     #[error("{file} holds a batch above {BATCH_BYTES_MAX} bytes at position {position}")]
@@ -76,33 +92,41 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     };
     let names: Vec<FileName> = entries.iter().map(|entry| FileName::parse(&entry.name)).collect();
     let last_epoch = kept_epoch(files)?;
-    if !names.iter().any(|name| matches!(name, FileName::Segment { .. })) {
+    let mut snapshots = FoundSnapshots::list(files, &entries)?;
+    let snapshot_end = snapshots.newest_end();
+    let has_segments = names.iter().any(|name| matches!(name, FileName::Segment { .. }));
+    if !has_segments && snapshot_end == Offset::ZERO {
         let log = Log::new(METADATA_DIRECTORY.to_owned(), TopicId::METADATA, config);
-        return Ok(LoadedMetadata { log, image: Image::default(), epoch: next(last_epoch), repairs: Vec::new() });
+        return Ok(LoadedMetadata { log, image: Image::default(), snapshots, epoch: next(last_epoch), repairs: Vec::new() });
     }
+    // A log without files goes on where the snapshot ends; one with files begins with the first of them.
+    let bare_start = if has_segments { Offset::ZERO } else { snapshot_end };
     let recovery = Recovery {
         directory: METADATA_DIRECTORY.into(),
         config,
-        checkpoints: Checkpoints { recovery_point: recovery_point(files)?, ..Checkpoints::default() },
+        checkpoints: Checkpoints { recovery_point: recovery_point(files)?, log_start: bare_start, ..Checkpoints::default() },
         shutdown: Shutdown::Unclean,
         now_ms,
     };
-    let recovered = recover(files, &recovery)?;
+    let mut recovered = recover(files, &recovery)?;
+    let begins_anew = fit_together(&mut recovered, snapshot_end, now_ms)?;
     let mut replay = Replay::default();
-    if let Some((file, end)) = newest_snapshot(&names) {
-        replay.file(files, &file, u64::MAX)?;
-        replay.image.end = end;
+    if let Some(newest) = snapshots.newest() {
+        replay.snapshot(files, newest)?;
     }
     let end = recovered.log.positions().log_end;
-    replay.log_from = Some(recovered.log.positions().log_start);
-    for segment in segments(&names) {
-        replay.below = end;
-        replay.file(files, &segment, u64::MAX)?;
+    let segments = if begins_anew { Vec::new() } else { needed_segments(&names, snapshot_end) };
+    replay.log_from = Some(segments.first().map_or(snapshot_end, |base| (*base).max(recovered.log.positions().log_start)));
+    replay.below = end;
+    for base in segments {
+        replay.file(files, &FilePath::inside(METADATA_DIRECTORY, &SegmentFile::Log.name(base)), u64::MAX)?;
     }
     replay.is_whole(end)?;
     replay.image.end = end;
-    let newest = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(last_epoch);
-    Ok(LoadedMetadata { log: recovered.log, image: replay.image, epoch: next(newest), repairs: recovered.repairs })
+    snapshots.beyond_bytes = replay.beyond_bytes;
+    let in_snapshot = snapshots.newest().map_or(LeaderEpoch(0), |newest| newest.id.epoch);
+    let newest = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(last_epoch).max(in_snapshot);
+    Ok(LoadedMetadata { log: recovered.log, image: replay.image, snapshots, epoch: next(newest), repairs: recovered.repairs })
 }
 
 fn next(epoch: LeaderEpoch) -> LeaderEpoch {
@@ -122,23 +146,49 @@ fn kept_epoch(files: &dyn Files) -> Result<LeaderEpoch, LoadError> {
     }
 }
 
-fn newest_snapshot(names: &[FileName]) -> Option<(FilePath, Offset)> {
-    let snapshots = names.iter().filter_map(|name| match name {
-        FileName::Checkpoint { end, epoch } => Some((*end, *epoch)),
-        _ => None,
-    });
-    let (end, epoch) = snapshots.max()?;
-    Some((FilePath::inside(METADATA_DIRECTORY, &strandline_log::names::metadata_snapshot_name(end, epoch)), end))
+/// What the settings of the metadata log are: its records go only behind a snapshot, never by age or size alone.
+pub(crate) fn metadata_log_config(config: &BrokerConfig) -> Arc<LogConfig> {
+    Arc::new(LogConfig {
+        expires: false,
+        segment_bytes: u32::try_from(config.number("metadata.log.segment.bytes")).unwrap_or(u32::MAX),
+        segment_ms: config.number("metadata.log.segment.ms"),
+        ..LogConfig::default()
+    })
 }
 
-fn segments(names: &[FileName]) -> Vec<FilePath> {
+/// Snapshot and log are one piece: no hole lies between them. Says whether the log begins anew.
+///
+/// A log that ends below its snapshot, in good order, is that of a node that fetched the snapshot and died before it began its log
+/// anew: that is done now. One that is cut short there has lost what came behind the snapshot too.
+fn fit_together(recovered: &mut Recovered, snapshot_end: Offset, now_ms: i64) -> Result<bool, LoadError> {
+    let Positions { log_start, log_end, .. } = recovered.log.positions();
+    if log_start > snapshot_end {
+        return Err(LoadError::NoSnapshot { log_start, newest: snapshot_end });
+    }
+    if log_end >= snapshot_end {
+        return Ok(false);
+    }
+    match recovered.report.stop {
+        Some(stop) if !matches!(stop, Stop::End | Stop::Zeros) => {
+            Err(LoadError::EndsBelowSnapshot { log_end, snapshot: snapshot_end, stop })
+        }
+        _ => {
+            recovered.log.restart_at(now_ms, snapshot_end);
+            Ok(true)
+        }
+    }
+}
+
+/// Where the segments begin that hold something behind the snapshot.
+fn needed_segments(names: &[FileName], snapshot_end: Offset) -> Vec<Offset> {
     let logs = names.iter().filter_map(|name| match name {
         FileName::Segment { kind: SegmentFile::Log, base } => Some(*base),
         _ => None,
     });
     let mut bases: Vec<Offset> = logs.collect();
     bases.sort_unstable();
-    bases.into_iter().map(|base| FilePath::inside(METADATA_DIRECTORY, &SegmentFile::Log.name(base))).collect()
+    let below = bases.partition_point(|base| *base <= snapshot_end);
+    bases.split_off(below.saturating_sub(1))
 }
 
 /// Applies batch after batch.
@@ -150,15 +200,40 @@ struct Replay {
     /// Records of a metadata transaction that has not ended, with their offsets.
     transaction: Option<Vec<(Offset, MetadataRecord)>>,
     scratch: Scratch,
+    /// Bytes of batches that were applied.
+    beyond_bytes: u64,
+    /// Whether the last batch was the end of a snapshot.
+    ends_with_footer: bool,
 }
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { image: Image::default(), below: Offset::MAX, log_from: None, transaction: None, scratch: Scratch::default() }
+        Self {
+            image: Image::default(),
+            below: Offset::MAX,
+            log_from: None,
+            transaction: None,
+            scratch: Scratch::default(),
+            beyond_bytes: 0,
+            ends_with_footer: false,
+        }
     }
 }
 
 impl Replay {
+    /// Begins with what a snapshot holds. Its file was whole when it got its name, so it has to be whole.
+    fn snapshot(&mut self, files: &dyn Files, snapshot: &KeptSnapshot) -> Result<(), LoadError> {
+        let file = snapshot.file();
+        self.log_from = Some(Offset::ZERO);
+        self.file(files, &file, u64::MAX)?;
+        if !self.ends_with_footer {
+            return Err(LoadError::SnapshotTorn { file });
+        }
+        self.image.end = snapshot.id.end;
+        (self.beyond_bytes, self.transaction) = (0, None);
+        Ok(())
+    }
+
     fn file(&mut self, files: &dyn Files, file: &FilePath, end: u64) -> Result<(), LoadError> {
         let mut position = 0;
         let mut wanted = CHUNK_BYTES;
@@ -172,6 +247,7 @@ impl Replay {
                 }
                 self.check(file, position + batch.position as u64, &batch)?;
                 if batch.header.last_offset() >= self.image.end.0 {
+                    self.beyond_bytes += batch.bytes.len() as u64;
                     self.batch(file, position + batch.position as u64, &batch.header, batch.bytes)?;
                 }
             }
@@ -217,6 +293,7 @@ impl Replay {
     }
 
     fn batch(&mut self, file: &FilePath, position: u64, header: &BatchHeader, bytes: &[u8]) -> Result<(), LoadError> {
+        self.ends_with_footer = header.is_control() && is_footer(bytes, &mut self.scratch);
         if header.is_control() {
             return Ok(());
         }
@@ -256,4 +333,12 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+fn is_footer(batch: &[u8], scratch: &mut Scratch) -> bool {
+    let Ok((_, records)) = open(batch, BATCH_BYTES_MAX, scratch) else { return false };
+    records
+        .last()
+        .and_then(Result::ok)
+        .is_some_and(|last| ControlType::from_key(last.key) == Ok(Some(ControlType::SnapshotFooter)))
 }

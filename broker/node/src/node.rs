@@ -26,6 +26,7 @@ use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
 use crate::replica::{Moved, assign, following};
+use crate::snapshot;
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
 
@@ -88,6 +89,8 @@ impl Node {
             Input::Disk { owner: Owner::Partition(METADATA_SLOT), result } => self.on_metadata_disk(now, result, outbox),
             Input::Disk { owner: Owner::Partition(slot), result } => self.on_partition_disk(now, slot, result, outbox),
             Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
+            Input::Disk { owner: Owner::Snapshot, result } => self.on_snapshot_disk(now, result, outbox),
+            Input::Job { result: JobResult::SnapshotPiece(made), .. } => snapshot::on_made(&mut self.broker, made, outbox),
             Input::Job { job, result } => self.on_job(job, result, outbox),
             Input::Response { tag, result } => self.on_response(now, tag, result),
             Input::Disconnected { connection } => {
@@ -337,6 +340,13 @@ impl Node {
         }
     }
 
+    fn on_snapshot_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
+        match snapshot::on_disk(&mut self.broker, now, result, outbox) {
+            Ok(()) => self.stop_when_closed(outbox),
+            Err(reason) => outbox.push(fail(reason)),
+        }
+    }
+
     fn on_job(&mut self, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
         match (self.broker.job_done(job), result) {
             (Some(JobOwner::Reply { parked, topic, partition }), result) => {
@@ -359,7 +369,7 @@ impl Node {
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
                 describe_log_dirs::measured(response, total_bytes, usable_bytes)
             }
-            JobResult::Truncated(_) => return,
+            JobResult::Truncated(_) | JobResult::SnapshotPiece(_) => return,
         }
         *outstanding -= 1;
         if *outstanding == 0
@@ -380,6 +390,7 @@ impl Node {
         }
         if matches!(self.phase, Phase::Serving) {
             self.due.run(now, &mut self.broker, outbox);
+            snapshot::consider(&mut self.broker, now, outbox);
             while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
                 self.broker.removals.remove(&(due, slot));
                 self.broker.mark_dirty(slot);
@@ -410,7 +421,7 @@ impl Node {
 
     fn stop_when_closed(&mut self, outbox: &mut Vec<Effect>) {
         let Phase::Stopping { closing } = &self.phase else { return };
-        if !closing.is_empty() || !self.broker.controller.log().is_closed() {
+        if !closing.is_empty() || !self.broker.controller.log().is_closed() || self.broker.snapshots.give_up() {
             return;
         }
         upkeep::write_recovery_points(&mut self.broker, outbox);

@@ -13,6 +13,7 @@ use crate::io::{Effect, Now};
 use crate::replica::Replica;
 use crate::replica::leading;
 use crate::replica::truncation::Truncation;
+use crate::snapshot;
 
 /// A partition with so many bytes behind its recovery point is checkpointed before its time, so that a restart scans
 /// little: 256 MiB are read and checked in well under a second.
@@ -65,6 +66,7 @@ impl Due {
         if now.monotonic_ms >= self.retention_ms {
             self.retention_ms = now.monotonic_ms + broker.settings.retention_check_interval_ms;
             expire(now, broker);
+            snapshot::clean(broker, now, outbox);
         }
         if now.monotonic_ms >= self.rebalance_ms {
             self.rebalance_ms = next_rebalance(now, broker);

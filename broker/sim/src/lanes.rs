@@ -10,6 +10,7 @@ use strandline_node::io::Owner;
 pub enum Lane {
     Start,
     Directory,
+    Snapshot,
     Partition(u32),
 }
 
@@ -25,6 +26,7 @@ impl Teller {
         match self {
             Self::Start => Lane::Start,
             Self::Node(Owner::Directory(_)) => Lane::Directory,
+            Self::Node(Owner::Snapshot) => Lane::Snapshot,
             Self::Node(Owner::Partition(slot)) => Lane::Partition(slot),
         }
     }

@@ -20,7 +20,7 @@ use strandline_node::io::{
 use strandline_node::topology::Topology;
 use strandline_node::{Node, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
-use strandline_protocol::ids::Uuid;
+use strandline_protocol::ids::{Offset, Uuid};
 use strandline_protocol::records::Scratch;
 
 use crate::core::{ClientEvent, ClientId, Core, Event, Frame, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
@@ -281,6 +281,11 @@ impl Machine {
                     recovered.push(opened.recovered);
                 }
                 Ok(start::Next::Ready(metadata)) => {
+                    if metadata.log.positions().log_start > Offset::ZERO {
+                        core.mark("started from a snapshot whose log is gone");
+                    } else if metadata.snapshots.newest_end() > Offset::ZERO {
+                        core.mark("started from a metadata snapshot");
+                    }
                     let recovered = std::mem::take(recovered);
                     let boot = Boot {
                         config: self.config.clone(),
@@ -457,6 +462,9 @@ impl Machine {
         if more {
             self.fly(core, lane);
         }
+        if lane == Lane::Snapshot && result.is_ok() && matches!(op, DiskOp::Rename { .. }) {
+            core.mark("metadata snapshot made");
+        }
         match teller {
             Teller::Node(owner) => self.step(core, Input::Disk { owner, result }),
             Teller::Start => match result {
@@ -491,6 +499,7 @@ impl Machine {
             Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
             Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
             Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
+            Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
         };
         self.step(core, Input::Job { job, result });
     }

@@ -128,6 +128,10 @@ fn broker(dice: &mut Dice) -> Vec<(&'static str, String)> {
         pick("log.retention.check.interval.ms", &[300, 2000, 20_000]),
         pick("tail.cache.bytes", &[0, 2000, 64 << 10, 128 << 20]),
         pick("max.incremental.fetch.session.cache.slots", &[0, 1, 1000]),
+        // Most runs make snapshots often, and keep little behind them.
+        pick("metadata.log.max.record.bytes.between.snapshots", &[1, 500, 5000, 20 << 20]),
+        pick("metadata.log.max.snapshot.interval.ms", &[0, 700, 3_600_000]),
+        pick("metadata.max.retention.bytes", &[1, 3000, 100 << 20]),
         ("auto.create.topics.enable", "false".to_owned()),
         ("node.id", "1".to_owned()),
     ]

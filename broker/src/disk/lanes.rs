@@ -1,6 +1,7 @@
 //! Lanes: operations of one owner never overlap and never change places.
 //!
-//! A partition's operations go through a lane of their own; those of the log directory itself share one. A lane exists
+//! A partition's operations go through a lane of their own; those of the log directory itself share one, and so do
+//! those of the metadata snapshot. A lane exists
 //! only while something is under way in it.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,6 +14,7 @@ use strandline_node::io::Owner;
 enum Lane {
     Partition(u32),
     Directory,
+    Snapshot,
 }
 
 impl From<Owner> for Lane {
@@ -20,6 +22,7 @@ impl From<Owner> for Lane {
         match owner {
             Owner::Partition(slot) => Lane::Partition(slot),
             Owner::Directory(_) => Lane::Directory,
+            Owner::Snapshot => Lane::Snapshot,
         }
     }
 }

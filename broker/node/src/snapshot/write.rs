@@ -32,7 +32,7 @@ const BATCH_BYTES: usize = 256 << 10;
 const FITS: &str = "a batch ends far below what it can hold";
 
 /// What a snapshot holds: every record of the log below `end`, the last of which was written in `epoch`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SnapshotId {
     pub end: Offset,
     pub epoch: LeaderEpoch,

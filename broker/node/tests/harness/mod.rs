@@ -1,5 +1,7 @@
 //! A broker on a disk in memory, where every operation is carried out at once: enough to ask and be answered.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -65,6 +67,9 @@ pub(crate) struct TestBroker {
     /// Only renames are kept.
     pub(crate) hold_renames: bool,
     held: Vec<Effect>,
+    configs: Vec<(String, String)>,
+    /// So many operations are still carried out; then the process is dead.
+    pub(crate) fuse: Option<u64>,
 }
 
 const CONNECTION: ConnectionId = ConnectionId(1);
@@ -96,7 +101,8 @@ impl TestBroker {
             config,
             cluster_id: "test-cluster".to_owned(),
             directory: Uuid([7; 16]),
-            seed: 42,
+            // Of its own in every life, or topics of two lives would have the same id.
+            seed: 42 + u64::try_from(metadata.epoch.0).expect("never negative"),
             metadata,
             recovered,
         };
@@ -113,6 +119,8 @@ impl TestBroker {
             hold: false,
             hold_renames: false,
             held: Vec::new(),
+            configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            fuse: None,
         };
         let mut outbox = Vec::new();
         broker.node.start(now, &mut outbox);
@@ -124,14 +132,23 @@ impl TestBroker {
     /// Ends without a word, as kill -9 does, and starts again.
     pub(crate) fn kill(mut self) -> Self {
         self.disk.0.kill();
-        Self::on(self.disk, &[])
+        self.start_again()
+    }
+
+    fn start_again(self) -> Self {
+        let configs: Vec<(&str, &str)> = self.configs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        Self::on(self.disk, &configs)
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.fuse == Some(0)
     }
 
     /// Ends in order and starts again.
     pub(crate) fn restart(mut self) -> Self {
         self.input(Input::Shutdown);
         assert!(self.stopped, "a shutdown ends");
-        Self::on(self.disk, &[])
+        self.start_again()
     }
 
     /// Lets time pass.
@@ -237,6 +254,9 @@ impl TestBroker {
     }
 
     pub(crate) fn input(&mut self, input: Input) {
+        if self.is_dead() {
+            return;
+        }
         let mut outbox = Vec::new();
         self.node.step(self.now, input, &mut outbox);
         self.node.settle(self.now, &mut outbox);
@@ -245,11 +265,18 @@ impl TestBroker {
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
+            if self.is_dead() {
+                return;
+            }
             match effect {
                 Effect::Reply { sequence, reply, .. } => self.replied(sequence, reply),
                 Effect::Disk { .. } if self.hold => self.held.push(effect),
                 Effect::Disk { op: DiskOp::Rename { .. }, .. } if self.hold_renames => self.held.push(effect),
                 Effect::Disk { owner, op } => {
+                    self.fuse = self.fuse.map(|left| left - 1);
+                    if self.is_dead() {
+                        return;
+                    }
                     let result = self.disk.0.perform(&op);
                     self.input(Input::Disk { owner, result });
                 }
@@ -262,6 +289,7 @@ impl TestBroker {
                             JobResult::Truncated(strandline_log::recover::truncate(&self.disk, *log, end, now_ms).map(Box::new))
                         }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
+                        Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                     };
                     self.input(Input::Job { job, result });
                 }
