@@ -81,6 +81,8 @@ pub struct Broker {
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
+    /// Where the active controller is reached, as the membership learned last; unknown in a quorum of one, where nobody has to be asked.
+    pub(crate) active_controller: Option<PeerAddress>,
     pub directory: Directory,
     pub dice: Dice,
     pub producer_ids: ProducerIdBlock,
@@ -138,6 +140,7 @@ impl Broker {
             in_sync: InSync::default(),
             asked: BTreeMap::new(),
             next_tag: 0,
+            active_controller: None,
             directory: parts.directory,
             dice: parts.dice,
             producer_ids: ProducerIdBlock::default(),
@@ -222,11 +225,6 @@ impl Broker {
     pub(crate) fn next_tag(&mut self) -> u64 {
         self.next_tag += 1;
         self.next_tag
-    }
-
-    /// Where the active controller is reached, if it is another process. A quorum of one has nobody to ask.
-    pub(crate) fn active_controller(&self) -> Option<PeerAddress> {
-        None
     }
 
     /// Starts a job whose result belongs to a parked reply.

@@ -102,7 +102,7 @@ fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
 }
 
 fn ask_controller(broker: &mut Broker, now: Now, slots: std::collections::BTreeSet<u32>, outbox: &mut Vec<Effect>) {
-    let Some(to) = broker.active_controller() else {
+    let Some(to) = broker.active_controller.clone() else {
         return broker.in_sync.again(slots, now.monotonic_ms + broker.settings.replica_backoff_ms);
     };
     let mut request = AlterPartitionRequest {

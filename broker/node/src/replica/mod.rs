@@ -18,6 +18,9 @@ pub(crate) mod sessions;
 pub(crate) mod table;
 pub(crate) mod truncation;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

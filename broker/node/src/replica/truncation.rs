@@ -60,9 +60,10 @@ impl Truncation {
 
     /// The checkpoints are on disk.
     pub(crate) fn begin_cutting(&mut self) {
-        if let Step::Noting { cut, repairs } = std::mem::replace(&mut self.step, Step::Quiet) {
-            self.step = Step::Cutting { cut, repairs };
-        }
+        self.step = match std::mem::replace(&mut self.step, Step::Quiet) {
+            Step::Noting { cut, repairs } => Step::Cutting { cut, repairs },
+            other => other,
+        };
     }
 
     /// The next repair; `Err` with the whole log when there is none.
