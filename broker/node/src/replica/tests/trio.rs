@@ -401,6 +401,7 @@ impl Trio {
                 let result = match what {
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
+                    Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                     Job::Truncate { log, end, now_ms } => {
                         JobResult::Truncated(strandline_log::recover::truncate(disk, *log, end, now_ms).map(Box::new))
                     }
