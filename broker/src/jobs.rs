@@ -4,6 +4,7 @@ use std::path::Path;
 
 use strandline_log::lookup::find;
 use strandline_log::recover::truncate;
+use strandline_node::coordinator::loading::load;
 use strandline_node::io::{Job, JobResult};
 use tracing::error;
 
@@ -16,6 +17,7 @@ pub(crate) fn run(job: &Job, files: &LogFiles) -> JobResult {
         Job::Truncate { log, end, now_ms } => {
             JobResult::Truncated(truncate(files, (**log).clone(), *end, *now_ms).map(Box::new))
         }
+        Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, piece)),
         Job::MeasureDirectory => {
             let (total_bytes, usable_bytes) = measure(files.root());
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use strandline_log::log::Log;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{Offset, ProducerId, TopicId, TopicName, Uuid};
+use strandline_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName, Uuid};
 use strandline_protocol::metadata::MetadataRecord;
 
 use crate::config::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::controller::Controller;
 use crate::controller::topics::Bounds;
+use crate::coordinator::Coordinators;
+use crate::coordinator::settings::CoordinatorSettings;
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::handlers::Answer;
@@ -51,6 +53,8 @@ pub enum JobOwner {
     Reply { parked: ParkedId, topic: usize, partition: usize },
     /// A log that is being cut back.
     Cut { slot: u32 },
+    /// A coordinator that reads its log, of this leader epoch.
+    Coordinator { slot: u32, epoch: LeaderEpoch },
 }
 
 /// Producer ids that the controller gave this broker and that are not handed out yet.
@@ -70,6 +74,7 @@ pub struct Broker {
     pub controller: Controller,
     pub snapshots: Snapshots,
     pub replicas: Replicas,
+    pub(crate) coordinators: Coordinators,
     pub waiting: Waiting,
     pub sessions: Sessions,
     /// Sessions of followers.
@@ -100,6 +105,8 @@ pub struct Broker {
     pub leaving: Leaving,
     /// When logs remove files that they gave up, by the wall clock.
     pub removals: BTreeSet<(i64, u32)>,
+    /// Slots whose role changed, not told to the coordinators yet.
+    pub(crate) roles_changed: Vec<u32>,
     /// Slots whose log may have something for the disk.
     dirty: Vec<u32>,
     /// Topics changed since rules were last published.
@@ -125,6 +132,7 @@ impl Broker {
         let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
+            coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
             topology: parts.topology,
@@ -153,6 +161,7 @@ impl Broker {
             default_config,
             leaving: Leaving::default(),
             removals: BTreeSet::new(),
+            roles_changed: Vec::new(),
             dirty: Vec::new(),
             rules_stale: true,
         }

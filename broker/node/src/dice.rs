@@ -26,6 +26,12 @@ impl Dice {
         usize::try_from(self.roll() % (bound as u64)).unwrap_or(0)
     }
 
+    /// A random UUID as Java writes it: lower-case hexadecimal in groups.
+    pub fn hyphenated(&mut self) -> String {
+        let hex: String = self.uuid().0.iter().map(|byte| format!("{byte:02x}")).collect();
+        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    }
+
     /// A random UUID (version 4, RFC 9562) that Kafka's tools can show: its base64 text does not begin with a dash,
     /// which command lines would take for an option.
     pub fn uuid(&mut self) -> Uuid {

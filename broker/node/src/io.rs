@@ -20,6 +20,7 @@ use strandline_protocol::messages::fetch::FetchResponse;
 use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
+use crate::coordinator::loading::{LoadPiece, LoadedPiece};
 use crate::snapshot::write::{MadePiece, SnapshotPiece};
 
 /// One accepted connection, never reused while the process lives.
@@ -59,6 +60,8 @@ pub struct RequestContext {
     pub api_version: i16,
     /// From the request header; empty if the client gave none.
     pub client_id: Arc<str>,
+    /// The client's address as Kafka writes it, `/127.0.0.1`.
+    pub client_host: Arc<str>,
 }
 
 /// What can happen to a broker. Nothing else ever changes it.
@@ -187,6 +190,8 @@ pub enum Job {
     Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
     /// [`SnapshotPiece::make`]: the next piece of a snapshot of the metadata log.
     MakeSnapshotPiece(SnapshotPiece),
+    /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
+    LoadCoordinator(LoadPiece),
 }
 
 #[derive(Debug)]
@@ -199,6 +204,7 @@ pub enum JobResult {
         usable_bytes: i64,
     },
     SnapshotPiece(MadePiece),
+    CoordinatorLoaded(Result<LoadedPiece, DiskError>),
 }
 
 /// What a broker can want. The shell carries these out in order.

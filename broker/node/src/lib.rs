@@ -10,6 +10,7 @@ pub mod boot;
 mod broker;
 pub mod config;
 mod controller;
+pub mod coordinator;
 mod dice;
 mod directory;
 mod epochs;

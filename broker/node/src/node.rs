@@ -16,6 +16,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::apis;
 use crate::broker::{Broker, JobOwner};
+use crate::coordinator;
 use crate::directory::After;
 use crate::fetching;
 use crate::handlers::{Answer, describe_log_dirs, list_offsets, produce};
@@ -109,6 +110,7 @@ impl Node {
             outbox.push(Effect::Disk { owner: Owner::Partition(METADATA_SLOT), op });
         }
         loop {
+            coordinator::settle(&mut self.broker, now, outbox);
             let dirty = self.broker.take_dirty();
             if dirty.is_empty() {
                 break;
@@ -128,7 +130,8 @@ impl Node {
             Phase::Serving => self.due.next().min(following::next_due_ms(&self.broker).unwrap_or(u64::MAX)),
             _ => u64::MAX,
         };
-        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(upkeep);
+        let coordinators = self.broker.coordinators.next_deadline().unwrap_or(u64::MAX);
+        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(upkeep).min(coordinators);
         if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
             self.wake_ms = next;
             outbox.push(Effect::WakeAt { monotonic_ms: next });
@@ -226,11 +229,15 @@ impl Node {
     fn tell_moved(&mut self, slot: u32, outbox: &mut Vec<Effect>) {
         let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
         let moved = std::mem::take(&mut replica.moved);
+        let high_watermark = replica.high_watermark();
         let consumers = if moved.high_watermark { std::mem::take(&mut replica.fetch_waiters) } else { Vec::new() };
         if moved != Moved::default() {
             for parked in self.broker.followers.news(slot) {
                 self.try_follower(parked, outbox);
             }
+        }
+        if moved.high_watermark {
+            coordinator::on_high_watermark(&mut self.broker, slot, high_watermark, outbox);
         }
         for parked in consumers {
             self.try_fetch(slot, parked, outbox);
@@ -285,7 +292,10 @@ impl Node {
                     self.give_up(parked, outbox);
                 }
             }
-            Change::TopicRemoved { topic, .. } => self.remove_topic(topic, outbox),
+            Change::TopicRemoved { topic, name, .. } => {
+                self.remove_topic(topic, outbox);
+                coordinator::on_topic_removed(&mut self.broker, now, &name, outbox);
+            }
             Change::Config(Resource::Topic(name)) => {
                 if let Some(topic) = self.broker.image.topics.id_of(&name) {
                     self.broker.refresh_topic(topic);
@@ -352,6 +362,11 @@ impl Node {
             (Some(JobOwner::Reply { parked, topic, partition }), result) => {
                 self.on_reply_job(parked, topic, partition, result, outbox)
             }
+            (Some(JobOwner::Coordinator { slot, epoch }), JobResult::CoordinatorLoaded(result)) => {
+                if let Err(reason) = coordinator::on_loaded(&mut self.broker, slot, epoch, result) {
+                    outbox.push(fail(reason));
+                }
+            }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
                     outbox.push(fail(reason));
@@ -369,7 +384,7 @@ impl Node {
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
                 describe_log_dirs::measured(response, total_bytes, usable_bytes)
             }
-            JobResult::Truncated(_) | JobResult::SnapshotPiece(_) => return,
+            JobResult::Truncated(_) | JobResult::SnapshotPiece(_) | JobResult::CoordinatorLoaded(_) => return,
         }
         *outstanding -= 1;
         if *outstanding == 0
@@ -389,6 +404,7 @@ impl Node {
             self.give_up(parked, outbox);
         }
         if matches!(self.phase, Phase::Serving) {
+            coordinator::on_tick(&mut self.broker, now, outbox);
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
             while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
@@ -518,6 +534,8 @@ impl Node {
             Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response } => {
                 Reply::Body(response)
             }
+            Until::GroupMoves { lost, .. } => Reply::Body(lost),
+            Until::CoordinatorCommitted { response, .. } => Reply::Body(Box::new(coordinator::failed_by_time(*response))),
         };
         outbox.push(Effect::Reply { connection, sequence, reply });
     }

@@ -43,6 +43,11 @@ pub enum Until {
     Jobs { outstanding: usize, response: Box<Response> },
     /// The log starts that DeleteRecords moved are on disk.
     Checkpointed { response: Box<Response> },
+    /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group
+    /// has deadlines of its own.
+    GroupMoves { slot: u32, lost: Box<Response> },
+    /// What so many coordinators have emitted is committed.
+    CoordinatorCommitted { outstanding: usize, response: Box<Response> },
 }
 
 /// A Produce whose batches are appended and not yet below the high watermark.
@@ -105,6 +110,18 @@ impl Waiting {
     pub fn get_mut(&mut self, id: ParkedId) -> Option<&mut Parked> {
         let entry = self.entries.get_mut(id.index as usize)?;
         if entry.0 == id.generation { entry.1.as_mut() } else { None }
+    }
+
+    /// A parked reply waits for something else from now on; `false` if it was taken meanwhile.
+    pub fn defer(&mut self, id: ParkedId, deadline_ms: u64, until: Until) -> bool {
+        let Some(parked) = self.get_mut(id) else { return false };
+        let before = parked.deadline_ms.replace(deadline_ms);
+        parked.until = until;
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, id));
+        }
+        self.deadlines.insert((deadline_ms, id));
+        true
     }
 
     /// Takes the reply out of the table; the id is stale from now on.

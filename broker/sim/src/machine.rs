@@ -13,6 +13,7 @@ use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_log::recover::truncate;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
+use strandline_node::coordinator::loading::load;
 use strandline_node::io::{
     ConnectionId, Effect, Input, Job, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, RulesTable,
     Sequence,
@@ -498,6 +499,7 @@ impl Machine {
         let result = match what {
             Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
             Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
+            Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(&self.disk, &piece)),
             Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
             Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
         };
@@ -562,6 +564,7 @@ impl Machine {
             listener: ListenerKind::Client,
             api_version: frame.version,
             client_id: "sim".into(),
+            client_host: Arc::from("/127.0.0.1"),
         };
         self.step(core, Input::Request { context, request });
     }

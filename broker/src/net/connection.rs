@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) listener: ListenerKind,
     pub(crate) peer: SocketAddr,
+    /// The peer's address without its port, as Kafka writes it: `/127.0.0.1`.
+    pub(crate) host: Arc<str>,
     socket: OwnedWriteHalf,
     state: Mutex<State>,
     /// Told when the reader may go on.
@@ -93,6 +95,7 @@ impl Connection {
             id,
             listener,
             peer,
+            host: format!("/{}", peer.ip()).into(),
             socket,
             state: Mutex::default(),
             room: Notify::new(),

@@ -207,6 +207,7 @@ impl Net {
                         listener: connection.listener,
                         api_version: opened.question.version,
                         client_id: decode::shared_client_id(client_id, opened.client_id.as_deref()),
+                        client_host: Arc::clone(&connection.host),
                     };
                     inputs.push(Input::Request { context, request });
                 }

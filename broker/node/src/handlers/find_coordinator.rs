@@ -1,44 +1,71 @@
 //! FindCoordinator (key 10), versions 0 to 6: who coordinates a group or a transaction.
 //!
-//! v4 several keys in one request (KIP-699) · v6 share groups (KIP-932). This broker has no coordinators yet, so the
-//! answer is COORDINATOR_NOT_AVAILABLE, which clients take as "ask again later".
+//! v4 several keys in one request (KIP-699) · v6 share groups (KIP-932). The internal topic is made when somebody asks
+//! for the first time; until it is there the answer is COORDINATOR_NOT_AVAILABLE, which clients take as "ask again".
+//! Transactions and share groups have no coordinators here yet and are answered so too.
+//! Source: KafkaApis.getCoordinator.
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::BrokerId;
 use strandline_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::Answer;
-use crate::io::RequestContext;
+use crate::broker::Broker;
+use crate::coordinator::{GROUPS_TOPIC, directory};
+use crate::io::{Now, RequestContext};
 
 /// From this version on a request names several keys.
 const SEVERAL_FROM: i16 = 4;
 /// Kinds of coordinators: group, transaction, share group state.
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
-const REASON: &str = "this broker has no group or transaction coordinator";
+const GROUP: i8 = 0;
 
-pub(crate) fn find_coordinator(context: &RequestContext, request: FindCoordinatorRequest) -> Answer {
-    let error_code =
-        if KINDS.contains(&request.key_type) { ErrorCode::COORDINATOR_NOT_AVAILABLE } else { ErrorCode::INVALID_REQUEST };
-    let message = Some(REASON.to_owned());
+pub(crate) fn find_coordinator(
+    broker: &mut Broker,
+    now: Now,
+    context: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> Answer {
     if context.api_version < SEVERAL_FROM {
+        let found = find(broker, now, request.key_type, request.key);
         return Answer::now(FindCoordinatorResponse {
-            error_code,
-            error_message: message,
-            node_id: BrokerId::NONE,
-            port: -1,
+            error_code: found.error_code,
+            error_message: found.error_message,
+            node_id: found.node_id,
+            host: found.host,
+            port: found.port,
             ..FindCoordinatorResponse::default()
         });
     }
-    let coordinator = |key: String| Coordinator {
-        key,
-        node_id: BrokerId::NONE,
-        port: -1,
-        error_code,
-        error_message: message.clone(),
-        ..Coordinator::default()
+    let keys = request.coordinator_keys.into_iter();
+    let coordinators = keys.map(|key| find(broker, now, request.key_type, key)).collect();
+    Answer::now(FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() })
+}
+
+fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
+    let found = match kind {
+        GROUP => {
+            let topic = broker.coordinators.settings.offsets_topic;
+            directory::find(broker, now, GROUPS_TOPIC, topic, &key)
+        }
+        kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        _ => Err(ErrorCode::INVALID_REQUEST),
     };
-    Answer::now(FindCoordinatorResponse {
-        coordinators: request.coordinator_keys.into_iter().map(coordinator).collect(),
-        ..FindCoordinatorResponse::default()
-    })
+    match found {
+        Ok(found) => Coordinator {
+            key,
+            node_id: BrokerId(found.node),
+            host: found.host,
+            port: i32::from(found.port),
+            ..Coordinator::default()
+        },
+        Err(error_code) => Coordinator {
+            key,
+            node_id: BrokerId::NONE,
+            port: -1,
+            error_code,
+            error_message: Some(error_code.meaning().to_owned()),
+            ..Coordinator::default()
+        },
+    }
 }

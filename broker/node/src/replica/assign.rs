@@ -114,7 +114,10 @@ fn lead(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<Park
     match &mut replica.role {
         Role::Leader(leader) if leader.epoch == state.leader_epoch => leader.adopt(state, now.monotonic_ms),
         Role::Leader(leader) if leader.epoch > state.leader_epoch => return Vec::new(),
-        _ => begin(replica, here, now, state),
+        _ => {
+            begin(replica, here, now, state);
+            broker.roles_changed.push(slot);
+        }
     }
     replica.advance(now.monotonic_ms);
     broker.fetchers.leave(slot);
@@ -148,6 +151,7 @@ fn follow(broker: &mut Broker, slot: u32, state: &Partition) -> Vec<ParkedId> {
     let mut parked = replica.take_produce_waiters();
     parked.append(&mut replica.fetch_waiters);
     let (topic, name, partition) = (replica.topic, replica.name.clone(), replica.partition);
+    broker.roles_changed.push(slot);
     broker.answer_now.extend(broker.followers.news(slot));
     if state.leader >= 0 {
         broker.fetchers.follow(slot, state.leader, topic, name, partition);
@@ -161,6 +165,7 @@ fn follow(broker: &mut Broker, slot: u32, state: &Partition) -> Vec<ParkedId> {
 /// The partition is not ours any more: its files go. Answers with the replies that waited for it.
 pub(crate) fn drop_slot(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
     broker.fetchers.leave(slot);
+    broker.roles_changed.push(slot);
     broker.answer_now.extend(broker.followers.news(slot));
     broker.followers.forget_slot(slot);
     let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };

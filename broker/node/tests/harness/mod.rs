@@ -248,6 +248,7 @@ impl TestBroker {
             listener: ListenerKind::Client,
             api_version,
             client_id: Arc::from("test"),
+            client_host: Arc::from("/127.0.0.1"),
         };
         self.input(Input::Request { context, request });
         sequence
@@ -287,6 +288,9 @@ impl TestBroker {
                         }
                         Job::Truncate { log, end, now_ms } => {
                             JobResult::Truncated(strandline_log::recover::truncate(&self.disk, *log, end, now_ms).map(Box::new))
+                        }
+                        Job::LoadCoordinator(piece) => {
+                            JobResult::CoordinatorLoaded(strandline_node::coordinator::loading::load(&self.disk, &piece))
                         }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),

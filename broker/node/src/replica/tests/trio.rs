@@ -352,7 +352,14 @@ impl Trio {
     fn ask(&mut self, to: i32, api_version: i16, listener: ListenerKind, request: Asked) -> Sequence {
         let sequence = self.sequence();
         let connection = ConnectionId(1);
-        let context = RequestContext { connection, sequence, listener, api_version, client_id: Arc::from("test") };
+        let context = RequestContext {
+            connection,
+            sequence,
+            listener,
+            api_version,
+            client_id: Arc::from("test"),
+            client_host: Arc::from("/127.0.0.1"),
+        };
         self.inputs.push_back((to, Input::Request { context, request }));
         self.run();
         sequence
@@ -399,6 +406,9 @@ impl Trio {
             Effect::Start { job, what } => {
                 let disk = &self.machines[&id].disk;
                 let result = match what {
+                    Job::LoadCoordinator(piece) => {
+                        JobResult::CoordinatorLoaded(crate::coordinator::loading::load(disk, &piece))
+                    }
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
@@ -433,6 +443,7 @@ impl Trio {
             listener: ListenerKind::Broker,
             api_version: api.versions.last,
             client_id: Arc::from("peer"),
+            client_host: Arc::from("/127.0.0.1"),
         };
         self.inputs.push_back((to.node, Input::Request { context, request: Asked::Other(Box::new(request)) }));
     }

@@ -1,0 +1,79 @@
+//! Where coordinators are, by the committed metadata: the leader of the partition that a key falls on.
+
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::TopicName;
+
+use super::placement;
+use super::settings::InternalTopic;
+use crate::broker::Broker;
+use crate::controller::topics::{NewTopic, create};
+use crate::io::Now;
+
+/// A coordinator, as clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Coordinator {
+    pub node: i32,
+    pub host: String,
+    pub port: u16,
+}
+
+/// The partition of a key; `None` while the topic does not exist.
+pub(crate) fn partition_of(broker: &Broker, topic: &str, key: &str) -> Option<i32> {
+    let topic = broker.image.topics.by_name(&topic.into())?;
+    let partitions = i32::try_from(topic.partitions.len()).ok().filter(|count| *count > 0)?;
+    Some(placement::partition_of(key, partitions))
+}
+
+/// Who coordinates a key. Makes the topic if it does not exist; then clients ask again.
+///
+/// # Errors
+/// COORDINATOR_NOT_AVAILABLE.
+pub(crate) fn find(
+    broker: &mut Broker,
+    now: Now,
+    name: &str,
+    topic: InternalTopic,
+    key: &str,
+) -> Result<Coordinator, ErrorCode> {
+    let Some(partition) = partition_of(broker, name, key) else {
+        make(broker, now, name, topic);
+        return Err(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    };
+    let known = broker.image.topics.by_name(&name.into()).and_then(|topic| topic.partitions.get(&partition));
+    let leader = known.map(|partition| partition.leader).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+    let alive = broker.image.brokers.iter().find(|known| known.id == leader && !known.fenced);
+    let endpoint = alive.and_then(|known| known.endpoints.first()).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+    Ok(Coordinator { node: leader, host: endpoint.host.clone(), port: endpoint.port })
+}
+
+/// Makes an internal topic with as many replicas as are wanted, or as there are brokers.
+fn make(broker: &mut Broker, now: Now, name: &str, topic: InternalTopic) {
+    let name = TopicName::from(name);
+    let exists = broker.controller.image.topics.by_name(&name).is_some();
+    if exists || !broker.auto_creating.insert(name.clone()) {
+        return;
+    }
+    let alive = broker.image.brokers.iter().filter(|known| !known.fenced).count();
+    let alive = i16::try_from(alive).unwrap_or(i16::MAX).max(1);
+    let config = |key: &str, value: String| (key.to_owned(), Some(value));
+    let wanted = NewTopic {
+        name: name.clone(),
+        partitions: topic.partitions,
+        replication_factor: topic.replication_factor.min(alive),
+        configs: vec![
+            config("cleanup.policy", "compact".to_owned()),
+            config("compression.type", "producer".to_owned()),
+            config("segment.bytes", topic.segment_bytes.to_string()),
+        ],
+        ..NewTopic::default()
+    };
+    let bounds = broker.bounds();
+    match create(&broker.controller.image, bounds, &mut broker.dice, &wanted) {
+        Ok(created) => {
+            broker.controller.emit(now, created.records);
+        }
+        Err(_) => {
+            broker.auto_creating.remove(&name);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a reply becomes when the records that would make it true are not known to be committed.
+
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::messages::describe_groups::DescribedGroup;
+use strandline_protocol::messages::list_groups::ListGroupsResponse;
+
+use super::group::classic;
+
+/// The same kind of reply with this error everywhere; errors that stand in it already stay.
+pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
+    match response {
+        Response::JoinGroup(joined) if joined.error_code.is_none() => {
+            let mut refused = classic::join_refusal(0, &joined.member_id, code);
+            refused.member_id = joined.member_id;
+            refused.into()
+        }
+        Response::SyncGroup(synced) if synced.error_code.is_none() => classic::sync_refusal(code).into(),
+        Response::LeaveGroup(mut left) => {
+            left.error_code = code;
+            left.members.clear();
+            left.into()
+        }
+        Response::OffsetCommit(mut committed) => {
+            for partition in committed.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                keep_or(&mut partition.error_code, code);
+            }
+            committed.into()
+        }
+        Response::OffsetFetch(mut fetched) => {
+            fetched.error_code = code;
+            for partition in fetched.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.error_code = code;
+                partition.committed_offset = Offset::NONE;
+                partition.committed_leader_epoch = LeaderEpoch::NONE;
+            }
+            for group in &mut fetched.groups {
+                group.error_code = code;
+                group.topics.clear();
+            }
+            fetched.into()
+        }
+        Response::OffsetDelete(mut deleted) => {
+            keep_or(&mut deleted.error_code, code);
+            deleted.topics.clear();
+            deleted.into()
+        }
+        Response::DeleteGroups(mut deleted) => {
+            deleted.results.iter_mut().for_each(|result| keep_or(&mut result.error_code, code));
+            deleted.into()
+        }
+        Response::DescribeGroups(mut described) => {
+            for group in &mut described.groups {
+                let group_id = std::mem::take(&mut group.group_id);
+                *group = DescribedGroup { error_code: code, group_id, ..DescribedGroup::default() };
+            }
+            described.into()
+        }
+        Response::ListGroups(_) => ListGroupsResponse { error_code: code, ..ListGroupsResponse::default() }.into(),
+        other => other,
+    }
+}
+
+fn keep_or(error: &mut ErrorCode, code: ErrorCode) {
+    if error.is_none() {
+        *error = code;
+    }
+}

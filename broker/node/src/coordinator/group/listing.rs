@@ -1,0 +1,51 @@
+//! What operators see of groups.
+
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::GroupId;
+use strandline_protocol::messages::describe_groups::DescribedGroup;
+
+use super::Groups;
+
+/// Which groups are listed; empty lists mean all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    pub states: Vec<String>,
+    pub types: Vec<String>,
+}
+
+impl Filter {
+    fn wants(&self, listed: &Listed) -> bool {
+        let has =
+            |wanted: &[String], value: &str| wanted.is_empty() || wanted.iter().any(|word| word.eq_ignore_ascii_case(value));
+        has(&self.states, listed.state) && has(&self.types, listed.kind)
+    }
+}
+
+/// A group as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub group: GroupId,
+    pub protocol_type: String,
+    pub state: &'static str,
+    pub kind: &'static str,
+}
+
+impl Groups {
+    pub(crate) fn list(&self, filter: &Filter) -> Vec<Listed> {
+        let listed = self.groups.values().map(|group| Listed {
+            group: group.id.clone(),
+            protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
+            state: group.state().name(),
+            kind: "classic",
+        });
+        listed.filter(|listed| filter.wants(listed)).collect()
+    }
+
+    /// Describes a classic group.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND.
+    pub(crate) fn describe(&self, id: &GroupId) -> Result<DescribedGroup, ErrorCode> {
+        self.groups.get(id).map(|group| group.described()).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
+    }
+}

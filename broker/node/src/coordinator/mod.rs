@@ -1,0 +1,278 @@
+//! Coordinators: groups live in `__consumer_offsets`, each on the broker that leads its group's partition.
+//!
+//! Replicas whose role changed stand in `Broker::roles_changed`: from that shards begin ([`on_leader`]) and end
+//! ([`on_resigned`]); and whoever moves a high watermark says so ([`on_high_watermark`]). Slots of other topics are ignored. Handlers
+//! come in by [`enter`], and wait with [`reply_when_committed`]. The rule of every shard: *emit = apply + write*.
+
+mod answers;
+pub(crate) mod directory;
+mod failed;
+pub(crate) mod group;
+pub mod loading;
+mod placement;
+pub(crate) mod settings;
+mod shard;
+mod timers;
+pub(crate) mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use strandline_log::disk::DiskError;
+use strandline_log::slice::FirstBatch;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName};
+
+use self::answers::{complete, refuse_all, say};
+use self::group::Groups;
+use self::loading::{LoadPiece, LoadedPiece, PIECE_BYTES};
+use self::settings::CoordinatorSettings;
+use self::shard::{Phase, Shard};
+use self::timers::Timers;
+use self::turn::Turn;
+use crate::broker::{Broker, JobOwner};
+use crate::io::{Effect, Job, Now};
+
+pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
+
+/// The topic that groups and their offsets live in.
+pub(crate) const GROUPS_TOPIC: &str = "__consumer_offsets";
+
+/// The shards of this broker.
+pub(crate) struct Coordinators {
+    pub settings: CoordinatorSettings,
+    /// By the slot of their replica.
+    shards: BTreeMap<u32, Shard>,
+    by_partition: BTreeMap<i32, u32>,
+    timers: Timers,
+    /// Shards of which a job reads.
+    loading: BTreeSet<u32>,
+    /// Shards that emitted something in this burst, or may go on reading.
+    unsettled: BTreeSet<u32>,
+}
+
+impl Coordinators {
+    pub(crate) fn new(settings: CoordinatorSettings) -> Self {
+        Self {
+            settings,
+            shards: BTreeMap::new(),
+            by_partition: BTreeMap::new(),
+            timers: Timers::default(),
+            loading: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+        }
+    }
+
+    /// When something is to be done by the clock.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    /// Slots of all shards that may be asked.
+    ///
+    /// # Errors
+    /// COORDINATOR_LOAD_IN_PROGRESS if one of them is still being read.
+    pub(crate) fn active(&self) -> Result<Vec<u32>, ErrorCode> {
+        if self.shards.values().any(|shard| shard.phase != Phase::Active) {
+            return Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+        }
+        Ok(self.shards.keys().copied().collect())
+    }
+}
+
+/// The slot of the shard that coordinates a group here.
+///
+/// # Errors
+/// INVALID_GROUP_ID, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn slot_of(broker: &Broker, group: &GroupId) -> Result<u32, ErrorCode> {
+    let partition = directory::partition_of(broker, GROUPS_TOPIC, group.as_str()).ok_or(ErrorCode::NOT_COORDINATOR)?;
+    let coordinators = &broker.coordinators;
+    let slot = *coordinators.by_partition.get(&partition).ok_or(ErrorCode::NOT_COORDINATOR)?;
+    match coordinators.shards.get(&slot).map(|shard| shard.phase) {
+        Some(Phase::Active) => Ok(slot),
+        Some(Phase::Loading { .. }) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+        None => Err(ErrorCode::NOT_COORDINATOR),
+    }
+}
+
+/// One step of the shard in this slot: what it emits is gathered, what it says is sent when it may be.
+///
+/// # Panics
+/// If there is no such shard: the slot comes from [`slot_of`] or [`Coordinators::active`].
+pub(crate) fn enter<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut Groups, &mut Turn<'_>) -> T,
+) -> T {
+    let coordinators = &mut broker.coordinators;
+    let shard = coordinators.shards.get_mut(&slot).expect("a slot with a shard");
+    let mut turn = Turn {
+        now,
+        slot,
+        settings: &coordinators.settings,
+        image: &broker.image,
+        timers: &mut coordinators.timers,
+        dice: &mut broker.dice,
+        emitted: Vec::new(),
+        said: Vec::new(),
+    };
+    let result = act(&mut shard.groups, &mut turn);
+    let said = turn.said;
+    shard.gather(turn.emitted);
+    if shard.has_unwritten() {
+        coordinators.unsettled.insert(slot);
+    }
+    for said in said {
+        say(broker, now, slot, said, outbox);
+    }
+    result
+}
+
+/// This broker leads the partition in this slot in this epoch: its state is read. Other topics are ignored.
+pub(crate) fn on_leader(broker: &mut Broker, slot: u32, epoch: LeaderEpoch, outbox: &mut Vec<Effect>) {
+    let Some(replica) = broker.replicas.get(slot).filter(|replica| replica.name.as_str() == GROUPS_TOPIC) else { return };
+    let (partition, positions) = (replica.partition, replica.log.positions());
+    if broker.coordinators.shards.get(&slot).is_some_and(|shard| shard.epoch >= epoch) {
+        return;
+    }
+    on_resigned(broker, slot, outbox);
+    let shard = Shard::new(partition, epoch, positions.log_start, positions.log_end);
+    broker.coordinators.shards.insert(slot, shard);
+    broker.coordinators.by_partition.insert(partition, slot);
+    broker.coordinators.unsettled.insert(slot);
+}
+
+/// This broker does not lead the partition in this slot any more: whoever waits is sent away.
+pub(crate) fn on_resigned(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) {
+    let Some(mut shard) = broker.coordinators.shards.remove(&slot) else { return };
+    broker.coordinators.by_partition.remove(&shard.partition);
+    broker.coordinators.timers.clear(slot);
+    broker.coordinators.unsettled.remove(&slot);
+    broker.coordinators.loading.remove(&slot);
+    refuse_all(broker, slot, shard.give_up(), ErrorCode::NOT_COORDINATOR, outbox);
+}
+
+/// The high watermark of the partition in this slot moved.
+pub(crate) fn on_high_watermark(broker: &mut Broker, slot: u32, high_watermark: Offset, outbox: &mut Vec<Effect>) {
+    let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
+    if shard.phase != Phase::Active {
+        // What it has to read may be readable now.
+        broker.coordinators.unsettled.insert(slot);
+    }
+    for parked in shard.committed(high_watermark) {
+        complete(broker, parked, outbox);
+    }
+}
+
+/// A topic is gone.
+pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, topic: &TopicName, outbox: &mut Vec<Effect>) {
+    let shards = &broker.coordinators.shards;
+    let active: Vec<u32> = shards.iter().filter(|(_, shard)| shard.phase == Phase::Active).map(|(slot, _)| *slot).collect();
+    for slot in active {
+        enter(broker, now, slot, outbox, |groups, turn| groups.on_topic_removed(turn, topic));
+    }
+}
+
+/// Does what is due by the clock.
+pub(crate) fn on_tick(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
+    while let Some((slot, timer)) = broker.coordinators.timers.pop(now.monotonic_ms) {
+        enter(broker, now, slot, outbox, |groups, turn| groups.on_timer(turn, timer));
+    }
+}
+
+/// Ends a burst: what shards emitted is written, and those that are to read their log go on reading.
+pub(crate) fn settle(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
+    for slot in std::mem::take(&mut broker.roles_changed) {
+        let replica = broker.replicas.get(slot).filter(|replica| !replica.deleted);
+        match replica.and_then(|replica| replica.leader().ok()).map(|leader| leader.epoch) {
+            Some(epoch) => on_leader(broker, slot, epoch, outbox),
+            None => on_resigned(broker, slot, outbox),
+        }
+    }
+    while let Some(slot) = broker.coordinators.unsettled.pop_first() {
+        let Some(shard) = broker.coordinators.shards.get(&slot) else { continue };
+        match shard.phase {
+            Phase::Loading { next, below } => go_on_loading(broker, now, slot, next, below, outbox),
+            Phase::Active => write(broker, now, slot, outbox),
+        }
+    }
+}
+
+fn go_on_loading(broker: &mut Broker, now: Now, slot: u32, next: Offset, below: Offset, outbox: &mut Vec<Effect>) {
+    let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
+    let epoch = shard.epoch;
+    if next >= below {
+        shard.phase = Phase::Active;
+        return enter(broker, now, slot, outbox, |groups, turn| groups.on_loaded(turn));
+    }
+    let Some(replica) = broker.replicas.get(slot) else { return };
+    let below = below.min(replica.log.positions().readable_end);
+    if next >= below || broker.coordinators.loading.contains(&slot) {
+        // The rest is on its way to the disk, or a job reads already.
+        return;
+    }
+    let Ok(read) = replica.log.read(next, below, PIECE_BYTES, FirstBatch::Whole) else {
+        // The log start moved past what is to be read: it goes on from there.
+        let start = replica.log_start().max(next);
+        return go_on_loading(broker, now, slot, start.max(next.next()), below, outbox);
+    };
+    let piece = LoadPiece { slices: read.slices, from: next, below, directory: replica.log.directory().to_owned() };
+    broker.coordinators.loading.insert(slot);
+    broker.start_job(JobOwner::Coordinator { slot, epoch }, Job::LoadCoordinator(piece), outbox);
+}
+
+/// A piece of a log was read.
+///
+/// # Errors
+/// [`DiskError`] if it could not be: the log directory has failed.
+pub(crate) fn on_loaded(
+    broker: &mut Broker,
+    slot: u32,
+    epoch: LeaderEpoch,
+    result: Result<LoadedPiece, DiskError>,
+) -> Result<(), DiskError> {
+    let Some(shard) = broker.coordinators.shards.get_mut(&slot).filter(|shard| shard.epoch == epoch) else { return Ok(()) };
+    broker.coordinators.loading.remove(&slot);
+    let Phase::Loading { next, .. } = &mut shard.phase else { return Ok(()) };
+    let piece = result?;
+    *next = piece.next;
+    piece.entries.into_iter().for_each(|entry| shard.groups.replay(entry));
+    broker.coordinators.unsettled.insert(slot);
+    Ok(())
+}
+
+/// Writes what a shard emitted in this burst.
+fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+    let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
+    let Some(replica) = broker.replicas.get_mut(slot) else { return };
+    let leads = replica.leader().is_ok_and(|leader| leader.epoch == shard.epoch);
+    let mut end = None;
+    let batches = shard.take_batches(now.wall_ms);
+    let written = batches.is_ok_and(|batches| {
+        leads
+            && batches.into_iter().all(|batch| {
+                replica.traffic.bytes_in += batch.len() as u64;
+                let appended = replica.log.append(now.wall_ms, batch, shard.epoch);
+                end = appended.as_ref().ok().map(|appended| appended.last_offset.next());
+                appended.is_ok()
+            })
+    });
+    match end.filter(|_| written) {
+        Some(end) => shard.on_written(end),
+        None => reload(broker, slot, outbox),
+    }
+    broker.mark_dirty(slot);
+}
+
+/// The log did not take what was applied: back to what it says.
+fn reload(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) {
+    let Some(mut shard) = broker.coordinators.shards.remove(&slot) else { return };
+    broker.coordinators.timers.clear(slot);
+    refuse_all(broker, slot, shard.give_up(), ErrorCode::COORDINATOR_NOT_AVAILABLE, outbox);
+    let Some(replica) = broker.replicas.get(slot) else { return };
+    let positions = replica.log.positions();
+    let fresh = Shard::new(shard.partition, shard.epoch, positions.log_start, positions.log_end);
+    broker.coordinators.shards.insert(slot, fresh);
+    broker.coordinators.unsettled.insert(slot);
+}

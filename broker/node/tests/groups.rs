@@ -1,0 +1,299 @@
+//! Groups as their members meet them: a single broker without sockets and files.
+
+#[allow(dead_code, reason = "shared with tests that use other parts of it")]
+mod harness;
+
+use harness::{Disk, TestBroker};
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{GroupId, Offset, TopicName};
+use strandline_protocol::messages::delete_groups::DeleteGroupsRequest;
+use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
+use strandline_protocol::messages::describe_groups::{DescribeGroupsRequest, DescribedGroup};
+use strandline_protocol::messages::find_coordinator::FindCoordinatorRequest;
+use strandline_protocol::messages::heartbeat::HeartbeatRequest;
+use strandline_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
+use strandline_protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
+use strandline_protocol::messages::list_groups::ListGroupsRequest;
+use strandline_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use strandline_protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use strandline_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
+
+const GROUP: &str = "readers";
+const SETTINGS: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "100"), ("offsets.topic.num.partitions", "3")];
+
+/// A broker that has a topic `t` of four partitions, and coordinators.
+fn broker() -> TestBroker {
+    let mut broker = TestBroker::on(Disk::default(), SETTINGS);
+    broker.create_topic("t", 4, &[]);
+    find(&mut broker);
+    assert_eq!(find(&mut broker), ErrorCode::NONE);
+    broker
+}
+
+fn find(broker: &mut TestBroker) -> ErrorCode {
+    let request = FindCoordinatorRequest { coordinator_keys: vec![GROUP.to_owned()], ..Default::default() };
+    let Response::FindCoordinator(response) = broker.call(6, request) else { panic!("another response") };
+    response.coordinators[0].error_code
+}
+
+fn join_request(member: &str, instance: Option<&str>) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: GroupId::from(GROUP),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 20_000,
+        member_id: member.to_owned(),
+        group_instance_id: instance.map(str::to_owned),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".to_owned(), metadata: "m".into() }],
+        reason: None,
+    }
+}
+
+/// A member id for a newcomer.
+fn new_id(broker: &mut TestBroker) -> String {
+    let Response::JoinGroup(response) = broker.call(9, join_request("", None)) else { panic!("another response") };
+    assert_eq!(response.error_code, ErrorCode::MEMBER_ID_REQUIRED);
+    response.member_id
+}
+
+fn sync_request(joined: &JoinGroupResponse, assignments: &[(&str, &str)]) -> SyncGroupRequest {
+    let assigned = |(member, part): &(&str, &str)| SyncGroupRequestAssignment {
+        member_id: (*member).to_owned(),
+        assignment: (*part).to_owned().into(),
+    };
+    SyncGroupRequest {
+        group_id: GroupId::from(GROUP),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        assignments: assignments.iter().map(assigned).collect(),
+        ..Default::default()
+    }
+}
+
+fn sync(broker: &mut TestBroker, joined: &JoinGroupResponse, assignments: &[(&str, &str)]) -> SyncGroupResponse {
+    let Response::SyncGroup(response) = broker.call(5, sync_request(joined, assignments)) else { panic!("another response") };
+    response
+}
+
+/// A group of one member that is stable.
+fn stable(broker: &mut TestBroker) -> JoinGroupResponse {
+    let id = new_id(broker);
+    let sequence = broker.send(9, join_request(&id, None));
+    broker.pass(100);
+    let Some(Response::JoinGroup(joined)) = broker.reply(sequence) else { panic!("not answered") };
+    assert_eq!(joined.error_code, ErrorCode::NONE);
+    assert_eq!(joined.leader, id);
+    let synced = sync(broker, &joined, &[(&id, "all")]);
+    assert_eq!(synced.assignment, "all");
+    joined
+}
+
+fn heartbeat(broker: &mut TestBroker, joined: &JoinGroupResponse) -> ErrorCode {
+    let request = HeartbeatRequest {
+        group_id: GroupId::from(GROUP),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        group_instance_id: None,
+    };
+    let Response::Heartbeat(response) = broker.call(4, request) else { panic!("another response") };
+    response.error_code
+}
+
+fn commit_request(member: &str, generation: i32, offset: i64) -> OffsetCommitRequest {
+    let partition = OffsetCommitRequestPartition {
+        partition_index: 1,
+        committed_offset: Offset(offset),
+        committed_metadata: Some("note".to_owned()),
+        ..Default::default()
+    };
+    OffsetCommitRequest {
+        group_id: GroupId::from(GROUP),
+        generation_id_or_member_epoch: generation,
+        member_id: member.to_owned(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: TopicName::from("t"),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn commit(broker: &mut TestBroker, member: &str, generation: i32, offset: i64) -> ErrorCode {
+    let Response::OffsetCommit(response) = broker.call(9, commit_request(member, generation, offset)) else {
+        panic!("another response")
+    };
+    response.topics[0].partitions[0].error_code
+}
+
+fn committed(broker: &mut TestBroker) -> i64 {
+    let topic = OffsetFetchRequestTopics { name: TopicName::from("t"), partition_indexes: vec![1], ..Default::default() };
+    let group = OffsetFetchRequestGroup { group_id: GroupId::from(GROUP), topics: Some(vec![topic]), ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let Response::OffsetFetch(response) = broker.call(9, request) else { panic!("another response") };
+    assert_eq!(response.groups[0].error_code, ErrorCode::NONE);
+    response.groups[0].topics[0].partitions[0].committed_offset.0
+}
+
+fn describe(broker: &mut TestBroker) -> DescribedGroup {
+    let request = DescribeGroupsRequest { groups: vec![GroupId::from(GROUP)], ..Default::default() };
+    let Response::DescribeGroups(response) = broker.call(6, request) else { panic!("another response") };
+    response.groups.into_iter().next().expect("one asked")
+}
+
+#[test]
+fn the_first_question_for_a_coordinator_makes_its_topic() {
+    let mut broker = TestBroker::on(Disk::default(), SETTINGS);
+    assert_eq!(find(&mut broker), ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    assert_eq!(find(&mut broker), ErrorCode::NONE);
+}
+
+#[test]
+fn members_and_offsets_outlive_the_broker() {
+    let mut broker = broker();
+    let joined = stable(&mut broker);
+    assert_eq!(commit(&mut broker, &joined.member_id, joined.generation_id, 42), ErrorCode::NONE);
+    let mut broker = broker.kill();
+    assert_eq!(committed(&mut broker), 42);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::NONE);
+    let described = describe(&mut broker);
+    assert_eq!(described.group_state, "Stable");
+    assert_eq!(described.members[0].member_assignment, "all");
+    assert_eq!(described.members[0].client_host, "/127.0.0.1");
+}
+
+#[test]
+fn a_newcomer_makes_everybody_join_again() {
+    let mut broker = broker();
+    let first = stable(&mut broker);
+    let id = new_id(&mut broker);
+    let second = broker.send(9, join_request(&id, None));
+    assert_eq!(heartbeat(&mut broker, &first), ErrorCode::REBALANCE_IN_PROGRESS);
+    let again = broker.send(9, join_request(&first.member_id, None));
+    let Some(Response::JoinGroup(leads)) = broker.reply(again) else { panic!("not answered") };
+    let Some(Response::JoinGroup(follows)) = broker.reply(second) else { panic!("not answered") };
+    assert_eq!((leads.generation_id, follows.generation_id), (first.generation_id + 1, first.generation_id + 1));
+    assert_eq!((leads.members.len(), follows.members.len()), (2, 0));
+    let waits = broker.send(5, sync_request(&follows, &[]));
+    assert!(broker.reply(waits).is_none(), "the leader has not assigned");
+    sync(&mut broker, &leads, &[(&leads.member_id, "left"), (&follows.member_id, "right")]);
+    let Some(Response::SyncGroup(synced)) = broker.reply(waits) else { panic!("not answered") };
+    assert_eq!(synced.assignment, "right");
+}
+
+#[test]
+fn a_silent_member_is_out_after_its_session() {
+    let mut broker = broker();
+    let joined = stable(&mut broker);
+    broker.pass(9_000);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::NONE);
+    broker.pass(9_000);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::NONE);
+    broker.pass(10_001);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(describe(&mut broker).group_state, "Empty");
+}
+
+#[test]
+fn a_member_that_never_syncs_does_not_hold_the_group() {
+    let mut broker = broker();
+    let id = new_id(&mut broker);
+    let sequence = broker.send(9, join_request(&id, None));
+    broker.pass(100);
+    let Some(Response::JoinGroup(joined)) = broker.reply(sequence) else { panic!("not answered") };
+    broker.pass(9_000);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::NONE);
+    broker.pass(9_000);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::NONE);
+    broker.pass(3_000);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::UNKNOWN_MEMBER_ID);
+}
+
+#[test]
+fn a_static_member_that_comes_back_keeps_its_part_without_a_rebalance() {
+    let mut broker = broker();
+    let sequence = broker.send(9, join_request("", Some("one")));
+    broker.pass(100);
+    let Some(Response::JoinGroup(first)) = broker.reply(sequence) else { panic!("not answered") };
+    let mut request = sync_request(&first, &[(&first.member_id, "all")]);
+    request.group_instance_id = Some("one".to_owned());
+    broker.call(5, request);
+    let Response::JoinGroup(again) = broker.call(9, join_request("", Some("one"))) else { panic!("not answered") };
+    assert_eq!(again.generation_id, first.generation_id);
+    assert!(again.skip_assignment);
+    assert_ne!(again.member_id, first.member_id);
+    let mut old = commit_request(&first.member_id, first.generation_id, 1);
+    old.group_instance_id = Some("one".to_owned());
+    let Response::OffsetCommit(refused) = broker.call(9, old) else { panic!("another response") };
+    assert_eq!(refused.topics[0].partitions[0].error_code, ErrorCode::FENCED_INSTANCE_ID);
+    let Response::SyncGroup(synced) = broker.call(5, sync_request(&again, &[])) else { panic!("another response") };
+    assert_eq!(synced.assignment, "all");
+}
+
+#[test]
+fn offsets_are_committed_by_members_of_the_generation_or_into_an_empty_group() {
+    let mut broker = broker();
+    assert_eq!(commit(&mut broker, "", -1, 7), ErrorCode::NONE);
+    assert_eq!(committed(&mut broker), 7);
+    let joined = stable(&mut broker);
+    assert_eq!(commit(&mut broker, "", -1, 8), ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(commit(&mut broker, "stranger", joined.generation_id, 8), ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(commit(&mut broker, &joined.member_id, joined.generation_id - 1, 8), ErrorCode::ILLEGAL_GENERATION);
+    assert_eq!(committed(&mut broker), 7);
+}
+
+#[test]
+fn a_commit_is_acknowledged_only_when_it_is_on_disk() {
+    let mut broker = broker();
+    broker.hold = true;
+    let commit = broker.send(9, commit_request("", -1, 7));
+    assert!(broker.reply(commit).is_none());
+    broker.release();
+    assert!(broker.reply(commit).is_some());
+}
+
+#[test]
+fn a_group_with_members_is_not_deleted_and_an_empty_one_is_with_its_offsets() {
+    let mut broker = broker();
+    let joined = stable(&mut broker);
+    commit(&mut broker, &joined.member_id, joined.generation_id, 42);
+    let delete = DeleteGroupsRequest { groups_names: vec![GroupId::from(GROUP)] };
+    let Response::DeleteGroups(refused) = broker.call(2, delete.clone()) else { panic!("another response") };
+    assert_eq!(refused.results[0].error_code, ErrorCode::NON_EMPTY_GROUP);
+    let member = MemberIdentity { member_id: joined.member_id.clone(), ..Default::default() };
+    broker.call(5, LeaveGroupRequest { group_id: GroupId::from(GROUP), members: vec![member], ..Default::default() });
+    let Response::DeleteGroups(deleted) = broker.call(2, delete) else { panic!("another response") };
+    assert_eq!(deleted.results[0].error_code, ErrorCode::NONE);
+    let mut broker = broker.kill();
+    assert_eq!(committed(&mut broker), -1);
+    assert_eq!(describe(&mut broker).error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+    let Response::ListGroups(listed) = broker.call(5, ListGroupsRequest::default()) else { panic!("another response") };
+    assert_eq!(listed.groups, []);
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_go_with_it() {
+    let mut broker = broker();
+    commit(&mut broker, "", -1, 7);
+    broker.call(5, DeleteTopicsRequest { topic_names: vec![TopicName::from("t")], ..Default::default() });
+    broker.create_topic("t", 4, &[]);
+    assert_eq!(committed(&mut broker), -1);
+}
+
+#[test]
+fn offsets_expire_once_their_group_was_empty_for_long_enough() {
+    let mut broker = broker();
+    let joined = stable(&mut broker);
+    commit(&mut broker, &joined.member_id, joined.generation_id, 42);
+    let week_ms = 7 * 24 * 3_600_000;
+    broker.pass(11_000);
+    assert_eq!(describe(&mut broker).group_state, "Empty");
+    broker.pass(week_ms - 60_000);
+    assert_eq!(committed(&mut broker), 42);
+    broker.pass(700_000);
+    assert_eq!(committed(&mut broker), -1);
+    assert_eq!(describe(&mut broker).error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+}
