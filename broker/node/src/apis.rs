@@ -6,11 +6,12 @@ use strandline_protocol::spec::Versions;
 
 use crate::broker::Broker;
 use crate::handlers::{
-    Answer, alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics, delete_groups,
+    Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, api_versions,
+    broker_heartbeat, broker_registration, controller_registration, create_partitions, create_topics, delete_groups,
     delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_quorum,
     describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, init_producer_id, join_group, leave_group,
     list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, sync_group,
+    offset_for_leader_epoch, sync_group, unregister_broker,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -48,6 +49,11 @@ const fn everywhere(api: ApiKey, first: i16, last: i16) -> Served {
     Served { listeners: Listeners::Both, ..served(api, first, last) }
 }
 
+/// An API for brokers and controllers, at the controllers' listener.
+const fn inside(api: ApiKey, first: i16, last: i16) -> Served {
+    Served { listeners: Listeners::Controller, ..served(api, first, last) }
+}
+
 /// In order of key.
 #[rustfmt::skip]
 pub const SERVED: &[Served] = &[
@@ -83,7 +89,13 @@ pub const SERVED: &[Served] = &[
     everywhere(ApiKey::ListPartitionReassignments, 0, 0),
     served(ApiKey::OffsetDelete, 0, 0),
     everywhere(ApiKey::DescribeQuorum, 0, 2),
+    inside(ApiKey::AlterPartition, 2, 3),
     served(ApiKey::DescribeCluster, 0, 2),
+    inside(ApiKey::BrokerRegistration, 0, 4),
+    inside(ApiKey::BrokerHeartbeat, 0, 2),
+    everywhere(ApiKey::UnregisterBroker, 0, 0),
+    inside(ApiKey::AllocateProducerIds, 0, 0),
+    inside(ApiKey::ControllerRegistration, 0, 0),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
@@ -127,6 +139,14 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         }
         Request::ListPartitionReassignments(request) => {
             list_partition_reassignments::list_partition_reassignments(broker, request)
+        }
+        Request::AlterPartition(request) => alter_partition::alter_partition(broker, now, context, request),
+        Request::BrokerRegistration(request) => broker_registration::broker_registration(broker, now, context, request),
+        Request::BrokerHeartbeat(request) => broker_heartbeat::broker_heartbeat(broker, now, context, request),
+        Request::UnregisterBroker(request) => unregister_broker::unregister_broker(broker, now, context, request),
+        Request::AllocateProducerIds(request) => allocate_producer_ids::allocate_producer_ids(broker, now, context, request),
+        Request::ControllerRegistration(request) => {
+            controller_registration::controller_registration(broker, now, context, request)
         }
         Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
         Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),

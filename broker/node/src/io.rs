@@ -100,6 +100,8 @@ pub enum Asker {
     Membership,
     /// Replicas: fetches from leaders.
     Replication,
+    /// The active controller: whether a broker that hung up is still there.
+    Liveness,
 }
 
 /// Where another node listens.

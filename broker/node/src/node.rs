@@ -16,6 +16,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::apis;
 use crate::broker::{Broker, JobOwner};
+use crate::controller::membership;
 use crate::coordinator;
 use crate::directory::After;
 use crate::fetching;
@@ -98,6 +99,7 @@ impl Node {
                 for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
                     self.broker.waiting.take(parked);
                 }
+                membership::on_disconnected(&mut self.broker, connection, outbox);
             }
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(outbox),
@@ -127,7 +129,7 @@ impl Node {
             outbox.push(Effect::Publish(rules));
         }
         let upkeep = match self.phase {
-            Phase::Serving => self.due.next().min(following::next_due_ms(&self.broker).unwrap_or(u64::MAX)),
+            Phase::Serving => self.due.next(&self.broker).min(following::next_due_ms(&self.broker).unwrap_or(u64::MAX)),
             _ => u64::MAX,
         };
         let coordinators = self.broker.coordinators.next_deadline().unwrap_or(u64::MAX);
@@ -247,6 +249,7 @@ impl Node {
     fn on_response(&mut self, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>) {
         match tag.asker {
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+            Asker::Liveness => membership::on_probed(&mut self.broker, now, tag, result),
             // Nobody asks in their name yet.
             Asker::Quorum | Asker::Membership => {}
         }

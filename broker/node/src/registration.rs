@@ -14,7 +14,7 @@ use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
 use strandline_protocol::metadata::partition::PartitionChangeRecord;
 
 use crate::broker::Broker;
-use crate::controller::METADATA_DIRECTORY;
+use crate::controller::{METADATA_DIRECTORY, membership};
 use crate::directory::After;
 use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
@@ -48,6 +48,7 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
     broker.identity.epoch = broker.controller.end().0;
     let registration = registration(broker);
     broker.controller.emit(now, vec![registration]);
+    membership::take_over(broker, now);
     let unfenced = BrokerRegistrationChangeRecord {
         broker_id: BrokerId(id),
         broker_epoch: broker.identity.epoch,

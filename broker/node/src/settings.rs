@@ -1,7 +1,5 @@
 //! Start-up keys that handlers look at often, read once.
 
-use strandline_protocol::ids::ProducerId;
-
 use crate::config::BrokerConfig;
 use crate::replica::fetchers::Bounds;
 
@@ -23,6 +21,7 @@ pub struct Settings {
     pub retention_check_interval_ms: u64,
     pub tail_cache_bytes: usize,
     pub producer_id_expiration_ms: i64,
+    pub broker_session_timeout_ms: u64,
     /// Between two rounds in which partitions are given back to their preferred leaders; none if that is switched off.
     pub rebalance_interval_ms: Option<u64>,
     /// What a follower asks for at most.
@@ -53,6 +52,7 @@ impl Settings {
             retention_check_interval_ms: millis("log.retention.check.interval.ms"),
             tail_cache_bytes: count("tail.cache.bytes"),
             producer_id_expiration_ms: config.number("producer.id.expiration.ms"),
+            broker_session_timeout_ms: millis("broker.session.timeout.ms"),
             rebalance_interval_ms: config
                 .boolean("auto.leader.rebalance.enable")
                 .then(|| millis("leader.imbalance.check.interval.seconds") * 1000),
@@ -66,12 +66,4 @@ impl Settings {
             replica_lag_max_ms: millis("replica.lag.time.max.ms"),
         }
     }
-}
-
-/// Producer ids of one block. Source: ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE.
-pub(crate) const PRODUCER_ID_BLOCK: i64 = 1000;
-
-/// The end of the block that begins at `start`.
-pub(crate) fn block_end(start: ProducerId) -> ProducerId {
-    ProducerId(start.0.saturating_add(PRODUCER_ID_BLOCK))
 }

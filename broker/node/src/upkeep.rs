@@ -8,6 +8,7 @@ use strandline_protocol::ids::Offset;
 use crate::broker::Broker;
 use crate::controller::METADATA_TOPIC;
 use crate::controller::elections::balance;
+use crate::controller::membership;
 use crate::directory::After;
 use crate::io::{Effect, Now};
 use crate::replica::Replica;
@@ -46,8 +47,9 @@ impl Due {
     }
 
     /// The next point at which something is due.
-    pub(crate) fn next(&self) -> u64 {
-        self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms).min(self.rebalance_ms).min(self.in_sync_ms)
+    pub(crate) fn next(&self, broker: &Broker) -> u64 {
+        let logs = self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms);
+        logs.min(self.rebalance_ms).min(self.in_sync_ms).min(broker.controller.liveness.next_deadline())
     }
 
     /// Does what is due.
@@ -68,6 +70,7 @@ impl Due {
             expire(now, broker);
             snapshot::clean(broker, now, outbox);
         }
+        membership::expire(broker, now);
         if now.monotonic_ms >= self.rebalance_ms {
             self.rebalance_ms = next_rebalance(now, broker);
             let records = balance(&broker.controller.image, &broker.config, ELECTIONS_PER_ROUND_MAX);

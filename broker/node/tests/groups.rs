@@ -1,6 +1,5 @@
 //! Groups as their members meet them: a single broker without sockets and files.
 
-#[allow(dead_code, reason = "shared with tests that use other parts of it")]
 mod harness;
 
 use harness::{Disk, TestBroker};

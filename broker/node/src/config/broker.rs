@@ -28,6 +28,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("auto.create.topics.enable", Kind::Boolean, Some("true"), "", "Whether a Metadata request that allows it creates the topics it names."),
     start("auto.leader.rebalance.enable", Kind::Boolean, Some("true"), "", "Whether the controller gives partitions back to their preferred leaders when those are in sync again."),
     start("broker.rack", Kind::Text, None, "", "Where this broker stands; told to clients."),
+    start("broker.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("3000"), "ms", "The controller fences a broker that it has not heard of for so long; Kafka's default is 9000. A broker whose process ended is fenced at once where its machine says so."),
     start("cluster.id", Kind::Text, None, "", "The cluster that the data directory must belong to, and that an empty one is formatted for; by default whatever the directory says, or a new one."),
     dynamic("compression.gzip.level", Kind::Int { least: -1, most: 9 }, Some("-1"), "", "Default of the topic key of this name."),
     dynamic("compression.lz4.level", Kind::Int { least: 9, most: 9 }, Some("9"), "", "Default of the topic key of this name."),

@@ -5,11 +5,19 @@
 //! knows it; the broker's image follows when the record is committed, which for a quorum of one means durable. A failed
 //! write of the metadata log ends the process, so nothing is ever rolled back in memory.
 
+pub(crate) mod alter_partition;
 mod batches;
 pub(crate) mod elections;
+pub(crate) mod fencing;
+mod liveness;
+pub(crate) mod membership;
+#[cfg(test)]
+mod model_tests;
 mod partition_change;
 mod placement;
+pub(crate) mod producer_ids;
 pub(crate) mod reassignments;
+mod registrations;
 mod terms;
 pub(crate) mod topics;
 #[cfg(test)]
@@ -24,6 +32,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::image::Image;
 use crate::io::Now;
+use liveness::Liveness;
 
 /// The topic of the metadata log, as checkpoint files name it.
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -35,6 +44,8 @@ pub(crate) const RECORDS_PER_DECISION_MAX: usize = 10_000;
 pub struct Controller {
     /// Ahead of the broker's: holds what was emitted.
     pub image: Image,
+    /// Who was heard of lately.
+    pub(crate) liveness: Liveness,
     log: Log,
     epoch: LeaderEpoch,
     emitted: VecDeque<(Offset, MetadataRecord)>,
@@ -43,7 +54,7 @@ pub struct Controller {
 impl Controller {
     /// Takes the metadata log and what its records came to; `epoch` is new and its own.
     pub fn new(log: Log, image: Image, epoch: LeaderEpoch) -> Self {
-        Self { image, log, epoch, emitted: VecDeque::new() }
+        Self { image, liveness: Liveness::default(), log, epoch, emitted: VecDeque::new() }
     }
 
     pub fn epoch(&self) -> LeaderEpoch {

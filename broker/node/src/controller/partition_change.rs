@@ -175,7 +175,9 @@ impl<'a> PartitionChange<'a> {
     fn last_known_leader(&self, terms: Terms) -> Option<i32> {
         let nobody = self.isr.is_empty() && self.elr.is_empty();
         match self.partition.last_known_elr.as_slice() {
-            [leader] if terms.eligible_replicas && terms.forgets_in_crash && nobody => Some(*leader),
+            [leader] if terms.eligible_replicas && terms.forgets_in_crash && nobody && self.replicas.contains(leader) => {
+                Some(*leader)
+            }
             _ => None,
         }
     }
@@ -191,7 +193,10 @@ impl<'a> PartitionChange<'a> {
         }
         let named: i32 = record.leader.into();
         let leader = if named == LEADER_UNCHANGED { self.partition.leader } else { named };
-        if leader == NO_LEADER { self.partition.last_known_elr.clone() } else { Vec::new() }
+        if leader != NO_LEADER {
+            return Vec::new();
+        }
+        self.partition.last_known_elr.iter().copied().filter(|known| self.replicas.contains(known)).collect()
     }
 
     fn placed(&self, electorate: Electorate<'_>) -> Vec<Uuid> {

@@ -14,18 +14,24 @@ pub(crate) struct Electorate<'a> {
     image: &'a Image,
     /// Leaves: may not lead, whatever the image says.
     without: Option<i32>,
+    /// Comes: may lead, although the image still has it fenced.
+    with: Option<i32>,
 }
 
 impl<'a> Electorate<'a> {
     /// The cluster as it is.
     pub(crate) fn of(image: &'a Image) -> Self {
-        Self { image, without: None }
+        Self { image, without: None, with: None }
     }
 
-    #[cfg(test)]
     /// The cluster once `broker` has left.
     pub(crate) fn without(image: &'a Image, broker: i32) -> Self {
-        Self { image, without: Some(broker) }
+        Self { without: Some(broker), ..Self::of(image) }
+    }
+
+    /// The cluster once `broker` is unfenced.
+    pub(crate) fn with(image: &'a Image, broker: i32) -> Self {
+        Self { with: Some(broker), ..Self::of(image) }
     }
 
     /// Whether a broker may lead this partition: it is alive, and so is the directory of its replica.
@@ -33,10 +39,11 @@ impl<'a> Electorate<'a> {
         if self.without == Some(broker) {
             return false;
         }
+        let comes = self.with == Some(broker);
         self.image
             .brokers
             .get(broker)
-            .is_some_and(|known| known.is_active() && known.has_online(partition.directory_of(broker)))
+            .is_some_and(|known| (comes || known.is_active()) && known.has_online(partition.directory_of(broker)))
     }
 
     /// Where a new replica of a broker lies: known if the broker has one directory, otherwise it will tell.

@@ -1,6 +1,7 @@
 //! Small hand-made clusters for the tests of decisions: everything in them came in as records.
 
 use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicName, Uuid};
+use strandline_protocol::messages::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{BrokerRegistrationChangeRecord, RegisterBrokerRecord};
 use strandline_protocol::metadata::config::ConfigRecord;
@@ -10,7 +11,7 @@ use strandline_protocol::metadata::topic::TopicRecord;
 
 use super::terms::Terms;
 use crate::config::BrokerConfig;
-use crate::features::ELIGIBLE_LEADER_REPLICAS;
+use crate::features::{ELIGIBLE_LEADER_REPLICAS, METADATA_VERSION_NAME};
 use crate::image::topics::{Partition, Topic};
 use crate::image::{Image, Resource};
 
@@ -108,9 +109,32 @@ impl World {
 }
 
 pub(crate) fn directory(broker: i32) -> Uuid {
-    Uuid([broker as u8 + 100; 16])
+    let mut bytes = [100; 16];
+    bytes[..4].copy_from_slice(&broker.to_be_bytes());
+    Uuid(bytes)
 }
 
 pub(crate) fn incarnation(broker: i32) -> Uuid {
     Uuid([broker as u8; 16])
+}
+
+/// A legal request of a broker; `life` makes its incarnation.
+pub(crate) fn registration(broker: i32, life: u8) -> BrokerRegistrationRequest {
+    let feature = |name: &str, most| Feature { name: name.to_owned(), min_supported_version: 0, max_supported_version: most };
+    let mut incarnation = incarnation(broker);
+    incarnation.0[0] = life;
+    BrokerRegistrationRequest {
+        broker_id: BrokerId(broker),
+        cluster_id: "cluster".to_owned(),
+        incarnation_id: incarnation,
+        listeners: vec![Listener {
+            name: "PLAINTEXT".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 9092,
+            security_protocol: 0,
+        }],
+        features: vec![feature(ELIGIBLE_LEADER_REPLICAS, 1), feature(METADATA_VERSION_NAME, 30)],
+        log_dirs: vec![directory(broker)],
+        ..Default::default()
+    }
 }

@@ -14,9 +14,10 @@ use strandline_protocol::messages::describe_topic_partitions::{
 };
 
 use super::Answer;
-use super::metadata::is_internal;
+use super::metadata::{is_internal, offline};
 use crate::broker::Broker;
 use crate::controller::topics::check_topic_name;
+use crate::image::Image;
 use crate::image::topics::{Partition, Topic};
 
 /// Where the last page ended.
@@ -49,7 +50,7 @@ pub(crate) fn describe_topic_partitions(broker: &mut Broker, request: DescribeTo
         let page: Vec<_> = topic.partitions.range(first..).take(room).collect();
         room -= page.len();
         let next = page.last().map_or(first, |(index, _)| **index + 1);
-        response.topics.push(described(topic, page.into_iter()));
+        response.topics.push(described(&broker.image, topic, page.into_iter()));
         if topic.partitions.range(next..).next().is_some() {
             response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index: next });
             break;
@@ -68,6 +69,7 @@ fn unknown(name: TopicName) -> DescribeTopicPartitionsResponseTopic {
 }
 
 fn described<'a>(
+    image: &Image,
     topic: &Topic,
     partitions: impl Iterator<Item = (&'a i32, &'a Arc<Partition>)>,
 ) -> DescribeTopicPartitionsResponseTopic {
@@ -81,7 +83,7 @@ fn described<'a>(
         isr_nodes: ids(&partition.isr),
         eligible_leader_replicas: Some(ids(&partition.elr)),
         last_known_elr: Some(ids(&partition.last_known_elr)),
-        ..DescribeTopicPartitionsResponsePartition::default()
+        offline_replicas: offline(image, partition),
     });
     DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.clone()),

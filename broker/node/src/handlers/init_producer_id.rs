@@ -5,14 +5,13 @@
 //! Source: TransactionCoordinator.handleInitProducerId, RPCProducerIdManager.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, ProducerEpoch, ProducerId};
+use strandline_protocol::ids::{ProducerEpoch, ProducerId};
 use strandline_protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use strandline_protocol::metadata::producer_ids::ProducerIdsRecord;
 
 use super::Answer;
 use crate::broker::{Broker, ProducerIdBlock};
+use crate::controller::producer_ids::{BLOCK_IDS, allocate};
 use crate::io::{Now, RequestContext};
-use crate::settings::block_end;
 
 pub(crate) fn init_producer_id(
     broker: &mut Broker,
@@ -28,16 +27,10 @@ pub(crate) fn init_producer_id(
         // The block's record may still be on its way to the disk: nobody may use an id that could be given out again.
         return broker.reply_when_committed(context, broker.producer_ids_before, given(id).into());
     }
-    let start = broker.controller.image.next_producer_id;
-    let end = block_end(start);
-    let record = ProducerIdsRecord {
-        broker_id: BrokerId(broker.identity.node_id),
-        broker_epoch: broker.identity.epoch,
-        next_producer_id: end,
-    };
-    let before = broker.controller.emit(now, vec![record.into()]);
+    let (start, record) = allocate(&broker.controller.image, broker.identity.node_id, broker.identity.epoch);
+    let before = broker.controller.emit(now, vec![record]);
     broker.producer_ids_before = before;
-    broker.producer_ids = ProducerIdBlock { next: start.0 + 1, end: end.0 };
+    broker.producer_ids = ProducerIdBlock { next: start.0 + 1, end: start.0 + i64::from(BLOCK_IDS) };
     broker.reply_when_committed(context, before, given(start).into())
 }
 

@@ -15,7 +15,8 @@ use strandline_protocol::messages::metadata::{
 use super::Answer;
 use crate::broker::Broker;
 use crate::controller::topics::{NewTopic, check_topic_name, create};
-use crate::image::topics::Topic;
+use crate::image::Image;
+use crate::image::topics::{Partition, Topic};
 use crate::io::{Now, RequestContext};
 
 /// Most topics that one request creates on its way; the next request creates more.
@@ -28,7 +29,7 @@ pub(crate) fn metadata(broker: &mut Broker, now: Now, context: &RequestContext, 
     };
     let may_create = broker.settings.auto_create_topics && (request.allow_auto_topic_creation || context.api_version < 4);
     let topics = if everything {
-        broker.image.topics.iter().map(described).collect()
+        broker.image.topics.iter().map(|topic| described(&broker.image, topic)).collect()
     } else {
         let asked = request.topics.unwrap_or_default();
         create_missing(broker, now, may_create, &asked);
@@ -65,7 +66,7 @@ fn answer(broker: &Broker, asked: &MetadataRequestTopic) -> MetadataResponseTopi
         None => None,
     };
     if let Some(topic) = known {
-        return described(topic);
+        return described(&broker.image, topic);
     }
     let error_code = match &asked.name {
         _ if by_id => ErrorCode::UNKNOWN_TOPIC_ID,
@@ -76,7 +77,7 @@ fn answer(broker: &Broker, asked: &MetadataRequestTopic) -> MetadataResponseTopi
 }
 
 /// A topic as it stands in a response.
-pub(crate) fn described(topic: &Topic) -> MetadataResponseTopic {
+pub(crate) fn described(image: &Image, topic: &Topic) -> MetadataResponseTopic {
     let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
     let partitions = topic.partitions.iter().map(|(index, partition)| MetadataResponsePartition {
         error_code: if partition.leader < 0 { ErrorCode::LEADER_NOT_AVAILABLE } else { ErrorCode::NONE },
@@ -85,7 +86,7 @@ pub(crate) fn described(topic: &Topic) -> MetadataResponseTopic {
         leader_epoch: partition.leader_epoch,
         replica_nodes: ids(&partition.replicas),
         isr_nodes: ids(&partition.isr),
-        ..MetadataResponsePartition::default()
+        offline_replicas: offline(image, partition),
     });
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
@@ -94,6 +95,16 @@ pub(crate) fn described(topic: &Topic) -> MetadataResponseTopic {
         partitions: partitions.collect(),
         ..MetadataResponseTopic::default()
     }
+}
+
+/// Replicas that nobody serves: their broker is fenced or unknown, or their directory failed.
+/// Source: KRaftMetadataCache.getOfflineReplicas.
+pub(crate) fn offline(image: &Image, partition: &Partition) -> Vec<BrokerId> {
+    let is_served = |replica: i32| {
+        let known = image.brokers.get(replica).filter(|known| !known.fenced);
+        known.is_some_and(|known| known.has_online(partition.directory_of(replica)))
+    };
+    partition.replicas.iter().copied().filter(|replica| !is_served(*replica)).map(BrokerId).collect()
 }
 
 /// Topics that belong to the cluster itself. Source: Topic.INTERNAL_TOPICS.

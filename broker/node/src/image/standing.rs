@@ -28,6 +28,15 @@ impl Standings {
         self.hosted.get(&broker).into_iter().flatten().copied()
     }
 
+    /// How many partitions the broker leads.
+    pub(crate) fn led_by(&self, broker: i32) -> usize {
+        self.led.get(&broker).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn leaderless(&self) -> impl Iterator<Item = Place> {
+        self.leaderless.iter().copied()
+    }
+
     /// Partitions with a leader that is not the preferred one.
     pub(crate) fn unpreferred(&self) -> impl Iterator<Item = Place> {
         self.unpreferred.iter().copied()

@@ -19,7 +19,6 @@ pub(crate) const LEADER_UNCHANGED: i32 = -2;
 pub(crate) const NO_LEADER: i32 = -1;
 /// `PartitionChangeRecord.leader_recovery_state` when that stays.
 const RECOVERY_STATE_UNCHANGED: i8 = -1;
-#[cfg(test)]
 /// `Partition.leader_recovery_state`: the leader has all that its partition acknowledged.
 pub(crate) const RECOVERED: i8 = 0;
 /// The leader may miss records (KIP-704): it settles what its log holds before the in-sync set may grow.
@@ -204,7 +203,7 @@ impl Partition {
 
     /// Source: metadata/.../PartitionRegistration.merge. The leader epoch moves when a leader is named, even the same
     /// one; the partition epoch always.
-    fn change(&mut self, record: &PartitionChangeRecord) {
+    pub(crate) fn change(&mut self, record: &PartitionChangeRecord) {
         let leader: i32 = record.leader.into();
         if leader != LEADER_UNCHANGED {
             self.leader = leader;

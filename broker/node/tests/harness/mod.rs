@@ -12,8 +12,8 @@ use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{
-    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, Reply, RequestContext,
-    Sequence,
+    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, Reply,
+    RequestContext, Sequence, Tag,
 };
 use strandline_node::metadata_log::load;
 use strandline_node::recovery::survey;
@@ -70,6 +70,8 @@ pub(crate) struct TestBroker {
     configs: Vec<(String, String)>,
     /// So many operations are still carried out; then the process is dead.
     pub(crate) fuse: Option<u64>,
+    /// Requests to other nodes; nobody answers by itself.
+    pub(crate) asked: Vec<(PeerAddress, Tag)>,
 }
 
 const CONNECTION: ConnectionId = ConnectionId(1);
@@ -121,6 +123,7 @@ impl TestBroker {
             held: Vec::new(),
             configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             fuse: None,
+            asked: Vec::new(),
         };
         let mut outbox = Vec::new();
         broker.node.start(now, &mut outbox);
@@ -239,13 +242,24 @@ impl TestBroker {
         values_of(response.responses[0].partitions[0].records.as_ref())
     }
 
+    /// Another node asks at the controllers' listener, over a connection of its own.
+    pub(crate) fn call_inside(&mut self, connection: u64, version: i16, request: impl Into<Request>) -> Response {
+        let (connection, listener) = (ConnectionId(connection), ListenerKind::Controller);
+        let sequence = self.ask_over(connection, listener, version, Asked::Other(Box::new(request.into())));
+        self.reply(sequence).expect("answered at once")
+    }
+
     fn ask(&mut self, api_version: i16, request: Asked) -> Sequence {
+        self.ask_over(CONNECTION, ListenerKind::Client, api_version, request)
+    }
+
+    fn ask_over(&mut self, connection: ConnectionId, listener: ListenerKind, api_version: i16, request: Asked) -> Sequence {
         let sequence = Sequence(self.sequence);
         self.sequence += 1;
         let context = RequestContext {
-            connection: CONNECTION,
+            connection,
             sequence,
-            listener: ListenerKind::Client,
+            listener,
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -305,7 +319,7 @@ impl TestBroker {
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
                 Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
                 Effect::Publish(_) => {}
-                Effect::Send { to, .. } => panic!("a single broker asks nobody, least of all {to:?}"),
+                Effect::Send { to, tag, .. } => self.asked.push((to, tag)),
             }
         }
     }
