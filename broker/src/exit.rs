@@ -13,7 +13,7 @@ Exit codes:
   5  the log directory failed while the broker ran
   6  the broker was asked to stop and did not end in time, or was asked twice";
 
-/// The ends of `strandline serve`. Usage errors are clap's, with code 2.
+/// The ends of `strandline serve` and `strandline dev`. Usage errors are clap's, with code 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,

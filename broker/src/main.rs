@@ -6,6 +6,7 @@
 
 mod cli;
 mod clock;
+mod dev;
 mod disk;
 mod exit;
 mod http;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::ClientCommand;
+use crate::dev::DevArgs;
 use crate::start::settings::ServeArgs;
 
 /// A log broker that speaks Apache Kafka's protocol.
@@ -37,6 +39,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Serve(ServeArgs),
+    Dev(DevArgs),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
             log_to_stderr("info");
             serve::serve(&args).into()
         }
+        Command::Dev(args) => dev::dev(&args).into(),
         Command::Client(command) => {
             log_to_stderr("warn");
             command.run()
