@@ -7,11 +7,11 @@ use strandline_protocol::spec::Versions;
 use crate::broker::Broker;
 use crate::handlers::{
     Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, api_versions,
-    broker_heartbeat, broker_registration, controller_registration, create_partitions, create_topics, delete_groups,
-    delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_quorum,
-    describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, init_producer_id, join_group, leave_group,
-    list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, sync_group, unregister_broker,
+    assign_replicas_to_dirs, broker_heartbeat, broker_registration, controller_registration, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, init_producer_id,
+    join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, sync_group, unregister_broker, update_features,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -90,12 +90,14 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::OffsetDelete, 0, 0),
     everywhere(ApiKey::DescribeQuorum, 0, 2),
     inside(ApiKey::AlterPartition, 2, 3),
+    everywhere(ApiKey::UpdateFeatures, 0, 2),
     served(ApiKey::DescribeCluster, 0, 2),
     inside(ApiKey::BrokerRegistration, 0, 4),
     inside(ApiKey::BrokerHeartbeat, 0, 2),
     everywhere(ApiKey::UnregisterBroker, 0, 0),
     inside(ApiKey::AllocateProducerIds, 0, 0),
     inside(ApiKey::ControllerRegistration, 0, 0),
+    inside(ApiKey::AssignReplicasToDirs, 0, 0),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
@@ -143,6 +145,10 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::AlterPartition(request) => alter_partition::alter_partition(broker, now, context, request),
         Request::BrokerRegistration(request) => broker_registration::broker_registration(broker, now, context, request),
         Request::BrokerHeartbeat(request) => broker_heartbeat::broker_heartbeat(broker, now, context, request),
+        Request::UpdateFeatures(request) => update_features::update_features(broker, now, context, request),
+        Request::AssignReplicasToDirs(request) => {
+            assign_replicas_to_dirs::assign_replicas_to_dirs(broker, now, context, request)
+        }
         Request::UnregisterBroker(request) => unregister_broker::unregister_broker(broker, now, context, request),
         Request::AllocateProducerIds(request) => allocate_producer_ids::allocate_producer_ids(broker, now, context, request),
         Request::ControllerRegistration(request) => {

@@ -14,13 +14,18 @@ use strandline_protocol::messages::alter_partition::{
 use strandline_protocol::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
+use strandline_protocol::messages::api_versions::ApiVersionsRequest;
 use strandline_protocol::messages::broker_heartbeat::{BrokerHeartbeatRequest, BrokerHeartbeatResponse};
 use strandline_protocol::messages::broker_registration::{BrokerRegistrationRequest, Feature, Listener};
 use strandline_protocol::messages::create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
 use strandline_protocol::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
+use strandline_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use strandline_protocol::messages::list_partition_reassignments::ListPartitionReassignmentsRequest;
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponsePartition};
 use strandline_protocol::messages::unregister_broker::UnregisterBrokerRequest;
+use strandline_protocol::messages::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
 /// The node under test is broker 1 and the controller; others are played by hand.
 struct Cluster {
@@ -308,4 +313,42 @@ fn an_unregistered_broker_is_not_told_of_any_more() {
     assert_eq!(cluster.sets(), (1, vec![1]));
     assert_eq!(cluster.partition().offline_replicas, [BrokerId(3)]);
     assert_eq!(cluster.allocate(3, cluster.epochs[3]), ErrorCode::STALE_BROKER_EPOCH);
+}
+
+#[test]
+fn one_broker_has_configs_of_its_own_but_no_minimum_of_in_sync_replicas() {
+    let mut cluster = Cluster::new();
+    let mut set = |resource: &str, name: &str, value: &str| {
+        let config = AlterableConfig { name: name.to_owned(), config_operation: 0, value: Some(value.to_owned()) };
+        let resource = AlterConfigsResource { resource_type: 4, resource_name: resource.to_owned(), configs: vec![config] };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        let Response::IncrementalAlterConfigs(response) = cluster.node.call(1, request) else { panic!("another") };
+        response.responses[0].error_code
+    };
+    assert_eq!(set("2", "log.retention.ms", "1000"), ErrorCode::NONE);
+    assert_eq!(set("7", "log.retention.ms", "1000"), ErrorCode::INVALID_REQUEST);
+    assert_eq!(set("2", "min.insync.replicas", "2"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(set("", "min.insync.replicas", "2"), ErrorCode::NONE);
+}
+
+#[test]
+fn a_level_that_is_finalized_is_told_and_lowered_only_on_demand() {
+    let mut cluster = Cluster::new();
+    let mut lower = |upgrade_type: i8| {
+        let update = FeatureUpdateKey {
+            feature: "eligible.leader.replicas.version".to_owned(),
+            max_version_level: 0,
+            upgrade_type,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+        let Response::UpdateFeatures(response) = cluster.node.call(2, request) else { panic!("another") };
+        response.error_code
+    };
+    assert_eq!(lower(1), ErrorCode::INVALID_UPDATE_VERSION);
+    assert_eq!(lower(2), ErrorCode::NONE);
+    let asked = ApiVersionsRequest { client_software_name: "t".to_owned(), client_software_version: "1".to_owned() };
+    let Response::ApiVersions(told) = cluster.node.call(4, asked) else { panic!("another") };
+    let names: Vec<_> = told.finalized_features.iter().map(|feature| feature.name.as_str()).collect();
+    assert_eq!(names, ["metadata.version"]);
 }

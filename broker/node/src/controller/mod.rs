@@ -7,7 +7,10 @@
 
 pub(crate) mod alter_partition;
 mod batches;
+pub(crate) mod directories;
 pub(crate) mod elections;
+pub(crate) mod eligibility;
+pub(crate) mod feature_levels;
 pub(crate) mod fencing;
 mod liveness;
 pub(crate) mod membership;

@@ -19,9 +19,15 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::config::row::{Kind, words_of};
 use crate::config::{broker_row, check_broker, check_topic, topic_row};
+use crate::controller::RECORDS_PER_DECISION_MAX;
+use crate::controller::eligibility::reconsider;
+use crate::controller::fencing::Cluster;
 use crate::controller::topics::Refused;
+use crate::image::topics::Topic;
 use crate::image::{Overrides, Resource};
 use crate::io::{Now, RequestContext};
+
+const MIN_ISR: &str = "min.insync.replicas";
 
 /// What one key becomes; `None` is "not set here any more".
 type Changes = BTreeMap<String, Option<String>>;
@@ -142,6 +148,11 @@ fn listed(
 
 fn decide(broker: &mut Broker, now: Now, target: &Resource, changes: Changes, validate_only: bool) -> Result<(), Refused> {
     let (kind, name) = checked_target(broker, target)?;
+    if matches!(target, Resource::Broker(id) if !id.is_empty()) && changes.contains_key(MIN_ISR) {
+        // Eligibility is decided by one number for the whole cluster (KIP-966).
+        let message = format!("{MIN_ISR} is set for a topic or for all brokers, not for one");
+        return Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
+    }
     for (key, value) in &changes {
         if let Some(value) = value {
             let checked = if kind == Resource::TOPIC { check_topic(key, value) } else { check_broker(key, value) };
@@ -154,9 +165,39 @@ fn decide(broker: &mut Broker, now: Now, target: &Resource, changes: Changes, va
     let set = current(broker, target).cloned().unwrap_or_default();
     let differs = |(key, value): &(String, Option<String>)| set.get(key) != value.as_ref();
     let record = |(key, value)| ConfigRecord { resource_type: kind, resource_name: name.clone(), name: key, value };
-    let records: Vec<MetadataRecord> = changes.into_iter().filter(differs).map(record).map(MetadataRecord::from).collect();
+    let changes: Changes = changes.into_iter().filter(differs).collect();
+    let eligibility = changes.get(MIN_ISR).map(|value| reconsidered(broker, target, value.as_deref()));
+    let mut records = eligibility.unwrap_or_default();
+    records.extend(changes.into_iter().map(record).map(MetadataRecord::from));
+    if records.len() > RECORDS_PER_DECISION_MAX {
+        let message = format!("{MIN_ISR} would change {} partitions at once: change it topic by topic", records.len());
+        return Err(Refused::new(ErrorCode::POLICY_VIOLATION, message));
+    }
     broker.controller.emit(now, records);
     Ok(())
+}
+
+/// What another minimum of in-sync replicas does to partitions; without a value the next layer below holds.
+fn reconsidered(broker: &Broker, target: &Resource, value: Option<&str>) -> Vec<MetadataRecord> {
+    let image = &broker.controller.image;
+    let below = || match target {
+        Resource::Topic(_) => {
+            let layers = image.cluster_layers(&broker.config);
+            topic_row(MIN_ISR).ok().and_then(|row| layers.topic_value(row, None).text)
+        }
+        _ => broker.config.text(MIN_ISR).map(str::to_owned),
+    };
+    let min_isr = value.map(str::to_owned).or_else(below).and_then(|text| text.trim().parse().ok()).unwrap_or(1);
+    let sets_it = |topic: &Topic| image.topic_overrides(&topic.name).is_some_and(|own| own.contains_key(MIN_ISR));
+    reconsider(Cluster { image, start: &broker.config }, min_isr, |topic| match target {
+        Resource::Topic(name) => topic.name == *name,
+        _ => !sets_it(topic),
+    })
+}
+
+fn is_registered(broker: &Broker, id: &str) -> bool {
+    // The text is the key: "01" is nobody.
+    id.parse().is_ok_and(|number: i32| number.to_string() == id && broker.controller.image.brokers.get(number).is_some())
 }
 
 fn checked_target(broker: &Broker, target: &Resource) -> Result<(i8, String), Refused> {
@@ -165,9 +206,7 @@ fn checked_target(broker: &Broker, target: &Resource) -> Result<(i8, String), Re
             Err(Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("there is no topic {name}")))
         }
         Resource::Topic(name) => Ok((Resource::TOPIC, name.to_string())),
-        Resource::Broker(id) if id.is_empty() || *id == broker.identity.node_id.to_string() => {
-            Ok((Resource::BROKER, id.clone()))
-        }
+        Resource::Broker(id) if id.is_empty() || is_registered(broker, id) => Ok((Resource::BROKER, id.clone())),
         Resource::Broker(id) => Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("there is no broker {id}"))),
         Resource::Other(kind, _) => {
             Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("resources of type {kind} have no configuration here")))

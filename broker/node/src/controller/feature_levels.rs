@@ -1,0 +1,110 @@
+//! Levels at which the cluster works, feature by feature (KIP-584, KIP-778): raised when every broker can, lowered only on demand.
+//!
+//! What is not done here: `metadata.version` is not lowered, because records are written as its newest level has them; and
+//! `kraft.version` is the quorum's. Source: FeatureControlManager.updateFeatures.
+
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::metadata::MetadataRecord;
+use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
+
+use super::topics::Refused;
+use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION_NAME};
+use crate::image::Image;
+
+/// How far an update may go, with Kafka's numbers (FeatureUpdate.UpgradeType).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Up = 1,
+    SafelyDown = 2,
+    Down = 3,
+}
+
+impl Direction {
+    pub(crate) fn from_number(number: i8) -> Option<Self> {
+        [Self::Up, Self::SafelyDown, Self::Down].into_iter().find(|direction| *direction as i8 == number)
+    }
+}
+
+/// Decides on one feature's level; nothing if it is there already.
+///
+/// # Errors
+/// INVALID_UPDATE_VERSION.
+pub(crate) fn update(image: &Image, name: &str, level: i16, direction: Direction) -> Result<Option<MetadataRecord>, Refused> {
+    let refuse = |message: String| Err(Refused::new(ErrorCode::INVALID_UPDATE_VERSION, message));
+    let current = image.features.get(name).copied().unwrap_or(0);
+    let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
+        return refuse(format!("the controller does not know the feature {name}"));
+    };
+    if level < feature.least || level > feature.most {
+        return refuse(format!("the controller works at levels {} to {} of {name}, not {level}", feature.least, feature.most));
+    }
+    if let Some(broker) = unable(image, name, level) {
+        return refuse(format!("broker {broker} does not work at level {level} of {name}"));
+    }
+    if level < current && direction == Direction::Up {
+        return refuse(format!("{name} is at level {current}; lower it with a downgrade, safe or unsafe"));
+    }
+    if level > current && direction != Direction::Up {
+        return refuse(format!("{name} is at level {current}; {level} is no downgrade"));
+    }
+    if level < current && name == METADATA_VERSION_NAME {
+        return refuse(format!("{name} cannot go down from {current}: records of that level are written"));
+    }
+    let without_leader = image.topics.standings.leaderless().next();
+    if level < current && name == ELIGIBLE_LEADER_REPLICAS && without_leader.is_some() {
+        return refuse(
+            "a partition without a leader waits for its eligible replicas: the feature is what remembers them".to_owned(),
+        );
+    }
+    let record = FeatureLevelRecord { name: name.to_owned(), feature_level: level };
+    Ok((level != current).then(|| record.into()))
+}
+
+/// A registered broker that does not know the level.
+fn unable(image: &Image, name: &str, level: i16) -> Option<i32> {
+    let knows = |features: &[crate::image::brokers::SupportedFeature]| {
+        let named = features.iter().find(|feature| feature.name == name);
+        named.map_or(level == 0, |feature| feature.least <= level && level <= feature.most)
+    };
+    image.brokers.iter().find(|known| !knows(&known.features)).map(|known| known.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::registrations;
+    use crate::controller::worlds::{World, registration};
+
+    fn world() -> World {
+        let mut world = World::new(&[]);
+        world.apply(registrations::record(&registration(1, 1), None, 1));
+        world
+    }
+
+    fn asked(world: &World, name: &str, level: i16, direction: Direction) -> Result<bool, ErrorCode> {
+        update(&world.image, name, level, direction).map(|record| record.is_some()).map_err(|refused| refused.code)
+    }
+
+    #[test]
+    fn a_feature_goes_up_when_all_can_and_down_only_on_demand() {
+        let world = world();
+        let refused = Err(ErrorCode::INVALID_UPDATE_VERSION);
+        assert_eq!(asked(&world, ELIGIBLE_LEADER_REPLICAS, 1, Direction::Up), Ok(false));
+        assert_eq!(asked(&world, ELIGIBLE_LEADER_REPLICAS, 2, Direction::Up), refused);
+        assert_eq!(asked(&world, ELIGIBLE_LEADER_REPLICAS, 0, Direction::Up), refused);
+        assert_eq!(asked(&world, ELIGIBLE_LEADER_REPLICAS, 0, Direction::SafelyDown), Ok(true));
+        assert_eq!(asked(&world, METADATA_VERSION_NAME, 30, Direction::Up), Ok(true));
+        assert_eq!(asked(&world, METADATA_VERSION_NAME, 30, Direction::Down), refused);
+        assert_eq!(asked(&world, "group.version", 1, Direction::Up), refused);
+    }
+
+    #[test]
+    fn a_broker_that_does_not_know_a_level_keeps_it_from_being_taken() {
+        let mut world = world();
+        world.image.features.clear();
+        let mut old = registration(2, 1);
+        old.features.retain(|feature| feature.name != ELIGIBLE_LEADER_REPLICAS);
+        world.apply(registrations::record(&old, None, 2));
+        assert_eq!(asked(&world, ELIGIBLE_LEADER_REPLICAS, 1, Direction::Up), Err(ErrorCode::INVALID_UPDATE_VERSION));
+    }
+}
