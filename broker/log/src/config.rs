@@ -6,7 +6,7 @@
 use crate::disk::Durability;
 
 /// Settings of one topic's logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment ends before the batch that would make it larger.
     pub segment_bytes: u32,
@@ -24,6 +24,16 @@ pub struct LogConfig {
     pub retention_ms: i64,
     /// `retention.bytes`; -1 keeps records however many.
     pub retention_bytes: i64,
+    /// Whether `cleanup.policy` holds `compact`: of every key the latest record is kept.
+    pub compacts: bool,
+    /// `min.cleanable.dirty.ratio`: the part of the log that has to be new before it is compacted.
+    pub min_cleanable_ratio: f64,
+    /// `delete.retention.ms`: how long a tombstone stays once a compaction saw it.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: records younger than this are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: records older than this are compacted, whatever the ratio.
+    pub max_compaction_lag_ms: i64,
     /// `file.delete.delay.ms`: how long a removed file lies there for readers that were sent to it.
     pub file_delete_delay_ms: i64,
     /// When a record counts as readable (`durability`).
@@ -45,6 +55,11 @@ impl Default for LogConfig {
             expires: true,
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_bytes: -1,
+            compacts: false,
+            min_cleanable_ratio: 0.5,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             durability: Durability::Durable,
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,

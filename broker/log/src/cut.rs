@@ -103,7 +103,7 @@ pub fn read(files: &dyn Files, slice: &FileSlice) -> Result<Bytes, DiskError> {
     let mut wanted = SEEK_BYTES.max(slice.bytes_max as usize);
     while position < slice.position_end {
         let room = usize::try_from(slice.position_end - position).unwrap_or(usize::MAX);
-        let bytes = files.read(&slice.log, position, wanted.min(room))?;
+        let bytes = files.read_segment(&slice.log, position, wanted.min(room))?;
         let found = cut(&bytes, slice.from, slice.below, slice.bytes_max as usize, slice.first);
         match found.map_err(|error| failed(slice, position, &error.to_string()))? {
             Cut::Batches(batches) => return Ok(batches),
@@ -127,7 +127,7 @@ fn start(files: &dyn Files, slice: &FileSlice) -> Result<u64, DiskError> {
     };
     // The larger part of a large index is not needed, but a job may take its time.
     let entries_max = usize::try_from(slice.position_end).unwrap_or(usize::MAX) / HEADER_BYTES + 1;
-    match files.read(file, 0, entries_max.saturating_mul(index::ENTRY_BYTES)) {
+    match files.read_segment(file, 0, entries_max.saturating_mul(index::ENTRY_BYTES)) {
         Ok(bytes) => {
             let valid = index::valid_entries(&bytes, slice.base_offset, slice.position_end);
             Ok(u64::from(index::lookup(&bytes[..valid * index::ENTRY_BYTES], slice.base_offset, slice.from)))

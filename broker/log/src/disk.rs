@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::names::SWAP_SUFFIX;
+
 /// A file's or directory's path relative to its log directory, for example `orders-0/00000000000000000000.log`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(Arc<str>);
@@ -26,6 +28,12 @@ impl FilePath {
     /// Names a file or directory directly below the log directory.
     pub fn top(name: &str) -> Self {
         Self(name.into())
+    }
+
+    /// Under which name the file lies once it was put in its place, if this is the name of output of a compaction that
+    /// waits for that.
+    pub fn settled(&self) -> Option<Self> {
+        self.0.strip_suffix(SWAP_SUFFIX).map(|settled| Self(settled.into()))
     }
 
     /// The path with `/` between its parts.
@@ -132,4 +140,13 @@ pub trait Files {
 
     /// Reads up to `bytes` bytes at `position`; fewer only at the end of the file.
     fn read(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError>;
+
+    /// Reads a file of a finished segment, as [`Files::read`] does. Output of a compaction may have been put in its place since
+    /// the reader was sent to it: it is the same file, under its final name.
+    fn read_segment(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError> {
+        match (self.read(file, position, bytes), file.settled()) {
+            (Err(DiskError::Missing { .. }), Some(settled)) => self.read(&settled, position, bytes),
+            (result, _) => result,
+        }
+    }
 }

@@ -12,6 +12,7 @@
 pub mod append;
 pub mod checkpoints;
 pub mod clean_shutdown;
+pub mod cleaner;
 pub mod config;
 pub mod cut;
 pub mod disk;

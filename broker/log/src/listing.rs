@@ -5,6 +5,7 @@
 //! in its place before anything else is looked at.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use strandline_protocol::ids::Offset;
 
@@ -115,7 +116,7 @@ fn finish_compaction(
     });
     let incomplete_from = half_finished.min().unwrap_or(Offset::MAX);
     let mut repairs = Vec::new();
-    let mut replaced = Offset::MAX..Offset::ZERO;
+    let mut replaced: Vec<Range<Offset>> = Vec::new();
     let mut renames = Vec::new();
     for (file, name, bytes) in named {
         let FileName::Swap { target, base: Some(base) } = name else {
@@ -126,14 +127,13 @@ fn finish_compaction(
             continue;
         }
         if target.ends_with(SegmentFile::Log.suffix()) {
-            replaced.start = replaced.start.min(*base);
-            replaced.end = replaced.end.max(end_of(files, file, *base, *bytes)?);
+            replaced.push(*base..end_of(files, file, *base, *bytes)?);
         }
         renames.push(DiskOp::Rename { from: file.clone(), to: FilePath::inside(directory, target) });
     }
     for (file, name, _) in named {
         if let FileName::Segment { base, .. } = name
-            && replaced.contains(base)
+            && replaced.iter().any(|range| range.contains(base))
         {
             repairs.push(DiskOp::Delete { file: file.clone() });
         }

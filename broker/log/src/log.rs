@@ -17,6 +17,7 @@ use std::sync::Arc;
 use strandline_protocol::ids::{Offset, TopicId};
 use strandline_protocol::records::BatchHeader;
 
+use crate::cleaner::swap::Swap;
 use crate::config::LogConfig;
 use crate::disk::{DiskDone, DiskError, DiskOp, Durability};
 use crate::epochs::LeaderEpochs;
@@ -52,6 +53,8 @@ pub struct Progress {
     pub recovery_point: Offset,
     /// Whether more may be read than before.
     pub readable_moved: bool,
+    /// Whether everything that a step of a compaction wrote is there.
+    pub cleaning_written: bool,
     /// Whether the log was closed or deleted and wants nothing any more.
     pub closed: bool,
 }
@@ -94,6 +97,12 @@ pub struct Log {
     pub(crate) queue: Queue,
     /// Removals, by when they are due.
     pub(crate) doomed: VecDeque<(i64, DiskOp)>,
+    /// Output of compactions that gets its final names when it is due.
+    pub(crate) swaps: VecDeque<Swap>,
+    /// Below this the log was compacted; `None` if it never was.
+    pub(crate) cleaned_below: Option<Offset>,
+    /// Whether what a step of a compaction wrote became durable and nobody was told yet.
+    pub(crate) cleaning_written: bool,
 }
 
 /// The segment that holds the end of what is written, and how many of its bytes are.
@@ -125,6 +134,9 @@ impl Log {
             tail: Tail::default(),
             queue: Queue::default(),
             doomed: VecDeque::new(),
+            swaps: VecDeque::new(),
+            cleaned_below: None,
+            cleaning_written: false,
         }
     }
 
@@ -275,12 +287,14 @@ impl Log {
                 self.queue.push_behind(Step::Do { op, then });
             }
         }
+        self.settle_due_swaps(now_ms);
         self.queue.poll(self.config.durability)
     }
 
     /// When [`Log::poll`] will have something to do although nothing else happens.
     pub fn next_due(&self) -> Option<i64> {
-        self.doomed.front().map(|(due_ms, _)| *due_ms)
+        let removal = self.doomed.front().map(|(due_ms, _)| *due_ms);
+        removal.into_iter().chain(self.swaps.front().map(Swap::due_ms)).min()
     }
 
     /// The operation in flight ended.
@@ -298,6 +312,7 @@ impl Log {
                 self.state = State::Failed;
                 self.queue.clear();
                 self.doomed.clear();
+                self.swaps.clear();
                 return Err(error);
             }
         };
@@ -311,8 +326,9 @@ impl Log {
         Ok(self.progress(readable_before))
     }
 
-    pub(crate) fn progress(&self, readable_before: Offset) -> Progress {
+    fn progress(&mut self, readable_before: Offset) -> Progress {
         Progress {
+            cleaning_written: std::mem::take(&mut self.cleaning_written),
             positions: self.positions,
             recovery_point: self.recovery_point,
             readable_moved: self.positions.readable_end > readable_before,
@@ -345,6 +361,8 @@ impl Log {
                 self.doomed.clear();
                 self.doomed.push_back((due_ms, DiskOp::DeleteDirectory { directory }));
             }
+            Then::CleaningWritten => self.cleaning_written = true,
+            Then::Settled { base } => self.settled(base),
             Then::Closed => self.state = State::Closed,
         }
     }

@@ -97,12 +97,12 @@ impl Log {
             },
             None => Times::Sealed {
                 largest_ms: segment.largest_timestamp_ms,
-                times: self.segment_file(segment.base, SegmentFile::TimeIndex),
-                offsets: self.segment_file(segment.base, SegmentFile::OffsetIndex),
+                times: self.sealed_file(segment, SegmentFile::TimeIndex),
+                offsets: self.sealed_file(segment, SegmentFile::OffsetIndex),
             },
         };
         LookupSegment {
-            log: self.segment_file(segment.base, SegmentFile::Log),
+            log: self.sealed_file(segment, SegmentFile::Log),
             base: segment.base,
             bytes: self.readable_bytes(segment.base, segment.bytes),
             times,
@@ -144,7 +144,14 @@ fn find_maximum(files: &dyn Files, lookup: &Lookup) -> Result<Option<Found>, Dis
             continue;
         }
         let start = start_of(files, lookup, segment)?;
-        if let Some((largest_ms, position)) = largest_in(files, lookup, segment, start)?.filter(|(ms, _)| !beaten(*ms)) {
+        let mut largest = largest_in(files, lookup, segment, start)?;
+        if let Times::Sealed { largest_ms, .. } = segment.times
+            && largest.is_none_or(|(found_ms, _)| found_ms < largest_ms)
+        {
+            // The batch that the index names has no records any more, or may not be seen: any other may be the one.
+            largest = largest_in(files, lookup, segment, 0)?;
+        }
+        if let Some((largest_ms, position)) = largest.filter(|(ms, _)| !beaten(*ms)) {
             best = Some((largest_ms, segment, position));
         }
     }
@@ -192,7 +199,9 @@ fn largest_in(
         if header.last_offset() >= lookup.below.0 {
             break;
         }
-        let seen = header.last_offset() >= lookup.from.0 && header.max_timestamp >= 0;
+        // A batch may have lost all its records to compaction, and keeps its timestamp.
+        let has_records = header.record_count > 0;
+        let seen = has_records && header.last_offset() >= lookup.from.0 && header.max_timestamp >= 0;
         if seen && largest.is_none_or(|(largest_ms, _)| header.max_timestamp > largest_ms) {
             largest = Some((header.max_timestamp, batch.position));
         }
@@ -217,10 +226,10 @@ fn first_in(
         if header.last_offset() >= lookup.below.0 {
             break;
         }
-        if header.last_offset() < lookup.from.0 || header.max_timestamp < timestamp_ms {
+        if header.last_offset() < lookup.from.0 || header.max_timestamp < timestamp_ms || header.record_count == 0 {
             continue;
         }
-        let whole = files.read(&segment.log, batch.position, header.size_bytes())?;
+        let whole = files.read_segment(&segment.log, batch.position, header.size_bytes())?;
         let found = record_in(&whole, &header, lookup.from, timestamp_ms);
         let found = found.map_err(|reason| DiskError::Failed { file: segment.log.clone(), reason })?;
         if found.is_some() {
@@ -233,7 +242,8 @@ fn first_in(
 /// The first record of a batch at or above `timestamp_ms` and `from`.
 fn record_in(batch: &Bytes, header: &BatchHeader, from: Offset, timestamp_ms: i64) -> Result<Option<Found>, String> {
     let leader_epoch = LeaderEpoch(header.partition_leader_epoch);
-    if header.timestamp_type() == TimestampType::LogAppendTime {
+    let is_whole = header.record_count == header.last_offset_delta.saturating_add(1);
+    if header.timestamp_type() == TimestampType::LogAppendTime && is_whole {
         // Every record has the time of the batch.
         let offset = Offset(header.base_offset).max(from);
         return Ok(Some(Found { timestamp_ms: header.max_timestamp, offset, leader_epoch }));

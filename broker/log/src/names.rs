@@ -25,6 +25,11 @@ pub const META_PROPERTIES: &str = "meta.properties";
 /// Present only after a clean shutdown.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 
+/// Half-finished output of a compaction.
+pub const CLEANED_SUFFIX: &str = ".cleaned";
+/// Finished output of a compaction that is not yet in its place.
+pub const SWAP_SUFFIX: &str = ".swap";
+
 /// The longest name that file systems allow.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -111,10 +116,10 @@ impl FileName {
         if name.ends_with(".tmp") || name.ends_with(".part") {
             return Self::Temporary;
         }
-        if let Some(inner) = name.strip_suffix(".cleaned") {
+        if let Some(inner) = name.strip_suffix(CLEANED_SUFFIX) {
             return Self::Cleaned { base: leading_offset(inner) };
         }
-        if let Some(inner) = name.strip_suffix(".swap") {
+        if let Some(inner) = name.strip_suffix(SWAP_SUFFIX) {
             return Self::Swap { target: inner.to_owned(), base: leading_offset(inner) };
         }
         segment_file(name).or_else(|| metadata_snapshot(name)).unwrap_or(Self::Other)

@@ -50,6 +50,12 @@ pub(crate) enum Then {
     DoomedDirectory {
         directory: FilePath,
     },
+    /// What a step of a compaction wrote is there.
+    CleaningWritten,
+    /// The files of the segment that begins at `base` have their final names.
+    Settled {
+        base: Offset,
+    },
     /// The log is closed.
     Closed,
 }

@@ -10,8 +10,8 @@ use strandline_protocol::ids::Offset;
 use crate::disk::FilePath;
 use crate::index;
 use crate::log::Log;
-use crate::names::SegmentFile;
-use crate::segment::{Active, Sealed};
+use crate::names::{SWAP_SUFFIX, SegmentFile};
+use crate::segment::{Active, Place, Sealed};
 use crate::slice::{FileSlice, FirstBatch, Slice, Start};
 use crate::transactions::{AbortedIndex, AbortedQuery};
 
@@ -104,11 +104,11 @@ impl Log {
     fn readable_sealed(&self, segment: &Sealed, from: Offset) -> Readable {
         let start = match &segment.unwritten {
             Some(unwritten) => Start::Position(u64::from(index::lookup(&unwritten.offsets, segment.base, from))),
-            None => Start::Index(self.segment_file(segment.base, SegmentFile::OffsetIndex)),
+            None => Start::Index(self.sealed_file(segment, SegmentFile::OffsetIndex)),
         };
         Readable {
             base: segment.base,
-            log: self.segment_file(segment.base, SegmentFile::Log),
+            log: self.sealed_file(segment, SegmentFile::Log),
             bytes: self.readable_bytes(segment.base, segment.bytes),
             start,
             is_last_word: segment.ends_at_next,
@@ -141,13 +141,22 @@ impl Log {
         for segment in self.sealed[self.first_sealed_for(from)..].iter().filter(|segment| segment.aborted > 0) {
             indexes.push(match &segment.unwritten {
                 Some(unwritten) => AbortedIndex::Memory(unwritten.aborted.clone()),
-                None => AbortedIndex::File(self.segment_file(segment.base, SegmentFile::TransactionIndex)),
+                None => AbortedIndex::File(self.sealed_file(segment, SegmentFile::TransactionIndex)),
             });
         }
         if let Some(active) = self.active.as_ref().filter(|active| !active.aborted.is_empty()) {
             indexes.push(AbortedIndex::Memory(active.aborted.clone()));
         }
         AbortedQuery { from, below, indexes }
+    }
+
+    /// A file of a finished segment, under the name that it has now.
+    pub(crate) fn sealed_file(&self, segment: &Sealed, kind: SegmentFile) -> FilePath {
+        let name = kind.name(segment.base);
+        match segment.place {
+            Place::Settled => FilePath::inside(&self.directory, &name),
+            Place::Swap => FilePath::inside(&self.directory, &(name + SWAP_SUFFIX)),
+        }
     }
 
     pub(crate) fn segment_file(&self, base: Offset, kind: SegmentFile) -> FilePath {

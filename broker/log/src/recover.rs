@@ -24,7 +24,7 @@ use crate::names::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
 use crate::partition_metadata;
 use crate::producers::Producers;
 use crate::scan::Stop;
-use crate::segment::{Active, Sealed};
+use crate::segment::{Active, Place, Sealed};
 use crate::snapshot;
 use crate::transactions;
 use crate::walk::{Walked, Walker};
@@ -113,9 +113,10 @@ pub fn recover(files: &dyn Files, recovery: &Recovery) -> Result<Recovered, Reco
 /// [`RecoverError`]
 ///
 /// # Panics
-/// If the log is not idle.
+/// If the log is not idle, or output of a compaction waits ([`Log::settle_swaps`]).
 pub fn truncate(files: &dyn Files, log: Log, end: Offset, now_ms: i64) -> Result<Recovered, RecoverError> {
     assert!(log.is_idle(), "a log is cut back between operations");
+    assert!(log.swaps.is_empty(), "output of a compaction is put in its place first");
     if end >= log.positions.log_end {
         return Ok(Recovered { log, repairs: Vec::new(), report: Report::default() });
     }
@@ -134,6 +135,8 @@ pub fn truncate(files: &dyn Files, log: Log, end: Offset, now_ms: i64) -> Result
     recovered.log.topic_id = log.topic_id;
     // The removals of the old log are still due.
     recovered.log.doomed = log.doomed;
+    // What was compacted may have been cut off; what comes in its place was not.
+    recovered.log.cleaned_below = log.cleaned_below.map(|below| below.min(recovered.log.positions.log_end));
     Ok(recovered)
 }
 
@@ -238,10 +241,12 @@ impl<'a> Recovering<'a> {
         segments.sealed.push(Sealed {
             base: segment.base,
             bytes: segment.bytes,
+            first_timestamp_ms: segment.first_timestamp_ms,
             largest_timestamp_ms: segment.largest.timestamp_ms,
             aborted: listed.aborted(),
             ends_at_next: end == next,
             unwritten: None,
+            place: Place::Settled,
         });
         segments.rebuilt.push((segments.sealed.len() - 1, segment));
     }
@@ -503,7 +508,7 @@ fn read_epochs(files: &dyn Files, directory: &str, listing: &Listing) -> Result<
 pub(crate) fn read_whole(files: &dyn Files, file: &FilePath) -> Result<Bytes, DiskError> {
     let mut contents = BytesMut::new();
     loop {
-        match files.read(file, contents.len() as u64, SMALL_FILE_BYTES) {
+        match files.read_segment(file, contents.len() as u64, SMALL_FILE_BYTES) {
             Ok(piece) if contents.is_empty() && piece.len() < SMALL_FILE_BYTES => return Ok(piece),
             Ok(piece) => {
                 contents.extend_from_slice(&piece);

@@ -12,7 +12,7 @@ use crate::disk::{DiskOp, FilePath};
 use crate::log::{Log, Positions, State, Written};
 use crate::names::{LEADER_EPOCH_CHECKPOINT, SegmentFile, deleted_directory};
 use crate::queue::{Step, Then};
-use crate::segment::{NO_TIMESTAMP, Sealed};
+use crate::segment::{NO_TIMESTAMP, Place, Sealed};
 
 /// What a look at retention removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +100,7 @@ impl Log {
         self.queue.clear();
         self.drop_cache();
         self.doomed.clear();
+        self.swaps.clear();
         if !self.is_on_disk && self.queue.is_empty() {
             self.state = State::Closed;
             return Ok(());
@@ -204,6 +205,9 @@ impl Log {
 
     fn remove_oldest(&mut self) {
         let segment = self.sealed.remove(0);
+        if segment.place == Place::Swap {
+            self.settle_swap_of(segment.base);
+        }
         let log = self.segment_file(segment.base, SegmentFile::Log);
         let marked = FilePath::inside(&self.directory, &format!("{}.deleted", SegmentFile::Log.name(segment.base)));
         let mut files = vec![marked.clone()];

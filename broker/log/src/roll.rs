@@ -9,12 +9,13 @@ use std::sync::Arc;
 use strandline_protocol::ids::Offset;
 
 use crate::append::AppendError;
+use crate::cleaner::swap::Swap;
 use crate::config::LogConfig;
 use crate::disk::{DiskOp, Durability, FilePath};
 use crate::log::{Log, State};
 use crate::names::{LEADER_EPOCH_CHECKPOINT, SegmentFile};
 use crate::queue::{Step, Then};
-use crate::segment::{Active, Indexes, Sealed};
+use crate::segment::{Active, Indexes, Place, Sealed};
 use crate::snapshot;
 use crate::transactions;
 
@@ -39,10 +40,12 @@ impl Log {
         self.sealed.push(Sealed {
             base: ended.base,
             bytes: ended.bytes,
+            first_timestamp_ms: ended.first_timestamp_ms,
             largest_timestamp_ms: ended.largest.timestamp_ms,
             aborted: ended.aborted.len() as u32,
             ends_at_next: next_base == end,
             unwritten: Some(indexes),
+            place: Place::Settled,
         });
     }
 
@@ -119,6 +122,9 @@ impl Log {
             steps.push(self.epoch_step());
         }
         for step in steps {
+            self.queue.push(step, durability);
+        }
+        for step in std::mem::take(&mut self.swaps).into_iter().flat_map(Swap::into_steps) {
             self.queue.push(step, durability);
         }
         for (_, op) in std::mem::take(&mut self.doomed) {

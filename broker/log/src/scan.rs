@@ -121,7 +121,7 @@ impl<'a> Scan<'a> {
         {
             return Ok(self.window.slice(start..end));
         }
-        self.window = self.files.read(self.file, position, bytes.max(self.window_bytes).min(room))?;
+        self.window = self.files.read_segment(self.file, position, bytes.max(self.window_bytes).min(room))?;
         self.window_start = position;
         self.window_bytes = (self.window_bytes * 4).min(WINDOW_BYTES_MAX);
         self.bytes_read += self.window.len() as u64;

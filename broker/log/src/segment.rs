@@ -38,6 +38,8 @@ pub(crate) struct Placed {
 pub(crate) struct Sealed {
     pub(crate) base: Offset,
     pub(crate) bytes: u64,
+    /// Of its first batch; [`NO_TIMESTAMP`] if it has none, or if nobody looked.
+    pub(crate) first_timestamp_ms: i64,
     /// [`NO_TIMESTAMP`] if no record carries one.
     pub(crate) largest_timestamp_ms: i64,
     /// Entries of its transaction index.
@@ -46,6 +48,17 @@ pub(crate) struct Sealed {
     pub(crate) ends_at_next: bool,
     /// Its indexes, until they are written.
     pub(crate) unwritten: Option<Arc<Indexes>>,
+    /// Under which names its files lie.
+    pub(crate) place: Place,
+}
+
+/// Where the files of a finished segment are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Under their final names.
+    Settled,
+    /// Beside what they replace, with `.swap` behind their names.
+    Swap,
 }
 
 /// Contents of the index files of a segment.

@@ -133,7 +133,7 @@ pub fn aborted(files: &dyn Files, query: &AbortedQuery) -> Result<Vec<AbortedTra
 pub(crate) fn read(files: &dyn Files, file: &FilePath) -> Result<Vec<AbortedTransaction>, DiskError> {
     let mut contents = Vec::new();
     loop {
-        match files.read(file, contents.len() as u64, READ_BYTES) {
+        match files.read_segment(file, contents.len() as u64, READ_BYTES) {
             Ok(piece) => {
                 contents.extend_from_slice(&piece);
                 if piece.len() < READ_BYTES {

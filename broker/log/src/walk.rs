@@ -19,7 +19,7 @@ use crate::names::SegmentFile;
 use crate::producers::{Producers, marker_of};
 use crate::recover::{Recovery, read_whole};
 use crate::scan::{BatchInFile, Depth, Scan, Stop};
-use crate::segment::{Active, NO_TIMESTAMP, Placed, Sealed};
+use crate::segment::{Active, NO_TIMESTAMP, Place, Placed, Sealed};
 use crate::time_index::{self, TimeIndex};
 use crate::transactions;
 
@@ -54,14 +54,26 @@ impl Walker<'_> {
             return Ok(None);
         }
         let last = self.last_time_entry(listed, next)?;
+        let first_timestamp_ms = self.first_timestamp_ms(listed)?;
         Ok(last.map(|last| Sealed {
             base: listed.base,
             bytes: listed.bytes,
+            first_timestamp_ms,
             largest_timestamp_ms: last.timestamp_ms,
             aborted: listed.aborted(),
             ends_at_next: last.offset.next() == next,
             unwritten: None,
+            place: Place::Settled,
         }))
+    }
+
+    /// Of the first batch. Only a bound on the time until a record is compacted asks for it, so without one nobody looks.
+    fn first_timestamp_ms(&self, listed: &ListedSegment) -> Result<i64, DiskError> {
+        let config = &self.recovery.config;
+        if !config.compacts || config.max_compaction_lag_ms == i64::MAX {
+            return Ok(NO_TIMESTAMP);
+        }
+        Ok(self.header_at(listed, 0)?.map_or(NO_TIMESTAMP, |header| header.max_timestamp))
     }
 
     fn offset_index_is_intact(&self, listed: &ListedSegment) -> Result<bool, DiskError> {
@@ -296,7 +308,7 @@ impl Walker<'_> {
     }
 }
 
-fn placed(header: &BatchHeader) -> Placed {
+pub(crate) fn placed(header: &BatchHeader) -> Placed {
     Placed {
         last_offset: Offset(header.last_offset()),
         bytes: header.size_bytes() as u32,

@@ -295,6 +295,8 @@ impl Disk {
             DiskOp::Rename { from, to } => {
                 self.forget(&from);
                 let result = operations::rename(root, &from, &to);
+                // Of what had this name before nothing may be believed either.
+                self.reader.forget(&to);
                 (from, result)
             }
             DiskOp::Delete { file } => {

@@ -148,7 +148,7 @@ impl Reader {
         let mut wanted = bytes_max.max(SEEK_BYTES);
         while position < slice.position_end {
             let room = usize::try_from(slice.position_end - position).unwrap_or(usize::MAX);
-            let bytes = self.files.read(&slice.log, position, wanted.min(room))?;
+            let bytes = self.files.read_segment(&slice.log, position, wanted.min(room))?;
             let found = cut(&bytes, slice.from, slice.below, bytes_max, slice.first);
             match found.map_err(|error| failed(slice, position, &error.to_string()))? {
                 Cut::Batches(batches) if batches.is_empty() => return Ok(Found { batches, end: position }),
@@ -220,7 +220,7 @@ impl Reader {
             ahead[place].state = State::UnderWay;
         }
         let room = usize::try_from(next.position_end - position).unwrap_or(usize::MAX);
-        let read = self.files.read(&next.log, position, room.min(READ_BYTES_MAX));
+        let read = self.files.read_segment(&next.log, position, room.min(READ_BYTES_MAX));
         let mut ahead = self.ahead();
         if let Some(place) = place_of(&ahead, next) {
             match read {

@@ -223,6 +223,21 @@ impl BatchHeader {
         attributes.bits()
     }
 
+    /// The whole batch that is left when compaction has taken all its records. Offsets, producer, sequence, leader epoch and
+    /// largest timestamp stay; codec and delete horizon belonged to the records.
+    ///
+    /// Source: Kafka's `DefaultRecordBatch.writeEmptyHeader`.
+    pub fn without_records(&self) -> [u8; HEADER_BYTES] {
+        let header = BatchHeader {
+            batch_length: (HEADER_BYTES - LENGTH_OVERHEAD_BYTES) as i32,
+            attributes: self.repacked_attributes(Codec::None, self.timestamp_type()),
+            base_timestamp: -1,
+            record_count: 0,
+            ..*self
+        };
+        sealed(header, &[])
+    }
+
     /// The number of the codec, known or not.
     pub(super) fn codec_bits(&self) -> i16 {
         self.attributes & CODEC_MASK

@@ -1,6 +1,7 @@
 //! Logs on a disk in memory: what is appended, read, rolled, removed and recovered.
 
 mod appending;
+mod cleaning;
 mod model;
 mod reading;
 mod recovering;
