@@ -11,18 +11,23 @@ use tracing::error;
 use crate::disk::reading::LogFiles;
 
 /// Carries a job out and waits for it.
-pub(crate) fn run(job: &Job, files: &LogFiles) -> JobResult {
+pub(crate) fn run(job: Job, files: &LogFiles) -> JobResult {
     match job {
-        Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(find(files, lookup)),
-        Job::Truncate { log, end, now_ms } => {
-            JobResult::Truncated(truncate(files, (**log).clone(), *end, *now_ms).map(Box::new))
-        }
-        Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, piece)),
+        Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(find(files, &lookup)),
+        Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(files, *log, end, now_ms).map(Box::new)),
+        Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, &piece)),
         Job::MeasureDirectory => {
             let (total_bytes, usable_bytes) = measure(files.root());
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }
         }
-        Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.clone().make()),
+        Job::Clean(mut round) => {
+            let result = round.step(files);
+            if let Err(reason) = &result {
+                error!(%reason, "a compaction failed");
+            }
+            JobResult::Cleaned { round, result }
+        }
+        Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
     }
 }
 

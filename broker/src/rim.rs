@@ -100,7 +100,7 @@ impl Rim {
         let files = self.disk.reader().files().clone();
         let node = self.node.get().cloned();
         self.threads.spawn_blocking(move || {
-            let result = jobs::run(&what, &files);
+            let result = jobs::run(what, &files);
             if let Some(node) = node.and_then(|node| node.upgrade()) {
                 node.submit(&mut vec![Input::Job { job, result }]);
             }

@@ -130,6 +130,7 @@ impl Log {
         self.epochs_dirty = false;
         self.positions = Positions::at(offset);
         self.recovery_point = self.recovery_point.min(offset);
+        self.cleaned_below = self.cleaned_below.map(|below| below.min(offset));
         self.written = Written { base: offset, bytes: 0 };
         if self.has_directory {
             let file = FilePath::inside(&self.directory, LEADER_EPOCH_CHECKPOINT);

@@ -9,6 +9,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName, Uuid};
 use strandline_protocol::metadata::MetadataRecord;
 
+use crate::cleaning::{CleanerSettings, Cleaning};
 use crate::config::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::controller::Controller;
@@ -101,6 +102,8 @@ pub struct Broker {
     next_job: u64,
     topic_configs: BTreeMap<TopicId, Arc<TopicConfig>>,
     default_config: Arc<TopicConfig>,
+    /// Logs that are being compacted.
+    pub cleaning: Cleaning,
     /// Directories that deleted partitions have not left yet.
     pub leaving: Leaving,
     /// When logs remove files that they gave up, by the wall clock.
@@ -133,6 +136,7 @@ impl Broker {
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
+            cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
             topology: parts.topology,
@@ -238,10 +242,16 @@ impl Broker {
 
     /// Starts a job whose result belongs to a parked reply.
     pub fn start_job(&mut self, owner: JobOwner, what: Job, outbox: &mut Vec<Effect>) {
-        let job = JobId(self.next_job);
-        self.next_job += 1;
+        let job = self.next_job();
         self.jobs.insert(job, owner);
         outbox.push(Effect::Start { job, what });
+    }
+
+    /// A name for a job.
+    pub fn next_job(&mut self) -> JobId {
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        job
     }
 
     /// To whom a finished job belongs.

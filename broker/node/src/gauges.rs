@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
 
+use crate::cleaning::{self, CleaningTotals};
 use crate::node::Node;
 use crate::replica::Traffic;
 
@@ -27,6 +28,9 @@ pub struct Gauges {
     pub metadata_epoch: LeaderEpoch,
     pub metadata_end: Offset,
     pub metadata_committed: Offset,
+    pub cleaning: CleaningTotals,
+    /// Compacted partitions that are set aside, because of damage or after too many failures.
+    pub cleaning_set_aside: usize,
 }
 
 impl Node {
@@ -40,6 +44,7 @@ impl Node {
             metadata_epoch: broker.controller.epoch(),
             metadata_end: broker.controller.end(),
             metadata_committed: broker.controller.committed(),
+            cleaning: broker.cleaning.totals,
             ..Gauges::default()
         };
         for (_, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted) {
@@ -49,6 +54,7 @@ impl Node {
             topic.traffic.records_in += replica.traffic.records_in;
             topic.traffic.bytes_in += replica.traffic.bytes_in;
             topic.traffic.bytes_out += replica.traffic.bytes_out;
+            gauges.cleaning_set_aside += usize::from(cleaning::is_set_aside(replica));
             gauges.tail_cache_bytes += replica.log.cached_bytes();
         }
         gauges

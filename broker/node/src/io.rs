@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use strandline_log::cleaner::round::{CleanError, Round, Stepped};
 use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
 use strandline_log::log::Log;
 use strandline_log::recover::{RecoverError, Recovered};
@@ -194,6 +195,8 @@ pub enum Job {
     MakeSnapshotPiece(SnapshotPiece),
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
+    /// The next step of a compaction: `Round::step`.
+    Clean(Box<Round>),
 }
 
 #[derive(Debug)]
@@ -207,6 +210,11 @@ pub enum JobResult {
     },
     SnapshotPiece(MadePiece),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
+    /// A step of a compaction, with the round that takes the next one.
+    Cleaned {
+        round: Box<Round>,
+        result: Result<Stepped, CleanError>,
+    },
 }
 
 /// What a broker can want. The shell carries these out in order.

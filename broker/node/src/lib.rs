@@ -8,6 +8,7 @@
 pub mod apis;
 pub mod boot;
 mod broker;
+mod cleaning;
 pub mod config;
 mod controller;
 pub mod coordinator;
@@ -36,5 +37,6 @@ mod tail;
 pub mod topology;
 mod upkeep;
 
+pub use cleaning::CleaningTotals;
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};
 pub use replica::Traffic;

@@ -16,6 +16,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::apis;
 use crate::broker::{Broker, JobOwner};
+use crate::cleaning;
 use crate::controller::membership;
 use crate::coordinator;
 use crate::directory::After;
@@ -93,6 +94,9 @@ impl Node {
             Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
             Input::Disk { owner: Owner::Snapshot, result } => self.on_snapshot_disk(now, result, outbox),
             Input::Job { result: JobResult::SnapshotPiece(made), .. } => snapshot::on_made(&mut self.broker, made, outbox),
+            Input::Job { job, result: JobResult::Cleaned { round, result } } => {
+                cleaning::stepped(&mut self.broker, now, job, round, result, outbox)
+            }
             Input::Job { job, result } => self.on_job(job, result, outbox),
             Input::Response { tag, result } => self.on_response(now, tag, result),
             Input::Disconnected { connection } => {
@@ -210,14 +214,18 @@ impl Node {
             };
         }
         let before = replica.log.cached_bytes();
-        if let Err(reason) = replica.log.on_done(now.wall_ms, result) {
-            return outbox.push(fail(reason));
-        }
+        let progress = match replica.log.on_done(now.wall_ms, result) {
+            Ok(progress) => progress,
+            Err(reason) => return outbox.push(fail(reason)),
+        };
         let cached = replica.log.cached_bytes().saturating_sub(before);
         replica.advance(now.monotonic_ms);
         self.broker.mark_dirty(slot);
         self.tail.grown(&mut self.broker, slot, cached);
         following::wrote(&mut self.broker, slot);
+        if progress.cleaning_written {
+            cleaning::written(&mut self.broker, now, slot, outbox);
+        }
     }
 
     /// A repair of a log that is being cut back is done.
@@ -387,7 +395,10 @@ impl Node {
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
                 describe_log_dirs::measured(response, total_bytes, usable_bytes)
             }
-            JobResult::Truncated(_) | JobResult::SnapshotPiece(_) | JobResult::CoordinatorLoaded(_) => return,
+            JobResult::Truncated(_)
+            | JobResult::SnapshotPiece(_)
+            | JobResult::CoordinatorLoaded(_)
+            | JobResult::Cleaned { .. } => return,
         }
         *outstanding -= 1;
         if *outstanding == 0
@@ -410,6 +421,7 @@ impl Node {
             coordinator::on_tick(&mut self.broker, now, outbox);
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
+            cleaning::run(&mut self.broker, now, outbox);
             while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
                 self.broker.removals.remove(&(due, slot));
                 self.broker.mark_dirty(slot);
@@ -424,6 +436,7 @@ impl Node {
         for parked in self.broker.waiting.select(|parked| matches!(parked.until, Until::BytesReadable(_))) {
             self.give_up(parked, outbox);
         }
+        self.broker.cleaning.stop();
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
             // A log that is being cut back is closed when it is whole.

@@ -10,8 +10,8 @@ use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
 use strandline_log::format::FormatError;
 use strandline_log::names::{
-    CLEAN_SHUTDOWN, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
-    partition_directory,
+    CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT, partition_directory,
 };
 use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Report, Shutdown, recover};
 use strandline_protocol::ids::{Offset, TopicName};
@@ -39,6 +39,8 @@ pub struct FoundPartition {
     pub topic: TopicName,
     pub partition: i32,
     pub checkpoints: Checkpoints,
+    /// Below this the log was compacted; `None` if the checkpoint does not know it.
+    pub cleaned_below: Option<Offset>,
 }
 
 /// A log directory at start.
@@ -65,6 +67,7 @@ pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
     let recovery_points = offsets(files, RECOVERY_POINT_CHECKPOINT)?;
     let log_starts = offsets(files, LOG_START_CHECKPOINT)?;
     let high_watermarks = offsets(files, HIGH_WATERMARK_CHECKPOINT)?;
+    let cleaned = offsets(files, CLEANER_CHECKPOINT)?;
     let mut survey = Survey { partitions: Vec::new(), shutdown: shutdown(files)?, leftovers: Vec::new() };
     for entry in
         files.list(&FilePath::top(""))?.into_iter().filter(|entry| entry.is_directory && entry.name != METADATA_DIRECTORY)
@@ -78,7 +81,9 @@ pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
                     log_start: offset(&log_starts),
                     high_watermark: offset(&high_watermarks),
                 };
-                survey.partitions.push(FoundPartition { topic: TopicName::from(topic.to_string()), partition, checkpoints });
+                let cleaned_below = cleaned.get(&key).copied();
+                let topic = TopicName::from(topic.to_string());
+                survey.partitions.push(FoundPartition { topic, partition, checkpoints, cleaned_below });
             }
             DirectoryName::Deleted => survey.leftovers.push(FilePath::top(&entry.name)),
             _ => {}
@@ -109,7 +114,8 @@ impl Survey {
             shutdown: self.shutdown,
             now_ms,
         };
-        let opened = recover(files, &recovery)?;
+        let mut opened = recover(files, &recovery)?;
+        opened.log.set_cleaned_below(found.cleaned_below);
         let topic = opened.log.topic_id();
         let recovered = RecoveredPartition {
             topic,

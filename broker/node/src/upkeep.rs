@@ -49,6 +49,7 @@ impl Due {
     /// The next point at which something is due.
     pub(crate) fn next(&self, broker: &Broker) -> u64 {
         let logs = self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms);
+        let logs = logs.min(broker.cleaning.next_due_ms());
         logs.min(self.rebalance_ms).min(self.in_sync_ms).min(broker.controller.liveness.next_deadline())
     }
 
@@ -112,8 +113,10 @@ fn checkpoint_logs(broker: &mut Broker, bytes: u64) {
 }
 
 fn expire(now: Now, broker: &mut Broker) {
-    let whole = |replica: &Replica| !replica.deleted && replica.truncation.is_none();
-    let slots: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| whole(replica)).map(|(slot, _)| slot).collect();
+    // Segments that are just being compacted are looked at the next time.
+    let may =
+        |(slot, replica): &(u32, &Replica)| !replica.deleted && replica.truncation.is_none() && !broker.cleaning.holds(*slot);
+    let slots: Vec<u32> = broker.replicas.iter().filter(may).map(|(slot, _)| slot).collect();
     for slot in slots {
         let changed = broker.replicas.get_mut(slot).is_some_and(|replica| {
             let high_watermark = replica.high_watermark();

@@ -1,5 +1,6 @@
 //! A single broker as its clients meet it, without sockets and files.
 
+mod compaction;
 mod harness;
 
 use harness::{Disk, TestBroker, batch, values_of};

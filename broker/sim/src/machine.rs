@@ -500,6 +500,10 @@ impl Machine {
             Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
             Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
             Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(&self.disk, &piece)),
+            Job::Clean(mut round) => {
+                let result = round.step(&self.disk);
+                JobResult::Cleaned { round, result }
+            }
             Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
             Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
         };

@@ -33,6 +33,11 @@ const ROWS: &[Row] = &[
     Row { name: "strandline_metadata_epoch", kind: "gauge", help: "Epoch of the metadata quorum.", value: |node| f64::from(node.metadata_epoch.0) },
     Row { name: "strandline_metadata_end_offset", kind: "gauge", help: "End of the metadata log.", value: |node| node.metadata_end.0 as f64 },
     Row { name: "strandline_metadata_committed_offset", kind: "gauge", help: "Metadata below this offset is committed.", value: |node| node.metadata_committed.0 as f64 },
+    Row { name: "strandline_cleaner_rounds_total", kind: "counter", help: "Rounds of compaction that came to their end.", value: |node| node.cleaning.rounds as f64 },
+    Row { name: "strandline_cleaner_failed_rounds_total", kind: "counter", help: "Rounds of compaction that failed.", value: |node| node.cleaning.failed_rounds as f64 },
+    Row { name: "strandline_cleaner_bytes_cleaned_total", kind: "counter", help: "Bytes of segments that were compacted, before.", value: |node| node.cleaning.bytes_before as f64 },
+    Row { name: "strandline_cleaner_bytes_kept_total", kind: "counter", help: "Bytes of segments that were compacted, after.", value: |node| node.cleaning.bytes_after as f64 },
+    Row { name: "kafka_log_logcleanermanager_uncleanable_partitions_count", kind: "gauge", help: "Partitions that are not compacted any more, because of damage or after too many failures.", value: |node| node.cleaning_set_aside as f64 },
 ];
 
 #[rustfmt::skip]

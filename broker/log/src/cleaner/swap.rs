@@ -74,12 +74,8 @@ impl Log {
         let Replacement { bases, segment } = replacement;
         let first = self.sealed.partition_point(|known| known.base < segment.base);
         let known = self.sealed[first..].iter().map(|known| known.base).take(bases.len());
-        let is_stale = self.state != State::Open || !known.eq(bases.iter().copied());
-        if is_stale {
-            for kind in FILES {
-                let file = self.swap_file(segment.base, kind);
-                self.queue.push_behind(Step::plain(DiskOp::Delete { file }));
-            }
+        if self.state != State::Open || !known.eq(bases.iter().copied()) {
+            self.discard(&Replacement { bases, segment });
             return Err(Stale);
         }
         let delay_ms = self.config.file_delete_delay_ms.clamp(SWAP_DELAY_MS.0, SWAP_DELAY_MS.1);
@@ -89,6 +85,16 @@ impl Log {
         self.tail.drop_below(self.base_after(first + bases.len() - 1));
         self.sealed.splice(first..first + bases.len(), [segment]);
         Ok(())
+    }
+
+    /// Removes the files of a new segment that will not be swapped in. A log that closes leaves them to the next start.
+    pub fn discard(&mut self, replacement: &Replacement) {
+        if self.state == State::Open {
+            for kind in FILES {
+                let file = self.swap_file(replacement.segment.base, kind);
+                self.queue.push_behind(Step::plain(DiskOp::Delete { file }));
+            }
+        }
     }
 
     /// Gives files that wait for them their final names now. [`Log::poll`] until it is idle.

@@ -18,6 +18,8 @@ pub enum Kind {
     },
     /// A number between 0 and 1.
     Ratio,
+    /// A number above 0.
+    Rate,
     Text,
     /// Comma-separated, each one of these; may be empty.
     List(&'static [&'static str]),
@@ -33,7 +35,7 @@ impl Kind {
             Self::Text | Self::OneOf(_) => 2,
             Self::Int { .. } => 3,
             Self::Long { .. } => 5,
-            Self::Ratio => 6,
+            Self::Ratio | Self::Rate => 6,
             Self::List(_) => 7,
         }
     }
@@ -86,6 +88,7 @@ impl fmt::Display for Expected {
                 write!(formatter, "a whole number from {least} to {most}")
             }
             Kind::Ratio => formatter.write_str("a number from 0 to 1"),
+            Kind::Rate => formatter.write_str("a number above 0"),
             Kind::Text => formatter.write_str("a string"),
             Kind::List(words) => write!(formatter, "a comma-separated list of {}", words.join(", ")),
             Kind::OneOf(words) => write!(formatter, "one of {}", words.join(", ")),
@@ -106,6 +109,7 @@ impl Row {
                 value_trimmed.parse::<i64>().is_ok_and(|number| number >= least && number <= most)
             }
             Kind::Ratio => value_trimmed.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
+            Kind::Rate => value_trimmed.parse::<f64>().is_ok_and(|number| number > 0.0),
             Kind::Text => true,
             Kind::List(words) => words_of(value_trimmed).all(|word| words.contains(&word)),
             Kind::OneOf(words) => words.contains(&value_trimmed),

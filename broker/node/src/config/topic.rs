@@ -35,20 +35,24 @@ const fn row(
 /// Every topic key, sorted by name. Names, types and defaults are Kafka 4.3.1's, `durability` is ours.
 #[rustfmt::skip]
 pub const TOPIC_KEYS: &[Row] = &[
-    row("cleanup.policy", Kind::List(POLICIES), "delete", "", Some("log.cleanup.policy"), "What happens to old records: `delete` removes whole segments by time or size; `compact` refuses records without a key and keeps every record until the cleaner lands; empty keeps everything."),
+    row("cleanup.policy", Kind::List(POLICIES), "delete", "", Some("log.cleanup.policy"), "What happens to old records: `delete` removes whole segments by time or size; `compact` keeps the latest record of every key and refuses records without one; both may be set; empty keeps everything."),
     row("compression.gzip.level", Kind::Int { least: -1, most: 9 }, "-1", "", Some("compression.gzip.level"), "Level used where `compression.type` is gzip; -1 is the codec's default."),
     row("compression.lz4.level", Kind::Int { least: 9, most: 9 }, "9", "", Some("compression.lz4.level"), "The lz4 encoder has one level; another is refused."),
     row("compression.type", Kind::OneOf(COMPRESSIONS), "producer", "", Some("compression.type"), "Codec of stored batches: `producer` keeps them as they come, any other compresses anew what came otherwise."),
     row("compression.zstd.level", Kind::Int { least: -131_072, most: 22 }, "3", "", Some("compression.zstd.level"), "Level used where `compression.type` is zstd."),
+    row("delete.retention.ms", Kind::Long { least: 0, most: LONG_MAX }, "86400000", "ms", Some("log.cleaner.delete.retention.ms"), "How long a tombstone stays once a compaction saw it: a reader that is slower than this may miss that its key was deleted."),
     row("durability", Kind::OneOf(DURABILITIES), "fsync", "", Some("durability"), "When a record counts: `fsync` once it is on the device of every in-sync replica, `replicated` once every in-sync replica has written it."),
     row("file.delete.delay.ms", Kind::Long { least: 0, most: LONG_MAX }, "60000", "ms", Some("log.segment.delete.delay.ms"), "How long a removed segment stays as a `.deleted` file."),
     row("flush.messages", Kind::Long { least: 1, most: LONG_MAX }, LONG_MAX_TEXT, "records", Some("log.flush.interval.messages"), "Any value below the default makes every append durable, which is what `durability=fsync` does anyway."),
     row("flush.ms", Kind::Long { least: 0, most: LONG_MAX }, LONG_MAX_TEXT, "ms", Some("log.flush.interval.ms"), "Any value below the default makes every append durable, which is what `durability=fsync` does anyway."),
     row("index.interval.bytes", Kind::Int { least: 0, most: INT_MAX }, "4096", "bytes", Some("log.index.interval.bytes"), "Bytes of log between two entries of the offset and time index."),
+    row("max.compaction.lag.ms", Kind::Long { least: 1, most: LONG_MAX }, LONG_MAX_TEXT, "ms", Some("log.cleaner.max.compaction.lag.ms"), "A record older than this is compacted however little of the log is dirty; a segment spans no more time either."),
     row("max.message.bytes", Kind::Int { least: 0, most: INT_MAX }, "1048588", "bytes", Some("message.max.bytes"), "Largest batch that is taken, as stored."),
     row("message.timestamp.after.max.ms", Kind::Long { least: 0, most: LONG_MAX }, "3600000", "ms", Some("log.message.timestamp.after.max.ms"), "How far a record's timestamp may lie ahead of the broker's clock."),
     row("message.timestamp.before.max.ms", Kind::Long { least: 0, most: LONG_MAX }, LONG_MAX_TEXT, "ms", Some("log.message.timestamp.before.max.ms"), "How far a record's timestamp may lie behind the broker's clock."),
     row("message.timestamp.type", Kind::OneOf(TIMESTAMP_TYPES), "CreateTime", "", Some("log.message.timestamp.type"), "Whose clock stamps records: the producer's or the broker's."),
+    row("min.cleanable.dirty.ratio", Kind::Ratio, "0.5", "", Some("log.cleaner.min.cleanable.ratio"), "The part of a log that must be dirty, more than this, before it is compacted."),
+    row("min.compaction.lag.ms", Kind::Long { least: 0, most: LONG_MAX }, "0", "ms", Some("log.cleaner.min.compaction.lag.ms"), "A record younger than this is not compacted."),
     row("min.insync.replicas", Kind::Int { least: 1, most: INT_MAX }, "1", "replicas", Some("min.insync.replicas"), "In-sync replicas that an acks=all produce needs; never more than the topic has replicas."),
     row("retention.bytes", Kind::Long { least: -1, most: LONG_MAX }, "-1", "bytes", Some("log.retention.bytes"), "Size of a partition above which its oldest segments go; -1 is no limit."),
     row("retention.ms", Kind::Long { least: -1, most: LONG_MAX }, "604800000", "ms", Some("log.retention.ms"), "Age of its newest record at which a segment goes; -1 is no limit."),
@@ -76,14 +80,23 @@ impl TopicConfig {
         let number = |key| value(key).trim().parse::<i64>().unwrap_or_default();
         let policy: Vec<&str> = words_of(value("cleanup.policy")).collect();
         let deletes = policy.contains(&"delete");
+        let compacts = policy.contains(&"compact");
+        let max_compaction_lag_ms = number("max.compaction.lag.ms");
+        // Only what lies in a finished segment is compacted, so no segment may span more time than that (KIP-354).
+        let segment_ms = if compacts { number("segment.ms").min(max_compaction_lag_ms) } else { number("segment.ms") };
         let flushes = number("flush.messages") != LONG_MAX || number("flush.ms") != LONG_MAX;
         let durability = if value("durability") == "fsync" || flushes { Durability::Durable } else { Durability::Written };
         let log = LogConfig {
             segment_bytes: clamp_u32(number("segment.bytes")),
-            segment_ms: number("segment.ms"),
+            segment_ms,
             segment_jitter_ms: number("segment.jitter.ms"),
             segment_index_bytes: clamp_u32(number("segment.index.bytes")),
             index_interval_bytes: clamp_u32(number("index.interval.bytes")),
+            compacts,
+            min_cleanable_ratio: value("min.cleanable.dirty.ratio").trim().parse().unwrap_or_default(),
+            delete_retention_ms: number("delete.retention.ms"),
+            min_compaction_lag_ms: number("min.compaction.lag.ms"),
+            max_compaction_lag_ms,
             expires: deletes,
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
@@ -102,7 +115,7 @@ impl TopicConfig {
             },
             before_max_ms: number("message.timestamp.before.max.ms"),
             after_max_ms: number("message.timestamp.after.max.ms"),
-            compacted: policy.contains(&"compact"),
+            compacted: compacts,
             compression: compression(value("compression.type"), number),
         };
         Self {

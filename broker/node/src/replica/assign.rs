@@ -10,6 +10,7 @@ use strandline_log::names::partition_directory;
 use strandline_protocol::ids::{Offset, TopicId, TopicName};
 
 use crate::broker::Broker;
+use crate::cleaning;
 use crate::directory::After;
 use crate::image::topics::Partition;
 use crate::io::{Effect, Now};
@@ -166,6 +167,7 @@ fn follow(broker: &mut Broker, slot: u32, state: &Partition) -> Vec<ParkedId> {
 pub(crate) fn drop_slot(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
     broker.fetchers.leave(slot);
     broker.roles_changed.push(slot);
+    broker.cleaning.forget(slot);
     broker.answer_now.extend(broker.followers.news(slot));
     broker.followers.forget_slot(slot);
     let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
@@ -186,10 +188,14 @@ pub(crate) fn delete_files(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effe
     // Only a failed log refuses, and that has ended the process.
     let _ = replica.log.delete(unique);
     let log_starts = replica.log_start() > Offset::ZERO;
+    let was_cleaned = replica.log.cleaned_below().is_some();
     if !replica.log.is_idle() {
         broker.leaving.begin(replica.name.clone(), replica.partition, slot);
     }
     broker.mark_dirty(slot);
+    if was_cleaned {
+        cleaning::write_checkpoint(broker, outbox);
+    }
     if log_starts {
         broker.leaving.begin_checkpoint();
         write_log_starts(broker, After::ForgotLogStarts, outbox);

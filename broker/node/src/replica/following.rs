@@ -14,6 +14,7 @@ use strandline_protocol::messages::alter_partition::{AlterPartitionRequest, Alte
 use strandline_protocol::messages::fetch::{FetchResponse, PartitionData, ReplicaState};
 
 use crate::broker::{Broker, JobOwner};
+use crate::cleaning;
 use crate::directory::After;
 use crate::io::{Asker, Effect, Job, Lane, Now, Owner, PeerAddress, PeerLost, Tag};
 use crate::parked::ParkedId;
@@ -209,6 +210,7 @@ fn take(broker: &mut Broker, now: Now, slot: u32, data: PartitionData) {
 /// Begins to cut a log back.
 fn cut(broker: &mut Broker, slot: u32, cut: Cut) {
     broker.fetchers.leave(slot);
+    cleaning::give_up(broker, slot);
     if let Some(replica) = broker.replicas.get_mut(slot) {
         replica.truncation = Some(Truncation::new(cut));
         broker.mark_dirty(slot);
@@ -315,6 +317,10 @@ fn finish(broker: &mut Broker, now: Now, slot: u32, log: strandline_log::log::Lo
     replica.log.set_config(replica.config.log.clone());
     replica.cut();
     let (topic, partition) = (replica.topic, replica.partition);
+    if replica.log.cleaned_below().is_some() {
+        cleaning::write_checkpoint(broker, outbox);
+    }
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
     if replica.deleted {
         assign::delete_files(broker, slot, outbox);
         return Vec::new();

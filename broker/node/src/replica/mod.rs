@@ -103,6 +103,8 @@ pub struct Replica {
     pub traffic: Traffic,
     /// `traffic.bytes_in` when the log's indexes were last written.
     pub flushed_bytes_in: u64,
+    /// Rounds of compaction that failed since the last that did not.
+    pub cleaning_failures: u8,
 }
 
 impl Replica {
@@ -136,6 +138,7 @@ impl Replica {
             checkpointed: (high_watermark, positions.log_start),
             traffic: Traffic::default(),
             flushed_bytes_in: 0,
+            cleaning_failures: 0,
         }
     }
 

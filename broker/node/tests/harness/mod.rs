@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
 use strandline_log::memory::MemoryDisk;
+use strandline_log::recover::RecoverError;
 use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
@@ -52,7 +53,7 @@ impl Files for Disk {
 }
 
 pub(crate) struct TestBroker {
-    node: Node,
+    pub(crate) node: Node,
     pub(crate) disk: Disk,
     pub(crate) now: Now,
     sequence: u64,
@@ -90,7 +91,14 @@ impl TestBroker {
         let mut recovered = Vec::new();
         let mut repairs: Vec<DiskOp> = metadata.repairs.clone();
         for found in &survey.partitions {
-            let opened = survey.open(&disk, found, &config, &metadata.image, now.wall_ms).expect("the partition opens");
+            let open = |disk: &Disk| survey.open(disk, found, &config, &metadata.image, now.wall_ms);
+            let opened = match open(&disk) {
+                Err(RecoverError::Unfinished { repairs }) => {
+                    repairs.iter().for_each(|op| drop(disk.0.perform(op).expect("repairs succeed")));
+                    open(&disk).expect("the partition opens")
+                }
+                opened => opened.expect("the partition opens"),
+            };
             repairs.extend(opened.repairs);
             recovered.push(opened.recovered);
         }
@@ -305,6 +313,10 @@ impl TestBroker {
                         }
                         Job::LoadCoordinator(piece) => {
                             JobResult::CoordinatorLoaded(strandline_node::coordinator::loading::load(&self.disk, &piece))
+                        }
+                        Job::Clean(mut round) => {
+                            let result = round.step(&self.disk);
+                            JobResult::Cleaned { round, result }
                         }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
