@@ -412,6 +412,10 @@ impl Trio {
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                    Job::Clean(mut round) => {
+                        let result = round.step(disk);
+                        JobResult::Cleaned { round, result }
+                    }
                     Job::Truncate { log, end, now_ms } => {
                         JobResult::Truncated(strandline_log::recover::truncate(disk, *log, end, now_ms).map(Box::new))
                     }
