@@ -309,7 +309,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(Config { max_shrink_iters: 5_000, ..Config::default() })]
+    #![proptest_config(Config { cases: 64, max_shrink_iters: 5_000, ..Config::default() })]
 
     #[test]
     fn the_latest_value_of_every_key_stays_and_nothing_comes_back(
