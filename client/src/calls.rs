@@ -31,5 +31,10 @@ calls! {
     DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
     CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
     IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+    ElectLeaders elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
+    AlterPartitionReassignments alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
+    ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
+    DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
+    UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
     DescribeCluster describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 }

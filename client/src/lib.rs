@@ -48,7 +48,7 @@ mod record;
 pub use address::{Address, InvalidAddress};
 pub use admin::{
     Admin, AdminError, BrokerDescription, Change, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic,
-    NewTopic, PerItem,
+    Election, NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment,
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};

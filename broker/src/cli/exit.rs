@@ -50,6 +50,14 @@ pub(crate) enum Failure {
     Output(#[from] io::Error),
     #[error("the runtime did not start: {0}")]
     Runtime(io::Error),
+    #[error(
+        "{offline} partitions have no leader, {under_replicated} lack replicas; are all brokers running? `strandline cluster info` shows them"
+    )]
+    Unhealthy { offline: usize, under_replicated: usize },
+    #[error(
+        "no broker can take {topic}:{partition} over from broker {broker}: add a broker, or give the topic fewer replicas with `strandline partition move`"
+    )]
+    NoHeir { broker: i32, topic: String, partition: i32 },
     /// Some items failed, and what became of each has been printed.
     #[error("{failed} of {all} failed")]
     Some { failed: usize, all: usize },
@@ -63,7 +71,7 @@ impl Failure {
             Self::Read(error) => code_of(error),
             Self::Produce(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
-            Self::Some { .. } => FAILED,
+            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } => FAILED,
             Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
             Self::File { .. } | Self::Input(_) | Self::Output(_) | Self::Runtime(_) => LOCAL,
         }

@@ -6,14 +6,18 @@
 //! client library.
 
 mod base64;
+mod broker;
+mod cluster;
 mod connect;
 mod consume;
 mod exit;
 mod input;
 mod keys;
 mod log;
+mod partition;
 mod produce;
 mod progress;
+mod reassign;
 mod render;
 mod table;
 mod time;
@@ -36,6 +40,15 @@ pub(crate) enum ClientCommand {
     Produce(produce::ProduceArguments),
     /// Print the records of a topic
     Consume(consume::ConsumeArguments),
+    /// Show the cluster, its health and its quorum
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// List, move and elect single partitions
+    #[command(subcommand)]
+    Partition(partition::PartitionCommand),
+    /// Empty brokers and take them out of the cluster
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -55,6 +68,9 @@ impl ClientCommand {
             Self::Topic(command) => command.run().await,
             Self::Produce(arguments) => arguments.run().await,
             Self::Consume(arguments) => arguments.run().await,
+            Self::Cluster(command) => command.run().await,
+            Self::Partition(command) => command.run().await,
+            Self::Broker(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

@@ -7,6 +7,8 @@
 mod cluster;
 mod configs;
 mod error;
+mod partitions;
+mod quorum;
 mod records;
 mod topics;
 
@@ -25,7 +27,12 @@ use crate::metadata::Missing;
 pub use cluster::{BrokerDescription, ClusterDescription};
 pub use configs::{Change, ConfigEntry, ConfigResource, ConfigSource};
 pub use error::AdminError;
+pub use partitions::{Election, Reassignment};
+pub use quorum::{QuorumDescription, QuorumReplica};
 pub use topics::{CreatedTopic, NewTopic};
+
+/// A partition of a topic.
+type TopicPartition = (String, i32);
 
 /// What became of each item.
 pub type PerItem<K, T> = Vec<(K, Result<T, AdminError>)>;

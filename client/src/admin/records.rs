@@ -8,12 +8,9 @@ use strandline_protocol::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 
-use super::{Admin, AdminError, PerItem, in_order, judged};
+use super::{Admin, AdminError, PerItem, TopicPartition, in_order, judged};
 use crate::metadata::Missing;
 use crate::offsets::{ListedOffset, OffsetSpec, Unknown, look_up};
-
-/// Topic and index of a partition.
-type TopicPartition = (String, i32);
 
 impl Admin {
     /// An offset of each of a topic's partitions.
