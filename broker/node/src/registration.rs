@@ -18,6 +18,7 @@ use crate::controller::{METADATA_DIRECTORY, membership};
 use crate::directory::After;
 use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
+use crate::image::topics::NO_LEADER;
 use crate::io::{Effect, Now};
 
 /// `fenced` of a registration change that lifts the fence.
@@ -86,14 +87,17 @@ fn registration(broker: &Broker) -> MetadataRecord {
     .into()
 }
 
-/// A new leader epoch for every partition that this broker may lead: it is in sync, or eligible.
+/// A new leader epoch for every partition that this broker led, or that nobody leads and it may: it is in sync, or eligible with
+/// nobody in sync.
 fn elections(broker: &Broker) -> Vec<MetadataRecord> {
     let id = broker.identity.node_id;
     let mut records = Vec::new();
     for topic in broker.controller.image.topics.iter() {
         for (index, partition) in &topic.partitions {
             let in_sync = partition.isr.contains(&id);
-            if in_sync || partition.elr.contains(&id) {
+            let eligible = partition.isr.is_empty() && partition.elr.contains(&id);
+            let is_others = partition.leader != NO_LEADER && partition.leader != id;
+            if !is_others && (in_sync || eligible) {
                 let isr = (!in_sync).then(|| vec![BrokerId(id)]);
                 let eligible_leader_replicas = (!in_sync).then(Vec::new);
                 records.push(

@@ -71,7 +71,7 @@ impl Due {
             expire(now, broker);
             snapshot::clean(broker, now, outbox);
         }
-        membership::expire(broker, now);
+        membership::expire(broker, now, outbox);
         if now.monotonic_ms >= self.rebalance_ms {
             self.rebalance_ms = next_rebalance(now, broker);
             let records = balance(&broker.controller.image, &broker.config, ELECTIONS_PER_ROUND_MAX);

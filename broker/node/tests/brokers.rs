@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::TestBroker;
-use strandline_node::io::{ConnectionId, Input, PeerLost};
+use strandline_node::io::{Asker, ConnectionId, Input, PeerLost};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicName, Uuid};
@@ -205,6 +205,23 @@ fn a_broker_whose_port_refuses_is_fenced_at_once_and_one_that_answers_is_not() {
         assert_eq!(cluster.sets().0, leader, "{lost:?}");
     }
     cluster.start(2, 2).expect("another process may take the id at once");
+}
+
+#[test]
+fn a_new_controller_asks_every_port_once_and_fences_those_where_nobody_listens() {
+    let mut cluster = Cluster::new();
+    cluster.topic(&[2, 3, 1]);
+    let mut cluster = Cluster { node: cluster.node.kill(), epochs: cluster.epochs };
+    cluster.node.pass(1);
+    // The broker in the same process asks for records at the same time.
+    let mut asked = std::mem::take(&mut cluster.node.asked);
+    asked.retain(|(_, tag)| tag.asker == Asker::Liveness);
+    assert_eq!(asked.iter().map(|(to, _)| to.node).collect::<Vec<_>>(), [2, 3]);
+    let (_, tag) = asked[0].clone();
+    cluster.node.input(Input::Response { tag, result: Err(PeerLost::Refused) });
+    assert_eq!(cluster.sets().0, 3);
+    cluster.node.pass(500);
+    assert!(cluster.node.asked.iter().all(|(_, tag)| tag.asker != Asker::Liveness));
 }
 
 #[test]

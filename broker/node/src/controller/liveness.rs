@@ -7,7 +7,8 @@
 //!   at its port any more. Only a process that ended does that, so nothing is waited for. A machine that lost power or network
 //!   does not answer, and a stopped process keeps its port: silence ends those.
 //!
-//! A newly active controller knows nothing: everybody gets a whole session from then on. The table is ordered by
+//! A newly active controller knows nothing: everybody gets a whole session from then on, and every port is asked once, for a
+//! process that was controller and broker may just have ended. The table is ordered by
 //! deadline, so that looking costs only what is due.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,9 @@ pub(crate) struct Liveness {
     sessions: BTreeMap<i32, Session>,
     by_deadline: BTreeSet<(u64, i32)>,
     by_connection: BTreeMap<ConnectionId, i32>,
+    /// Whose ports are to be asked, and since when.
+    to_ask: BTreeSet<i32>,
+    ask_at_ms: u64,
 }
 
 impl Liveness {
@@ -94,17 +98,27 @@ impl Liveness {
         Some(broker)
     }
 
-    /// When the next session ends.
+    /// When the next session ends, or somebody is to be asked for.
     pub(crate) fn next_deadline(&self) -> u64 {
-        self.by_deadline.first().map_or(u64::MAX, |(deadline, _)| *deadline)
+        let ends = self.by_deadline.first().map_or(u64::MAX, |(deadline, _)| *deadline);
+        if self.to_ask.is_empty() { ends } else { ends.min(self.ask_at_ms) }
     }
 
-    /// The broker whose heartbeats came over a connection that is gone, with the epoch of its registration.
-    pub(crate) fn disconnected(&mut self, connection: ConnectionId) -> Option<(i32, i64)> {
+    /// The broker's port is to be asked whether anybody is there.
+    pub(crate) fn ask(&mut self, now_ms: u64, broker: i32) {
+        self.to_ask.insert(broker);
+        self.ask_at_ms = now_ms;
+    }
+
+    pub(crate) fn take_asked(&mut self) -> BTreeSet<i32> {
+        std::mem::take(&mut self.to_ask)
+    }
+
+    /// The broker whose heartbeats came over a connection that is gone.
+    pub(crate) fn disconnected(&mut self, connection: ConnectionId) -> Option<i32> {
         let broker = self.by_connection.remove(&connection)?;
-        let session = self.sessions.get_mut(&broker)?;
-        session.connection = None;
-        Some((broker, session.epoch))
+        self.sessions.get_mut(&broker)?.connection = None;
+        Some(broker)
     }
 
     /// The offset up to which others must have applied before this broker may end; the first one said counts.
@@ -156,7 +170,7 @@ mod tests {
         liveness.renew(0, sign(1, 0));
         liveness.renew(10, Sign { connection: Some(ConnectionId(9)), ..sign(1, 0) });
         assert_eq!(liveness.disconnected(ConnectionId(1)), None);
-        assert_eq!(liveness.disconnected(ConnectionId(9)), Some((1, 7)));
+        assert_eq!(liveness.disconnected(ConnectionId(9)), Some(1));
         assert_eq!(liveness.disconnected(ConnectionId(9)), None);
         assert!(liveness.is_live(20, 1));
     }

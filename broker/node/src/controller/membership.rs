@@ -47,13 +47,19 @@ enum Standing {
     Gone,
 }
 
-/// A newly active controller: whoever is registered has a whole session from now on.
+/// A newly active controller: whoever is registered has a whole session from now on. Whoever was the active controller before
+/// may have died with its broker, and its connections broke before anybody looked: so every port is asked once.
 pub(crate) fn take_over(broker: &mut Broker, now: Now) {
     let own = broker.topology.roles.broker.then_some(broker.identity.node_id);
     let mut liveness = Liveness::new(broker.settings.broker_session_timeout_ms, own);
-    for known in broker.controller.image.brokers.iter() {
+    // The registration of this node's last process holds nobody up: this one takes its place.
+    let past = |known: &Registration| own == Some(known.id) && known.incarnation != broker.identity.incarnation;
+    for known in broker.controller.image.brokers.iter().filter(|known| !past(known)) {
         let sign = Sign { broker: known.id, epoch: known.epoch, applied: Offset(-1), connection: None };
         liveness.renew(now.monotonic_ms, sign);
+        if own != Some(known.id) {
+            liveness.ask(now.monotonic_ms, known.id);
+        }
     }
     broker.controller.liveness = liveness;
 }
@@ -73,7 +79,9 @@ pub(crate) fn register(
     let before = broker.controller.image.brokers.get(id).cloned();
     let another = before.as_ref().is_none_or(|known| known.incarnation != request.incarnation_id);
     if let Some(known) = before.as_ref().filter(|_| another) {
-        if broker.controller.liveness.is_live(now.monotonic_ms, id) && !known.in_controlled_shutdown {
+        let is_own = id == broker.identity.node_id && request.incarnation_id == broker.identity.incarnation;
+        let is_live = broker.controller.liveness.is_live(now.monotonic_ms, id);
+        if is_live && !is_own && !known.in_controlled_shutdown {
             let message = format!("another process is registered as broker {id}, and alive");
             return Err(Refused::new(ErrorCode::DUPLICATE_BROKER_REGISTRATION, message));
         }
@@ -190,8 +198,11 @@ pub(crate) fn unregister(broker: &mut Broker, now: Now, id: i32) -> Result<(), R
     Ok(())
 }
 
-/// Fences those whose session is over.
-pub(crate) fn expire(broker: &mut Broker, now: Now) {
+/// Fences those whose session is over, and asks for those who are to be asked for.
+pub(crate) fn expire(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
+    for id in broker.controller.liveness.take_asked() {
+        ask(broker, id, outbox);
+    }
     while let Some(id) = broker.controller.liveness.expired(now.monotonic_ms) {
         fence(broker, now, id);
     }
@@ -199,16 +210,19 @@ pub(crate) fn expire(broker: &mut Broker, now: Now) {
 
 /// A connection is gone. If it carried a broker's heartbeats, its port is asked whether anybody is there.
 pub(crate) fn on_disconnected(broker: &mut Broker, connection: ConnectionId, outbox: &mut Vec<Effect>) {
-    let Some((id, epoch)) = broker.controller.liveness.disconnected(connection) else { return };
-    let Some(known) = broker.controller.image.brokers.get(id).filter(|known| known.epoch == epoch && !known.fenced) else {
-        return;
-    };
+    if let Some(id) = broker.controller.liveness.disconnected(connection) {
+        ask(broker, id, outbox);
+    }
+}
+
+fn ask(broker: &Broker, id: i32, outbox: &mut Vec<Effect>) {
+    let Some(known) = broker.controller.image.brokers.get(id).filter(|known| !known.fenced) else { return };
     let between_brokers = known.endpoints.iter().find(|endpoint| endpoint.listener == broker.topology.inter_broker);
     let Some(endpoint) = between_brokers.or(known.endpoints.first()) else { return };
     outbox.push(Effect::Send {
         to: PeerAddress { node: id, host: endpoint.host.as_str().into(), port: endpoint.port },
         lane: Lane::Control,
-        tag: Tag { asker: Asker::Liveness, number: epoch.cast_unsigned() },
+        tag: Tag { asker: Asker::Liveness, number: known.epoch.cast_unsigned() },
         request: Box::new(Request::ApiVersions(ApiVersionsRequest {
             client_software_name: "strandline".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
