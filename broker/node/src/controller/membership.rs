@@ -192,6 +192,9 @@ pub(crate) fn unregister(broker: &mut Broker, now: Now, id: i32) -> Result<(), R
 
 /// Fences those whose session is over.
 pub(crate) fn expire(broker: &mut Broker, now: Now) {
+    if !broker.controller.is_active() {
+        return;
+    }
     while let Some(id) = broker.controller.liveness.expired(now.monotonic_ms) {
         fence(broker, now, id);
     }
@@ -236,6 +239,9 @@ fn fence_now(broker: &mut Broker, now: Now, id: i32) {
 }
 
 fn fence(broker: &mut Broker, now: Now, id: i32) {
+    if !broker.controller.is_active() {
+        return;
+    }
     let known = broker.controller.image.brokers.get(id).filter(|known| !known.fenced).cloned();
     if let Some(known) = known {
         let records: Vec<MetadataRecord> = cluster(broker).fence(&known);
