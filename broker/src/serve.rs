@@ -138,6 +138,7 @@ fn node(settings: &Settings, directory: &DataDirectory, found: Recovered) -> io:
         seed: u64::from_ne_bytes(random()?),
         metadata: found.metadata,
         recovered: found.partitions,
+        previous_broker_epoch: found.previous_broker_epoch,
     };
     Ok(boot.node())
 }

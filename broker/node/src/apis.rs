@@ -5,13 +5,15 @@ use strandline_protocol::api::{ApiKey, Listeners, Request};
 use strandline_protocol::spec::Versions;
 
 use crate::broker::Broker;
+use crate::controller_channel;
 use crate::handlers::{
     Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, api_versions,
     assign_replicas_to_dirs, broker_heartbeat, broker_registration, controller_registration, create_partitions, create_topics,
     delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
     describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, init_producer_id,
-    join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata, offset_commit, offset_delete,
-    offset_fetch, offset_for_leader_epoch, sync_group, unregister_broker, update_features,
+    join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata, metadata_fetch, not_controller,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, quorum, sync_group, unregister_broker,
+    update_features,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -60,7 +62,7 @@ pub const SERVED: &[Served] = &[
     // librdkafka switches compression and features off unless Produce 0 is advertised (KAFKA-18659); Kafka advertises it
     // too and closes the connection on versions 0 to 2.
     Served { advertised_from: 0, ..served(ApiKey::Produce, 3, 13) },
-    served(ApiKey::Fetch, 4, 18),
+    everywhere(ApiKey::Fetch, 4, 18),
     served(ApiKey::ListOffsets, 1, 11),
     served(ApiKey::Metadata, 0, 13),
     served(ApiKey::OffsetCommit, 2, 10),
@@ -73,24 +75,28 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::DescribeGroups, 0, 6),
     served(ApiKey::ListGroups, 0, 5),
     everywhere(ApiKey::ApiVersions, 0, 4),
-    served(ApiKey::CreateTopics, 2, 7),
-    served(ApiKey::DeleteTopics, 1, 6),
+    everywhere(ApiKey::CreateTopics, 2, 7),
+    everywhere(ApiKey::DeleteTopics, 1, 6),
     served(ApiKey::DeleteRecords, 0, 2),
     served(ApiKey::InitProducerId, 0, 5),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4),
     served(ApiKey::DescribeConfigs, 1, 4),
-    served(ApiKey::AlterConfigs, 0, 2),
+    everywhere(ApiKey::AlterConfigs, 0, 2),
     served(ApiKey::DescribeLogDirs, 1, 5),
-    served(ApiKey::CreatePartitions, 0, 3),
+    everywhere(ApiKey::CreatePartitions, 0, 3),
     served(ApiKey::DeleteGroups, 0, 2),
     everywhere(ApiKey::ElectLeaders, 0, 2),
-    served(ApiKey::IncrementalAlterConfigs, 0, 1),
+    everywhere(ApiKey::IncrementalAlterConfigs, 0, 1),
     everywhere(ApiKey::AlterPartitionReassignments, 0, 1),
     everywhere(ApiKey::ListPartitionReassignments, 0, 0),
     served(ApiKey::OffsetDelete, 0, 0),
+    inside(ApiKey::Vote, 0, 2),
+    inside(ApiKey::BeginQuorumEpoch, 0, 1),
+    inside(ApiKey::EndQuorumEpoch, 0, 1),
     everywhere(ApiKey::DescribeQuorum, 0, 2),
     inside(ApiKey::AlterPartition, 2, 3),
     everywhere(ApiKey::UpdateFeatures, 0, 2),
+    inside(ApiKey::Envelope, 0, 0),
     served(ApiKey::DescribeCluster, 0, 2),
     inside(ApiKey::BrokerRegistration, 0, 4),
     inside(ApiKey::BrokerHeartbeat, 0, 2),
@@ -107,9 +113,45 @@ pub fn find(key: i16, version: i16, listener: ListenerKind) -> Option<&'static S
     (row.versions.contains(version) && row.is_on(listener)).then_some(row)
 }
 
+/// Requests that only the active controller can decide.
+pub(crate) fn needs_active_controller(key: ApiKey) -> bool {
+    matches!(
+        key,
+        ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::ElectLeaders
+            | ApiKey::AlterPartitionReassignments
+            | ApiKey::ListPartitionReassignments
+            | ApiKey::UnregisterBroker
+            | ApiKey::UpdateFeatures
+    )
+}
+
 /// Routes a decoded request to its handler. Produce comes another way: its batches were examined first.
 pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request: Request, outbox: &mut Vec<Effect>) -> Answer {
+    if !broker.controller.is_active() {
+        if let Some(refusal) = not_controller::refusal(request.key()) {
+            return Answer::now(refusal);
+        }
+        let is_told_by_leader = request.key() == ApiKey::DescribeQuorum && context.listener != ListenerKind::Controller;
+        if needs_active_controller(request.key()) || is_told_by_leader {
+            return match context.listener {
+                ListenerKind::Client | ListenerKind::Broker => controller_channel::forward(broker, now, context, &request),
+                ListenerKind::Controller => Answer::Close,
+            };
+        }
+    }
     match request {
+        Request::Fetch(request) if context.listener == ListenerKind::Controller => {
+            metadata_fetch::fetch(broker, now, context, &request)
+        }
+        Request::Envelope(request) => controller_channel::open(broker, now, context, request, outbox),
+        Request::Vote(request) => quorum::vote(broker, now, context, &request),
+        Request::BeginQuorumEpoch(request) => quorum::begin(broker, now, context, &request),
+        Request::EndQuorumEpoch(request) => quorum::end(broker, now, context, &request),
         Request::Fetch(request) => fetch::fetch(broker, now, context, request),
         Request::ListOffsets(request) => list_offsets::list_offsets(broker, context, request, outbox),
         Request::Metadata(request) => metadata::metadata(broker, now, context, request),
@@ -126,7 +168,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::CreateTopics(request) => create_topics::create_topics(broker, now, context, request),
         Request::DeleteTopics(request) => delete_topics::delete_topics(broker, now, context, request),
         Request::DeleteRecords(request) => delete_records::delete_records(broker, context, request, outbox),
-        Request::InitProducerId(request) => init_producer_id::init_producer_id(broker, now, context, request),
+        Request::InitProducerId(request) => init_producer_id::init_producer_id(broker, now, context, request, outbox),
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::offset_for_leader_epoch(broker, request),
         Request::DescribeConfigs(request) => describe_configs::describe_configs(broker, request),
         Request::AlterConfigs(request) => alter_configs::alter_configs(broker, now, context, request),

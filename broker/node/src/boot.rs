@@ -4,11 +4,14 @@ use strandline_protocol::ids::Uuid;
 
 use crate::broker::{Broker, Identity, Parts};
 use crate::config::BrokerConfig;
-use crate::controller::Controller;
+use crate::controller::{Beginning, Controller};
 use crate::dice::Dice;
 use crate::directory::Directory;
+use crate::image::Image;
 use crate::metadata_log::{LoadedMetadata, metadata_log_config};
 use crate::node::{Node, RecoveredPartition};
+use crate::quorum::Quorum;
+use crate::quorum::message::Kept;
 use crate::settings::Settings;
 use crate::snapshot::Snapshots;
 use crate::topology::Topology;
@@ -25,6 +28,8 @@ pub struct Boot {
     pub seed: u64,
     pub metadata: LoadedMetadata,
     pub recovered: Vec<RecoveredPartition>,
+    /// Of the registration under which the directory was last closed in order; -1 if it was not.
+    pub previous_broker_epoch: i64,
 }
 
 impl Boot {
@@ -39,21 +44,40 @@ impl Boot {
             incarnation: dice.uuid(),
             epoch: -1,
         };
-        let mut log = self.metadata.log;
-        log.set_config(metadata_log_config(&self.config));
-        let snapshots = Snapshots::new(&self.config, self.metadata.snapshots, &log);
-        let controller = Controller::new(log, self.metadata.image.clone(), self.metadata.epoch);
+        let mut metadata = self.metadata;
+        metadata.log.set_config(metadata_log_config(&self.config));
+        let snapshots = Snapshots::new(&self.config, std::mem::take(&mut metadata.snapshots), &metadata.log);
+        let (controller, image) = seat(metadata, &self.topology, &settings, identity.node_id, dice.roll());
         let parts = Parts {
             identity,
             config: self.config,
             topology: self.topology,
             settings,
-            image: self.metadata.image,
+            image,
             controller,
             snapshots,
             directory: Directory::default(),
             dice,
+            previous_epoch: self.previous_broker_epoch,
         };
         Node::new(Broker::new(parts), self.recovered)
     }
+}
+
+/// The controller's seat and the committed image. A sole voter's log is committed as far as it is durable, and it is; of
+/// another one only the snapshot is known to be.
+fn seat(metadata: LoadedMetadata, topology: &Topology, settings: &Settings, me: i32, seed: u64) -> (Controller, Image) {
+    let mut voters: Vec<i32> = topology.voters.iter().map(|voter| voter.id).collect();
+    if voters.is_empty() && topology.roles.controller {
+        voters.push(me);
+    }
+    let kept = Kept { epoch: metadata.epoch, voted: metadata.voted, leader: None };
+    let is_sole = voters == [me];
+    let (image, uncommitted) =
+        if is_sole { (metadata.image, Default::default()) } else { (metadata.snapshot, metadata.records) };
+    let quorum = Quorum::new(me, &voters, settings.quorum, kept, image.end, seed);
+    let snapshot_epoch = metadata.snapshot_epoch;
+    let begin = Beginning { log: metadata.log, image: image.clone(), uncommitted, snapshot_epoch, quorum };
+    let controller = Controller::new(begin);
+    (controller, image)
 }

@@ -14,6 +14,7 @@ use crate::config::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::controller::Controller;
 use crate::controller::topics::Bounds;
+use crate::controller_channel::ControllerChannel;
 use crate::coordinator::Coordinators;
 use crate::coordinator::settings::CoordinatorSettings;
 use crate::dice::Dice;
@@ -22,6 +23,7 @@ use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
+use crate::membership::Membership;
 use crate::parked::{ParkedId, Place, Until, Waiting};
 use crate::replica::Replica;
 use crate::replica::fetchers::Fetchers;
@@ -74,6 +76,8 @@ pub struct Broker {
     pub image: Image,
     pub controller: Controller,
     pub snapshots: Snapshots,
+    pub channel: ControllerChannel,
+    pub membership: Membership,
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
     pub waiting: Waiting,
@@ -87,11 +91,13 @@ pub struct Broker {
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
-    /// Where the active controller is reached, as the membership learned last; unknown in a quorum of one, where nobody has to be asked.
+    /// Where the active controller is reached, if it is another node and known.
     pub(crate) active_controller: Option<PeerAddress>,
     pub directory: Directory,
     pub dice: Dice,
     pub producer_ids: ProducerIdBlock,
+    /// A block was asked of the controller.
+    pub producer_ids_asked: bool,
     /// The block is committed once the metadata log is committed up to here.
     pub producer_ids_before: Offset,
     /// Topics that a Metadata request asked to create and that are not committed yet.
@@ -127,12 +133,15 @@ pub struct Parts {
     pub snapshots: Snapshots,
     pub directory: Directory,
     pub dice: Dice,
+    /// From the mark of a clean shutdown; -1 without one.
+    pub previous_epoch: i64,
 }
 
 impl Broker {
     /// A broker that hosts nothing yet.
     pub fn new(parts: Parts) -> Self {
         let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
+        let membership = Membership::new(parts.previous_epoch, parts.settings.heartbeat_interval_ms);
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
@@ -144,6 +153,8 @@ impl Broker {
             image: parts.image,
             controller: parts.controller,
             snapshots: parts.snapshots,
+            channel: ControllerChannel::default(),
+            membership,
             replicas: Replicas::default(),
             waiting: Waiting::default(),
             followers: FollowerSessions::default(),
@@ -156,6 +167,7 @@ impl Broker {
             directory: parts.directory,
             dice: parts.dice,
             producer_ids: ProducerIdBlock::default(),
+            producer_ids_asked: false,
             producer_ids_before: Offset::ZERO,
             auto_creating: BTreeSet::new(),
             metadata_waiters: VecDeque::new(),
@@ -219,6 +231,11 @@ impl Broker {
         self.metadata_waiters.drain(..count).map(|(_, parked)| parked).collect()
     }
 
+    /// Replies that waited for the metadata log when leadership was lost: nobody knows whether they are true.
+    pub fn abandoned_waiters(&mut self) -> Vec<ParkedId> {
+        self.metadata_waiters.drain(..).map(|(_, parked)| parked).collect()
+    }
+
     /// The slot's log is looked at when the burst of inputs is over.
     pub fn mark_dirty(&mut self, slot: u32) {
         if let Some(replica) = self.replicas.get_mut(slot)
@@ -227,6 +244,11 @@ impl Broker {
             replica.dirty = true;
             self.dirty.push(slot);
         }
+    }
+
+    /// Whether something is left to look at before the burst is over.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.dirty.is_empty() || !self.answer_now.is_empty()
     }
 
     /// Slots marked since the last call.

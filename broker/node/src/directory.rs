@@ -16,8 +16,8 @@ use crate::parked::ParkedId;
 #[derive(Debug)]
 pub enum After {
     Nothing,
-    /// The vote of this epoch is kept: the epoch may begin.
-    BeginEpoch,
+    /// The vote or the epoch is kept: what follows from it may leave.
+    Kept,
     /// Replies that were true only with these log starts on disk.
     Reply(Vec<ParkedId>),
     /// Log starts of deleted partitions are forgotten: their names may be used again.

@@ -91,6 +91,12 @@ impl Node {
         self.broker.settings.tail_cache_bytes
     }
 
+    /// The epoch of the metadata quorum, and who leads it as far as this node knows.
+    pub fn metadata_leader(&self) -> (LeaderEpoch, Option<i32>) {
+        let leadership = self.broker.controller.quorum.leadership();
+        (leadership.epoch, leadership.leader)
+    }
+
     /// Positions of the metadata log.
     pub fn metadata_positions(&self) -> Positions {
         self.broker.controller.log().positions()

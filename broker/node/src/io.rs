@@ -97,8 +97,14 @@ pub struct Tag {
 pub enum Asker {
     /// The controllers' quorum: votes, and fetches of the metadata log.
     Quorum,
-    /// The broker as a member of the cluster: registration, heartbeats, requests that go to the active controller.
+    /// The broker as a member of the cluster: registration and heartbeats.
     Membership,
+    /// Requests of clients on their way to the active controller.
+    Forwarding,
+    /// Blocks of producer ids.
+    ProducerIds,
+    /// Topics that clients asked to be made by asking for them.
+    AutoCreation,
     /// Replicas: fetches from leaders.
     Replication,
     /// The active controller: whether a broker that hung up is still there.
@@ -202,6 +208,7 @@ pub enum Job {
 #[derive(Debug)]
 pub enum JobResult {
     FoundTimestamp(Result<Option<strandline_log::lookup::Found>, DiskError>),
+    /// The log as it will be, and what is to be done before it is.
     Truncated(Result<Box<Recovered>, RecoverError>),
     /// Bytes in all and bytes free of the file system that holds the log directory.
     DirectoryMeasured {

@@ -1,7 +1,7 @@
 //! The node: routes what happens to its owner, and what they answer to the outbox. No decision is made here.
 //!
-//! Phases, in this order: *starting* (the epoch of the quorum is kept, then the registration and new leader epochs are
-//! committed), *serving*, *stopping* (logs are closed, then the mark of a clean shutdown is written), *stopped*.
+//! Phases, in this order: *starting* (the quorum has a leader, then the registration and new leader epochs are
+//! committed), *serving*, *leaving* (a cluster takes its partitions over), *stopping* (logs are closed, then the mark of a clean shutdown is written), *stopped*.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,28 @@ use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskDone, DiskError, FilePath};
 use strandline_log::log::Log;
 use strandline_log::names::CLEAN_SHUTDOWN;
+use strandline_log::recover::RecoverError;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{Offset, TopicId, TopicName};
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 use strandline_protocol::metadata::MetadataRecord;
 
 use crate::apis;
 use crate::broker::{Broker, JobOwner};
 use crate::cleaning;
-use crate::controller::membership;
+use crate::controller::{METADATA_DIRECTORY, membership as members};
+use crate::controller_channel;
 use crate::coordinator;
 use crate::directory::After;
 use crate::fetching;
-use crate::handlers::{Answer, describe_log_dirs, list_offsets, produce};
+use crate::handlers::{Answer, describe_log_dirs, init_producer_id, list_offsets, metadata_fetch, produce};
 use crate::image::{Change, Resource};
-use crate::io::{Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, Now, Owner, PeerLost, Reply, RequestContext, Tag};
+use crate::io::{
+    Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
+};
+use crate::membership::{self, Stage};
 use crate::parked::{ParkedId, ProduceWait, Until};
+use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
@@ -32,6 +38,11 @@ use crate::replica::{Moved, assign, following};
 use crate::snapshot;
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
+use crate::voter;
+
+/// How long the controller may take to give a leaving broker's partitions away; then it ends all the same. Below what the
+/// shell waits for the node to stop.
+const LEAVE_MAX_MS: u64 = 20_000;
 
 /// The slot of the metadata log; partitions of topics have smaller ones.
 pub const METADATA_SLOT: u32 = u32::MAX;
@@ -42,6 +53,10 @@ enum Phase {
         serving_at: Option<Offset>,
     },
     Serving,
+    /// The controller gives this broker's partitions to others; clients are served meanwhile.
+    Leaving {
+        until_ms: u64,
+    },
     Stopping {
         /// Slots whose log is not closed yet.
         closing: BTreeSet<u32>,
@@ -58,6 +73,11 @@ pub struct Node {
     tail: TailCache,
     /// The wake-up last asked for.
     wake_ms: u64,
+    /// How far the metadata log was committed and readable when that was last looked at, and who led the quorum.
+    metadata_known: (Offset, Offset),
+    leadership: Leadership,
+    /// Whether this node was the active controller when that was last looked at.
+    was_active: bool,
 }
 
 /// A partition's log that was found in the log directory at start.
@@ -75,18 +95,31 @@ impl Node {
     /// A node before its first step; see [`crate::boot::Boot`].
     pub(crate) fn new(broker: Broker, recovered: Vec<RecoveredPartition>) -> Self {
         let tail = TailCache::new(broker.settings.tail_cache_bytes);
-        Self { broker, recovered, phase: Phase::Starting { serving_at: None }, due: Due::default(), tail, wake_ms: u64::MAX }
+        Self {
+            broker,
+            recovered,
+            phase: Phase::Starting { serving_at: None },
+            due: Due::default(),
+            tail,
+            wake_ms: u64::MAX,
+            metadata_known: (Offset::NONE, Offset::NONE),
+            leadership: Leadership { epoch: LeaderEpoch::NONE, leader: None },
+            was_active: false,
+        }
     }
 
     /// The first step: begins the epoch.
     pub fn start(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         self.due = Due::from(now, &self.broker);
-        registration::keep_epoch(&mut self.broker, outbox);
+        let from = outbox.len();
+        voter::start(&mut self.broker, now, outbox);
+        self.follow_up(now, from, outbox);
         self.settle(now, outbox);
     }
 
     /// Takes one input. Writes are given out by [`Node::settle`], once a burst of inputs is over.
     pub fn step(&mut self, now: Now, input: Input, outbox: &mut Vec<Effect>) {
+        let from = outbox.len();
         match input {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
             Input::Disk { owner: Owner::Partition(METADATA_SLOT), result } => self.on_metadata_disk(now, result, outbox),
@@ -98,50 +131,161 @@ impl Node {
                 cleaning::stepped(&mut self.broker, now, job, round, result, outbox)
             }
             Input::Job { job, result } => self.on_job(job, result, outbox),
-            Input::Response { tag, result } => self.on_response(now, tag, result),
+            Input::Response { tag, result } => self.on_response(now, tag, result, outbox),
             Input::Disconnected { connection } => {
                 for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
                     self.broker.waiting.take(parked);
                 }
-                membership::on_disconnected(&mut self.broker, connection, outbox);
+                members::on_disconnected(&mut self.broker, connection, outbox);
             }
             Input::Tick => self.on_tick(now, outbox),
-            Input::Shutdown => self.on_shutdown(outbox),
+            Input::Shutdown => self.on_shutdown(now, outbox),
+        }
+        self.follow_up(now, from, outbox);
+    }
+
+    fn on_response(&mut self, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>, outbox: &mut Vec<Effect>) {
+        match tag.asker {
+            Asker::Quorum => voter::on_response(&mut self.broker, now, tag, result),
+            Asker::Membership => membership::on_response(&mut self.broker, now, tag, result.ok().map(|response| *response)),
+            Asker::Liveness => members::on_probed(&mut self.broker, now, tag, result),
+            Asker::Forwarding => controller_channel::on_response(&mut self.broker, now, tag, result, outbox),
+            Asker::ProducerIds => init_producer_id::on_block(&mut self.broker, result.ok().map(|response| *response)),
+            // Whether the topics were made the committed metadata says.
+            Asker::AutoCreation => {}
+            Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+        }
+    }
+
+    /// What follows from a step, until nothing does: answers of this node's own controller are steps of their own.
+    fn follow_up(&mut self, now: Now, from: usize, outbox: &mut Vec<Effect>) {
+        loop {
+            self.follow_metadata(now, outbox);
+            self.follow_membership(now, outbox);
+            let answers = controller_channel::collect(&mut self.broker, from, outbox);
+            if answers.is_empty() {
+                return;
+            }
+            for (tag, result) in answers {
+                self.on_response(now, tag, result, outbox);
+            }
+        }
+    }
+
+    /// Where the broker stands in the cluster, and what follows for the node.
+    fn follow_membership(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        let is_alone = self.broker.topology.is_alone();
+        if !is_alone && !matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped) {
+            membership::follow_up(&mut self.broker, now, outbox);
+        }
+        controller_channel::follow_up(&mut self.broker, now, outbox);
+        let stage = self.broker.membership.stage;
+        let is_broker = self.broker.topology.roles.broker;
+        let knows_leader = self.broker.controller.quorum.leadership().leader.is_some();
+        match self.phase {
+            Phase::Starting { .. } if !is_alone && (stage == Stage::Serving || (!is_broker && knows_leader)) => {
+                self.serve(now, outbox);
+            }
+            Phase::Leaving { until_ms } if stage == Stage::Left || now.monotonic_ms >= until_ms => self.stop(now, outbox),
+            _ => {}
+        }
+    }
+
+    fn serve(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        self.phase = Phase::Serving;
+        assign::all(&mut self.broker, now, std::mem::take(&mut self.recovered), outbox);
+        outbox.push(Effect::Serving);
+    }
+
+    /// What came of the metadata log and its quorum: committed records, leadership won or lost, letters.
+    fn follow_metadata(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        voter::follow_up(&mut self.broker, now, outbox);
+        if self.broker.controller.has_lost(&self.broker.image) {
+            for parked in self.broker.abandoned_waiters() {
+                let Some(parked) = self.broker.waiting.take(parked) else { continue };
+                let (connection, sequence) = (parked.place.connection, parked.place.sequence);
+                outbox.push(Effect::Close { connection, sequence, reason: CloseReason::Unanswerable });
+            }
+        }
+        let known = (self.broker.controller.committed(), self.broker.controller.log().positions().readable_end);
+        let leadership = self.broker.controller.quorum.leadership();
+        if leadership != self.leadership {
+            let other = leadership.leader.filter(|leader| *leader != self.broker.identity.node_id);
+            self.broker.active_controller = other.and_then(|leader| voter::address(&self.broker, leader));
+        }
+        if known != self.metadata_known || leadership != self.leadership {
+            self.metadata_known = known;
+            self.leadership = leadership;
+            self.on_metadata_moved(now, outbox);
+            membership::on_metadata(&mut self.broker);
+            metadata_fetch::wake(&mut self.broker, outbox);
+        }
+        let is_active = self.broker.controller.is_active();
+        if is_active && !std::mem::replace(&mut self.was_active, is_active) {
+            members::take_over(&mut self.broker, now);
+            registration::bootstrap(&mut self.broker, now);
+        }
+        self.was_active = is_active;
+        if let Phase::Starting { serving_at: None } = self.phase
+            && is_active
+            && self.broker.topology.is_alone()
+        {
+            let serving_at = registration::register(&mut self.broker, now);
+            self.phase = Phase::Starting { serving_at: Some(serving_at) };
         }
     }
 
     /// Ends a burst of inputs: gives out the writes that it brought about, and what else follows.
     pub fn settle(&mut self, now: Now, outbox: &mut Vec<Effect>) {
-        if let Some(op) = self.broker.controller.poll(now) {
-            outbox.push(Effect::Disk { owner: Owner::Partition(METADATA_SLOT), op });
-        }
         loop {
             coordinator::settle(&mut self.broker, now, outbox);
-            let dirty = self.broker.take_dirty();
-            if dirty.is_empty() {
+            self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
+            for parked in std::mem::take(&mut self.broker.answer_now) {
+                self.answer_follower(parked, outbox);
+            }
+            let from = outbox.len();
+            if self.is_serving() {
+                following::ask(&mut self.broker, now, outbox);
+            }
+            self.follow_up(now, from, outbox);
+            if !self.broker.is_unsettled() {
                 break;
             }
-            dirty.into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
         }
-        for parked in std::mem::take(&mut self.broker.answer_now) {
-            self.answer_follower(parked, outbox);
-        }
-        if matches!(self.phase, Phase::Serving) {
-            following::ask(&mut self.broker, now, outbox);
+        // Behind all that may still decide something.
+        if let Some(op) = self.broker.controller.poll(now) {
+            outbox.push(Effect::Disk { owner: Owner::Partition(METADATA_SLOT), op });
         }
         if let Some(rules) = self.broker.take_rules() {
             outbox.push(Effect::Publish(rules));
         }
-        let upkeep = match self.phase {
-            Phase::Serving => self.due.next(&self.broker).min(following::next_due_ms(&self.broker).unwrap_or(u64::MAX)),
-            _ => u64::MAX,
-        };
         let coordinators = self.broker.coordinators.next_deadline().unwrap_or(u64::MAX);
-        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(upkeep).min(coordinators);
+        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.next_due_ms()).min(coordinators);
         if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
             self.wake_ms = next;
             outbox.push(Effect::WakeAt { monotonic_ms: next });
         }
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Serving | Phase::Leaving { .. })
+    }
+
+    /// When the parts that know the clock have something to do next.
+    fn next_due_ms(&self) -> u64 {
+        if matches!(self.phase, Phase::Stopped) {
+            return u64::MAX;
+        }
+        let upkeep = if self.is_serving() {
+            self.due.next(&self.broker).min(following::next_due_ms(&self.broker).unwrap_or(u64::MAX))
+        } else {
+            u64::MAX
+        };
+        let is_alone = self.broker.topology.is_alone();
+        let membership = if is_alone { u64::MAX } else { self.broker.membership.next_due_ms() };
+        let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
+        let quorum = self.broker.controller.quorum.next_deadline();
+        upkeep.min(membership).min(leaving).min(quorum).min(self.broker.channel.next_due_ms())
     }
 
     fn settle_slot(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
@@ -189,9 +333,15 @@ impl Node {
     }
 
     fn on_request(&mut self, now: Now, context: &RequestContext, request: Asked, outbox: &mut Vec<Effect>) {
+        let is_controllers = context.listener == ListenerKind::Controller && !matches!(self.phase, Phase::Stopped);
         let answer = match (&self.phase, request) {
-            (Phase::Serving, Asked::Produce(checked)) => produce::produce(&mut self.broker, now, context, *checked),
-            (Phase::Serving, Asked::Other(request)) => apis::dispatch(&mut self.broker, now, context, *request, outbox),
+            (_, Asked::Other(request)) if is_controllers => apis::dispatch(&mut self.broker, now, context, *request, outbox),
+            (Phase::Serving | Phase::Leaving { .. }, Asked::Produce(checked)) => {
+                produce::produce(&mut self.broker, now, context, *checked)
+            }
+            (Phase::Serving | Phase::Leaving { .. }, Asked::Other(request)) => {
+                apis::dispatch(&mut self.broker, now, context, *request, outbox)
+            }
             _ => Answer::Close,
         };
         let (connection, sequence) = (context.connection, context.sequence);
@@ -254,30 +404,23 @@ impl Node {
         }
     }
 
-    fn on_response(&mut self, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>) {
-        match tag.asker {
-            Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
-            Asker::Liveness => membership::on_probed(&mut self.broker, now, tag, result),
-            // Nobody asks in their name yet.
-            Asker::Quorum | Asker::Membership => {}
+    fn on_metadata_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
+        if let Err(reason) = self.broker.controller.on_disk(now, result) {
+            return outbox.push(fail(reason));
         }
+        self.stop_when_closed(outbox);
     }
 
-    fn on_metadata_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
-        let committed = match self.broker.controller.on_disk(now, result) {
-            Ok(committed) => committed,
-            Err(reason) => return outbox.push(fail(reason)),
-        };
-        for (offset, record) in committed {
+    /// More of the metadata log is committed.
+    fn on_metadata_moved(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        for (offset, record) in self.broker.controller.take_committed() {
             self.on_committed(now, offset, &record, outbox);
         }
         let before = self.broker.controller.committed();
         if let Phase::Starting { serving_at: Some(at) } = self.phase
             && before >= at
         {
-            self.phase = Phase::Serving;
-            assign::all(&mut self.broker, now, std::mem::take(&mut self.recovered), outbox);
-            outbox.push(Effect::Serving);
+            self.serve(now, outbox);
         }
         for parked in self.broker.committed_waiters(before) {
             let Some(parked) = self.broker.waiting.take(parked) else { continue };
@@ -289,11 +432,11 @@ impl Node {
                 });
             }
         }
-        self.stop_when_closed(outbox);
     }
 
     fn on_committed(&mut self, now: Now, offset: Offset, record: &MetadataRecord, outbox: &mut Vec<Effect>) {
-        let change = self.broker.image.apply(offset, record).expect("the controller applied the same record to the same image");
+        self.broker.controller.on_committed(offset, record);
+        let change = self.broker.image.apply(offset, record).expect("the committed log fits its own image");
         if matches!(self.phase, Phase::Starting { .. }) {
             return;
         }
@@ -332,10 +475,7 @@ impl Node {
         }
         match self.broker.directory.done(number) {
             After::Nothing => {}
-            After::BeginEpoch => {
-                let serving_at = registration::register(&mut self.broker, now);
-                self.phase = Phase::Starting { serving_at: Some(serving_at) };
-            }
+            After::Kept => voter::on_kept(&mut self.broker, now),
             After::Reply(waiting) => {
                 for parked in waiting {
                     let Some(parked) = self.broker.waiting.take(parked) else { continue };
@@ -369,6 +509,9 @@ impl Node {
     }
 
     fn on_job(&mut self, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
+        if job == voter::METADATA_JOB {
+            return self.on_metadata_read(result, outbox);
+        }
         match (self.broker.job_done(job), result) {
             (Some(JobOwner::Reply { parked, topic, partition }), result) => {
                 self.on_reply_job(parked, topic, partition, result, outbox)
@@ -384,6 +527,15 @@ impl Node {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The metadata log was read anew, up to where it is cut.
+    fn on_metadata_read(&mut self, result: JobResult, outbox: &mut Vec<Effect>) {
+        let JobResult::Truncated(cut) = result else { return };
+        match cut {
+            Ok(cut) => self.broker.controller.on_scanned(*cut),
+            Err(error) => outbox.push(unreadable(&error)),
         }
     }
 
@@ -414,10 +566,11 @@ impl Node {
     }
 
     fn on_tick(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        voter::tick(&mut self.broker, now);
         while let Some(parked) = self.broker.waiting.overdue(now.monotonic_ms) {
             self.give_up(parked, outbox);
         }
-        if matches!(self.phase, Phase::Serving) {
+        if self.is_serving() {
             coordinator::on_tick(&mut self.broker, now, outbox);
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
@@ -429,10 +582,20 @@ impl Node {
         }
     }
 
-    fn on_shutdown(&mut self, outbox: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped) {
-            return;
+    fn on_shutdown(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Stopping { .. } | Phase::Stopped => return,
+            Phase::Serving if !self.broker.topology.is_alone() && self.broker.topology.roles.broker => {
+                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + LEAVE_MAX_MS };
+                return self.broker.membership.leave();
+            }
+            Phase::Starting { .. } | Phase::Serving | Phase::Leaving { .. } => {}
         }
+        self.stop(now, outbox);
+    }
+
+    /// Closes everything.
+    fn stop(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         for parked in self.broker.waiting.select(|parked| matches!(parked.until, Until::BytesReadable(_))) {
             self.give_up(parked, outbox);
         }
@@ -443,6 +606,10 @@ impl Node {
             if replica.truncation.is_some() || (replica.log.close().is_ok() && !replica.log.is_closed()) {
                 closing.insert(slot);
             }
+        }
+        if self.broker.controller.quorum.voters().len() > 1 {
+            self.broker.controller.quorum.resign(now.monotonic_ms);
+            voter::follow_up(&mut self.broker, now, outbox);
         }
         // Only a failed log refuses to close, and that has ended the process.
         let _ = self.broker.controller.log_mut().close();
@@ -531,8 +698,10 @@ impl Node {
 
     /// The time of a parked reply is over, or what it waits for will not come: it leaves as it stands.
     fn give_up(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
-        if matches!(self.broker.waiting.get(id).map(|parked| &parked.until), Some(Until::FollowerNews(_))) {
-            return self.answer_follower(id, outbox);
+        match self.broker.waiting.get(id).map(|parked| &parked.until) {
+            Some(Until::FollowerNews(_)) => return self.answer_follower(id, outbox),
+            Some(Until::MetadataReadable(_)) => return metadata_fetch::end(&mut self.broker, id, outbox),
+            _ => {}
         }
         let Some(parked) = self.broker.waiting.take(id) else { return };
         let (connection, sequence) = (parked.place.connection, parked.place.sequence);
@@ -547,6 +716,7 @@ impl Node {
                 let served = fetching::serve(&self.broker, &fetch);
                 fetching::reply(&mut self.broker, &fetch, served)
             }
+            Until::MetadataReadable(_) => return,
             Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response } => {
                 Reply::Body(response)
             }
@@ -573,6 +743,12 @@ impl Node {
             }
         }
     }
+}
+
+/// A log that cannot be read anew is as good as a failed directory.
+fn unreadable(error: &RecoverError) -> Effect {
+    let file = FilePath::top(METADATA_DIRECTORY);
+    fail(DiskError::Failed { file, reason: error.to_string() })
 }
 
 fn fail(reason: DiskError) -> Effect {

@@ -10,6 +10,7 @@ use strandline_protocol::api::Response;
 use strandline_protocol::messages::produce::ProduceResponse;
 
 use crate::fetching::FetchWait;
+use crate::handlers::metadata_fetch::MetadataFetch;
 use crate::io::{ConnectionId, Sequence};
 use crate::replica::Acknowledged;
 use crate::replica::leading::FollowerWait;
@@ -41,6 +42,8 @@ pub enum Until {
     MetadataCommitted { response: Box<Response> },
     /// So many jobs end; each puts its result into the reply.
     Jobs { outstanding: usize, response: Box<Response> },
+    /// Records of the metadata log, or a higher high watermark, for a voter or observer.
+    MetadataReadable(Box<MetadataFetch>),
     /// The log starts that DeleteRecords moved are on disk.
     Checkpointed { response: Box<Response> },
     /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group

@@ -48,6 +48,8 @@ pub struct FoundPartition {
 pub struct Survey {
     pub partitions: Vec<FoundPartition>,
     pub shutdown: Shutdown,
+    /// What the mark of a clean shutdown holds; -1 without one.
+    pub previous_broker_epoch: i64,
     /// Directories of deleted partitions that a crash left behind; to be removed.
     pub leftovers: Vec<FilePath>,
 }
@@ -68,7 +70,8 @@ pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
     let log_starts = offsets(files, LOG_START_CHECKPOINT)?;
     let high_watermarks = offsets(files, HIGH_WATERMARK_CHECKPOINT)?;
     let cleaned = offsets(files, CLEANER_CHECKPOINT)?;
-    let mut survey = Survey { partitions: Vec::new(), shutdown: shutdown(files)?, leftovers: Vec::new() };
+    let (shutdown, previous_broker_epoch) = shutdown(files)?;
+    let mut survey = Survey { partitions: Vec::new(), shutdown, previous_broker_epoch, leftovers: Vec::new() };
     for entry in
         files.list(&FilePath::top(""))?.into_iter().filter(|entry| entry.is_directory && entry.name != METADATA_DIRECTORY)
     {
@@ -151,11 +154,11 @@ pub(crate) fn recovery_point_of(files: &dyn Files, topic: &str, partition: i32) 
 }
 
 /// The mark of a clean shutdown counts once: whoever serves from the directory removes it first.
-fn shutdown(files: &dyn Files) -> Result<Shutdown, DiskError> {
+fn shutdown(files: &dyn Files) -> Result<(Shutdown, i64), DiskError> {
     match files.read(&FilePath::top(CLEAN_SHUTDOWN), 0, CHECKPOINT_BYTES_MAX) {
-        // What it holds is the broker's epoch, which a quorum of one has no use for.
-        Ok(contents) => Ok(CleanShutdown::parse(&contents).map_or(Shutdown::Clean, |_| Shutdown::Clean)),
-        Err(DiskError::Missing { .. }) => Ok(Shutdown::Unclean),
+        // Kafka before 4.0 wrote nothing into it.
+        Ok(contents) => Ok((Shutdown::Clean, CleanShutdown::parse(&contents).map_or(-1, |mark| mark.broker_epoch))),
+        Err(DiskError::Missing { .. }) => Ok((Shutdown::Unclean, -1)),
         Err(error) => Err(error),
     }
 }

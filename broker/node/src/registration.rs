@@ -1,10 +1,8 @@
-//! How a broker comes to serve: the epoch of the quorum of one, its registration, its partitions' leader epochs.
+//! How a broker that is its own controller comes to serve: its registration, its partitions' leader epochs.
 //!
-//! Every start takes a new quorum epoch (kept in `quorum-state` before anything is written in it), registers anew, and
-//! gives each partition that it leads a new leader epoch, all as committed records, before the first request is taken.
+//! Every start registers anew and gives each partition that it leads a new leader epoch, all as committed records, before
+//! the first request is taken.
 
-use strandline_log::disk::FilePath;
-use strandline_log::quorum_state::{QuorumState, Voters};
 use strandline_protocol::ids::{BrokerId, Offset};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{
@@ -14,42 +12,30 @@ use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
 use strandline_protocol::metadata::partition::PartitionChangeRecord;
 
 use crate::broker::Broker;
-use crate::controller::{METADATA_DIRECTORY, membership};
-use crate::directory::After;
+use crate::controller::membership;
 use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
 use crate::image::topics::NO_LEADER;
-use crate::io::{Effect, Now};
+use crate::io::Now;
 
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
 
-/// Keeps the new epoch on disk; the epoch begins when that is done.
-pub(crate) fn keep_epoch(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let id = BrokerId(broker.identity.node_id);
-    let state = QuorumState {
-        leader: id,
-        leader_epoch: broker.controller.epoch(),
-        voted: BrokerId::NONE,
-        voters: Voters::Configured(vec![id]),
-    };
-    let file = FilePath::inside(METADATA_DIRECTORY, "quorum-state");
-    broker.directory.write(file, state.encode(), After::BeginEpoch, outbox);
-}
-
-/// Begins the epoch and emits what serving needs. Answers with the offset at which all of it is committed.
-pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
-    let id = broker.identity.node_id;
-    broker.controller.begin_epoch(now, id);
+/// The levels of a new cluster, for its first leader to say.
+pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
     if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
         let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
         let levels = vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1)];
         broker.controller.emit(now, levels);
     }
+}
+
+/// Emits what serving needs. Answers with the offset at which all of it is committed.
+pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
+    let id = broker.identity.node_id;
     broker.identity.epoch = broker.controller.end().0;
     let registration = registration(broker);
     broker.controller.emit(now, vec![registration]);
-    membership::take_over(broker, now);
     let unfenced = BrokerRegistrationChangeRecord {
         broker_id: BrokerId(id),
         broker_epoch: broker.identity.epoch,
@@ -57,6 +43,8 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
         ..Default::default()
     };
     broker.controller.emit(now, vec![unfenced.into()]);
+    // The broker of this process is known to live.
+    membership::take_over(broker, now);
     let elections = elections(broker);
     broker.controller.emit_all(now, elections)
 }

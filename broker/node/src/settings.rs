@@ -1,6 +1,7 @@
 //! Start-up keys that handlers look at often, read once.
 
 use crate::config::BrokerConfig;
+use crate::quorum::Timing;
 use crate::replica::fetchers::Bounds;
 
 #[derive(Clone, Debug)]
@@ -28,6 +29,9 @@ pub struct Settings {
     pub(crate) replica_fetch: Bounds,
     pub replica_backoff_ms: u64,
     pub replica_lag_max_ms: u64,
+    pub heartbeat_interval_ms: u64,
+    pub quorum_request_timeout_ms: u32,
+    pub quorum: Timing,
 }
 
 impl Settings {
@@ -64,6 +68,14 @@ impl Settings {
             },
             replica_backoff_ms: millis("replica.fetch.backoff.ms"),
             replica_lag_max_ms: millis("replica.lag.time.max.ms"),
+            heartbeat_interval_ms: millis("broker.heartbeat.interval.ms"),
+            quorum_request_timeout_ms: u32::try_from(config.number("controller.quorum.request.timeout.ms")).unwrap_or(u32::MAX),
+            quorum: Timing {
+                election_ms: millis("controller.quorum.election.timeout.ms"),
+                fetch_ms: millis("controller.quorum.fetch.timeout.ms"),
+                backoff_max_ms: millis("controller.quorum.election.backoff.max.ms"),
+                retry_ms: millis("controller.quorum.retry.backoff.ms"),
+            },
         }
     }
 }

@@ -74,8 +74,10 @@ impl Due {
         membership::expire(broker, now, outbox);
         if now.monotonic_ms >= self.rebalance_ms {
             self.rebalance_ms = next_rebalance(now, broker);
-            let records = balance(&broker.controller.image, &broker.config, ELECTIONS_PER_ROUND_MAX);
-            broker.controller.emit(now, records);
+            if broker.controller.is_active() {
+                let records = balance(&broker.controller.image, &broker.config, ELECTIONS_PER_ROUND_MAX);
+                broker.controller.emit(now, records);
+            }
         }
         if now.monotonic_ms >= self.in_sync_ms {
             self.in_sync_ms = now.monotonic_ms + in_sync_interval_ms(broker);
@@ -131,7 +133,7 @@ fn expire(now: Now, broker: &mut Broker) {
 /// Writes every partition's recovery point, and that of the metadata log.
 pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect>) {
     let mut points = offsets(broker, |replica| noted(replica).recovery_point());
-    let offset = broker.controller.log().recovery_point();
+    let offset = broker.controller.recovery_point();
     points.push(OffsetCheckpoint { topic: METADATA_TOPIC.to_owned(), partition: 0, offset });
     broker.directory.write_offsets(RECOVERY_POINT_CHECKPOINT, &points, After::Nothing, outbox);
 }

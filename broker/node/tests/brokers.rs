@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::TestBroker;
+use harness::{Disk, TestBroker};
 use strandline_node::io::{Asker, ConnectionId, Input, PeerLost};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
@@ -36,7 +36,9 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
-        let mut cluster = Self { node: TestBroker::new(), epochs: [-1; 4] };
+        // These followers never fetch; that they lag is nothing of what is tested here.
+        const LAG: (&str, &str) = ("replica.lag.time.max.ms", "1000000");
+        let mut cluster = Self { node: TestBroker::on(Disk::default(), &[LAG]), epochs: [-1; 4] };
         for broker in [2, 3] {
             cluster.start(broker, 1).expect("a new broker");
         }

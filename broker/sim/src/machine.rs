@@ -296,6 +296,7 @@ impl Machine {
                         seed: self.dice.roll(),
                         metadata: *metadata,
                         recovered,
+                        previous_broker_epoch: start.previous_broker_epoch(),
                     };
                     return self.run(core, boot);
                 }

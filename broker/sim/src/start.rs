@@ -86,6 +86,11 @@ impl Start {
         self.survey.shutdown
     }
 
+    /// Of the registration under which the directory was closed in order.
+    pub fn previous_broker_epoch(&self) -> i64 {
+        self.survey.previous_broker_epoch
+    }
+
     /// Goes on, after what was asked for last is done.
     ///
     /// # Errors

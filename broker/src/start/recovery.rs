@@ -22,6 +22,7 @@ pub(crate) struct Recovered {
     pub(crate) metadata: LoadedMetadata,
     pub(crate) partitions: Vec<RecoveredPartition>,
     pub(crate) was_clean: bool,
+    pub(crate) previous_broker_epoch: i64,
     /// Bytes of records that were read and checked.
     pub(crate) bytes_scanned: u64,
 }
@@ -47,7 +48,8 @@ pub(crate) fn recover(
     let start = Start { root, files, config, survey: &survey, image: &metadata.image, now_ms };
     let (partitions, bytes_scanned) = start.all()?;
     let was_clean = survey.shutdown == Shutdown::Clean;
-    Ok(Recovered { metadata, partitions, was_clean, bytes_scanned })
+    let previous_broker_epoch = survey.previous_broker_epoch;
+    Ok(Recovered { metadata, partitions, was_clean, previous_broker_epoch, bytes_scanned })
 }
 
 struct Start<'a> {

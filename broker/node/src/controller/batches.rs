@@ -20,12 +20,19 @@ pub(super) fn of_records(now_ms: i64, base: Offset, epoch: LeaderEpoch, records:
 }
 
 /// The control batch that opens an epoch.
-pub(super) fn leader_change(now_ms: i64, base: Offset, epoch: LeaderEpoch, leader: i32) -> Bytes {
-    let voter = LeaderChangeMessageVoter { voter_id: leader.into(), ..LeaderChangeMessageVoter::default() };
+pub(super) fn leader_change(
+    now_ms: i64,
+    base: Offset,
+    epoch: LeaderEpoch,
+    leader: i32,
+    voters: &[i32],
+    granted_by: &[i32],
+) -> Bytes {
+    let voter = |id: &i32| LeaderChangeMessageVoter { voter_id: (*id).into(), ..LeaderChangeMessageVoter::default() };
     let message = LeaderChangeMessage {
         leader_id: leader.into(),
-        voters: vec![voter.clone()],
-        granting_voters: vec![voter],
+        voters: voters.iter().map(voter).collect(),
+        granting_voters: granted_by.iter().map(voter).collect(),
         ..LeaderChangeMessage::default()
     };
     let value = message.to_bytes(0);

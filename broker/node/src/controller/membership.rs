@@ -200,6 +200,9 @@ pub(crate) fn unregister(broker: &mut Broker, now: Now, id: i32) -> Result<(), R
 
 /// Fences those whose session is over, and asks for those who are to be asked for.
 pub(crate) fn expire(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
+    if !broker.controller.is_active() {
+        return;
+    }
     for id in broker.controller.liveness.take_asked() {
         ask(broker, id, outbox);
     }
@@ -250,6 +253,9 @@ fn fence_now(broker: &mut Broker, now: Now, id: i32) {
 }
 
 fn fence(broker: &mut Broker, now: Now, id: i32) {
+    if !broker.controller.is_active() {
+        return;
+    }
     let known = broker.controller.image.brokers.get(id).filter(|known| !known.fenced).cloned();
     if let Some(known) = known {
         let records: Vec<MetadataRecord> = cluster(broker).fence(&known);

@@ -1,12 +1,14 @@
-//! The controller of a quorum of one: it decides, writes what it decided to the metadata log, and answers when that is
-//! committed.
+//! The controller's seat: the metadata log, the quorum that decides what of it is committed, and the image that decisions
+//! are made on.
 //!
-//! *Emit = apply + write*: a record is applied to the controller's image as it is emitted, so that the next decision
-//! knows it; the broker's image follows when the record is committed, which for a quorum of one means durable. A failed
-//! write of the metadata log ends the process, so nothing is ever rolled back in memory.
+//! *Emit = apply + write*: while this node leads, a record is applied to the controller's image as it is emitted, so that the
+//! next decision knows it; the broker's image follows when the record is committed. When leadership is lost, what was
+//! emitted and is not committed is undone: the image goes back to the committed one. A node that does not lead keeps the log as a
+//! follower and its image at what is committed. A quorum of one goes the very same way.
 
 pub(crate) mod alter_partition;
 mod batches;
+mod cutting;
 pub(crate) mod directories;
 pub(crate) mod elections;
 pub(crate) mod eligibility;
@@ -28,6 +30,7 @@ mod worlds;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use strandline_log::disk::{DiskDone, DiskError, DiskOp};
 use strandline_log::log::Log;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
@@ -35,6 +38,11 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::image::Image;
 use crate::io::Now;
+use crate::metadata_log::records::{RecordsError, Transactions, records_of};
+use crate::quorum::message::{FetchAsk, FetchNews, FetchVerdict, LogEnd};
+use crate::quorum::post::Post;
+use crate::quorum::{FetchAnswer, LogView, Quorum};
+use cutting::Cutting;
 use liveness::Liveness;
 
 /// The topic of the metadata log, as checkpoint files name it.
@@ -44,24 +52,58 @@ pub(crate) const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 /// Most records of one decision: they are one batch and so one fact. Source: QuorumController.MAX_RECORDS_PER_USER_OP.
 pub(crate) const RECORDS_PER_DECISION_MAX: usize = 10_000;
 
-pub struct Controller {
-    /// Ahead of the broker's: holds what was emitted.
+/// What the seat begins with.
+pub struct Beginning {
+    pub log: Log,
+    /// What is known to be committed.
     pub image: Image,
-    /// Who was heard of lately.
+    /// The records of the log that are not in the image.
+    pub uncommitted: VecDeque<(Offset, MetadataRecord)>,
+    /// Of the newest snapshot: where the log may begin.
+    pub snapshot_epoch: LeaderEpoch,
+    pub quorum: Quorum,
+}
+
+pub struct Controller {
+    /// Ahead of the broker's while this node leads: holds what was emitted. Otherwise what is committed.
+    pub image: Image,
+    /// Who was heard of lately; empty while this node does not lead.
     pub(crate) liveness: Liveness,
+    pub(crate) quorum: Quorum,
+    pub(crate) post: Post,
     log: Log,
-    epoch: LeaderEpoch,
-    emitted: VecDeque<(Offset, MetadataRecord)>,
+    cutting: Option<Cutting>,
+    /// Records of the log that were not handed out as committed, in order.
+    uncommitted: VecDeque<(Offset, MetadataRecord)>,
+    transactions: Transactions,
+    /// The epoch in which this node emits.
+    leads: Option<LeaderEpoch>,
+    snapshot_epoch: LeaderEpoch,
 }
 
 impl Controller {
-    /// Takes the metadata log and what its records came to; `epoch` is new and its own.
-    pub fn new(log: Log, image: Image, epoch: LeaderEpoch) -> Self {
-        Self { image, liveness: Liveness::default(), log, epoch, emitted: VecDeque::new() }
+    pub fn new(begin: Beginning) -> Self {
+        Self {
+            image: begin.image,
+            liveness: Liveness::default(),
+            quorum: begin.quorum,
+            post: Post::default(),
+            log: begin.log,
+            cutting: None,
+            uncommitted: begin.uncommitted,
+            transactions: Transactions::default(),
+            leads: None,
+            snapshot_epoch: begin.snapshot_epoch,
+        }
     }
 
     pub fn epoch(&self) -> LeaderEpoch {
-        self.epoch
+        self.quorum.epoch()
+    }
+
+    /// Whether this node is the active controller.
+    pub fn is_active(&self) -> bool {
+        self.leads.is_some()
     }
 
     pub fn log(&self) -> &Log {
@@ -74,7 +116,7 @@ impl Controller {
 
     /// Everything before this offset is committed.
     pub fn committed(&self) -> Offset {
-        self.log.positions().readable_end
+        self.quorum.high_watermark()
     }
 
     /// The end of what was emitted.
@@ -82,20 +124,54 @@ impl Controller {
         self.log.positions().log_end
     }
 
+    /// The recovery point to be kept. What is not committed may be cut off, and then nothing must say that it was there.
+    pub fn recovery_point(&self) -> Offset {
+        self.log.recovery_point().min(self.committed())
+    }
+
+    /// Where the log ends, as voters compare it.
+    pub(crate) fn log_end(&self) -> LogEnd {
+        LogEnd { epoch: self.log.epochs().latest().unwrap_or(self.snapshot_epoch), offset: self.end() }
+    }
+
+    /// Somebody fetches the metadata log.
+    pub(crate) fn on_fetch(&mut self, now: Now, ask: FetchAsk) -> FetchVerdict {
+        let end = self.log_end();
+        let log = LogView { start: self.log.positions().log_start, end, epochs: self.log.epochs() };
+        self.quorum.on_fetch(now.monotonic_ms, ask, log)
+    }
+
+    /// The leader answered a fetch.
+    pub(crate) fn on_fetch_answer(&mut self, now: Now, from: i32, answer: FetchAnswer) -> FetchNews {
+        let end = self.log_end();
+        let log = LogView { start: self.log.positions().log_start, end, epochs: self.log.epochs() };
+        self.quorum.on_fetch_answer(now.monotonic_ms, from, answer, log)
+    }
+
+    /// Whether everything in the log is durable, and it is whole.
+    pub(crate) fn is_settled(&self) -> bool {
+        let positions = self.log.positions();
+        self.cutting.is_none() && positions.durable_end == positions.log_end
+    }
+
     /// Applies records and hands them to the log as one batch. Answers with the offset behind the last one: what was
     /// decided is true when everything before it is committed.
+    ///
+    /// # Panics
+    /// If this node is not the active controller.
     pub fn emit(&mut self, now: Now, records: Vec<MetadataRecord>) -> Offset {
+        let epoch = self.leads.expect("only the active controller decides");
         if records.is_empty() {
             return self.end();
         }
         assert!(records.len() <= RECORDS_PER_DECISION_MAX, "a decision is one batch");
         let base = self.end();
-        let batch = batches::of_records(now.wall_ms, base, self.epoch, &records);
+        let batch = batches::of_records(now.wall_ms, base, epoch, &records);
         self.append(now, batch);
         for (index, record) in records.into_iter().enumerate() {
             let offset = Offset(base.0 + i64::try_from(index).unwrap_or(i64::MAX));
             self.image.apply(offset, &record).expect("a decision was made on this very image");
-            self.emitted.push_back((offset, record));
+            self.uncommitted.push_back((offset, record));
         }
         self.end()
     }
@@ -110,33 +186,81 @@ impl Controller {
         self.emit(now, records)
     }
 
-    /// Begins the epoch: Kafka's quorum marks it by a control record that names the leader.
-    pub fn begin_epoch(&mut self, now: Now, leader: i32) {
-        let batch = batches::leader_change(now.wall_ms, self.end(), self.epoch, leader);
+    /// Begins to lead: the image takes in what earlier leaders left uncommitted, for it will be committed with what follows,
+    /// and the epoch is marked by a control record that names the leader.
+    pub(crate) fn open_epoch(&mut self, now: Now, epoch: LeaderEpoch, leader: i32, granted_by: &[i32]) {
+        let mut transactions = self.transactions.clone();
+        for (offset, record) in &self.uncommitted {
+            for (offset, record) in transactions.pass(*offset, record.clone()) {
+                self.image.apply(offset, &record).expect("the log fits its own image");
+            }
+        }
+        self.leads = Some(epoch);
+        let batch = batches::leader_change(now.wall_ms, self.end(), epoch, leader, self.quorum.voters(), granted_by);
         self.append(now, batch);
+    }
+
+    /// Whether this node led and does no more; then `committed` takes the place of what it had decided.
+    pub(crate) fn has_lost(&mut self, committed: &Image) -> bool {
+        let lost = self.leads.is_some_and(|epoch| self.quorum.leading().is_none() || self.quorum.epoch() != epoch);
+        if lost {
+            self.leads = None;
+            self.liveness = Liveness::default();
+            self.image = committed.clone();
+        }
+        lost
+    }
+
+    /// Takes batches from the leader.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if they are no metadata, or do not follow the log; nothing was taken then.
+    pub(crate) fn follow(&mut self, now: Now, bytes: Bytes) -> Result<(), RecordsError> {
+        let records = records_of(&bytes, self.end())?;
+        self.log.append_as_is(now.wall_ms, bytes)?;
+        self.uncommitted.extend(records);
+        Ok(())
     }
 
     /// The next operation of the metadata log, if none is in flight.
     pub fn poll(&mut self, now: Now) -> Option<DiskOp> {
-        self.log.poll(now.wall_ms)
+        if self.is_quiet() { self.next_repair() } else { self.log.poll(now.wall_ms) }
     }
 
-    /// Tells how the last operation ended; answers with the records that are committed now, in order.
+    /// Tells how the last operation ended.
     ///
     /// # Errors
     /// The disk's, which end the process.
-    pub fn on_disk(
-        &mut self,
-        now: Now,
-        result: Result<DiskDone, DiskError>,
-    ) -> Result<Vec<(Offset, MetadataRecord)>, DiskError> {
-        self.log.on_done(now.wall_ms, result)?;
-        let committed = self.committed();
-        let count = self.emitted.partition_point(|(offset, _)| *offset < committed);
-        Ok(self.emitted.drain(..count).collect())
+    pub fn on_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>) -> Result<(), DiskError> {
+        if self.is_repairing() {
+            result?;
+            self.repaired();
+        } else {
+            self.log.on_done(now.wall_ms, result)?;
+        }
+        self.quorum.on_durable(self.log.positions().durable_end);
+        Ok(())
     }
 
-    fn append(&mut self, now: Now, batch: bytes::Bytes) {
+    /// The records that became committed and are here, in order.
+    pub(crate) fn take_committed(&mut self) -> Vec<(Offset, MetadataRecord)> {
+        let committed = self.committed().min(self.log.positions().durable_end);
+        let count = self.uncommitted.partition_point(|(offset, _)| *offset < committed);
+        let mut taken = Vec::with_capacity(count);
+        for (offset, record) in self.uncommitted.drain(..count) {
+            taken.extend(self.transactions.pass(offset, record));
+        }
+        taken
+    }
+
+    /// A committed record is applied to the broker's image: to this one too, unless it was when it was emitted.
+    pub(crate) fn on_committed(&mut self, offset: Offset, record: &MetadataRecord) {
+        if self.leads.is_none() {
+            self.image.apply(offset, record).expect("the committed log fits its own image");
+        }
+    }
+
+    fn append(&mut self, now: Now, batch: Bytes) {
         self.log
             .append_as_is(now.wall_ms, batch)
             .expect("batches of the controller are well formed and its epoch is the newest");

@@ -7,6 +7,7 @@ use super::placement;
 use super::settings::InternalTopic;
 use crate::broker::Broker;
 use crate::controller::topics::{NewTopic, create};
+use crate::controller_channel;
 use crate::io::Now;
 
 /// A coordinator, as clients are told.
@@ -50,7 +51,7 @@ pub(crate) fn find(
 fn make(broker: &mut Broker, now: Now, name: &str, topic: InternalTopic) {
     let name = TopicName::from(name);
     let exists = broker.controller.image.topics.by_name(&name).is_some();
-    if exists || !broker.auto_creating.insert(name.clone()) {
+    if exists || (broker.controller.is_active() && !broker.auto_creating.insert(name.clone())) {
         return;
     }
     let alive = broker.image.brokers.iter().filter(|known| !known.fenced).count();
@@ -67,6 +68,9 @@ fn make(broker: &mut Broker, now: Now, name: &str, topic: InternalTopic) {
         ],
         ..NewTopic::default()
     };
+    if !broker.controller.is_active() {
+        return controller_channel::create_later(broker, wanted);
+    }
     let bounds = broker.bounds();
     match create(&broker.controller.image, bounds, &mut broker.dice, &wanted) {
         Ok(created) => {

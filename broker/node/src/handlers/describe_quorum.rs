@@ -1,9 +1,9 @@
 //! DescribeQuorum (key 55), versions 0 to 2: the state of the metadata quorum (KIP-595, KIP-836, KIP-853).
 //!
-//! A quorum of one: this node is the only voter and has always caught up. Source: KafkaRaftClient.handleDescribeQuorumRequest.
+//! Only the leader knows how far the others are; another node answers NOT_LEADER_OR_FOLLOWER and names it. Source: KafkaRaftClient.handleDescribeQuorumRequest.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::BrokerId;
+use strandline_protocol::ids::{BrokerId, Offset, Uuid};
 use strandline_protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, Listener, Node, ReplicaState, ResponsePartitionData, ResponseTopicData,
 };
@@ -12,6 +12,8 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::image::brokers::Endpoint;
 use crate::io::{Now, RequestContext};
+use crate::quorum::leader::Progress;
+use crate::topology::ConfiguredVoter;
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 /// From this version on directories and nodes are told.
@@ -32,31 +34,52 @@ pub(crate) fn describe_quorum(
         ResponseTopicData { topic_name: topic.topic_name.clone(), partitions: partitions.collect() }
     });
     let topics = topics.collect();
-    let nodes = if context.api_version >= DIRECTORIES_FROM { vec![node(broker)] } else { Vec::new() };
+    let nodes = if context.api_version >= DIRECTORIES_FROM { nodes(broker) } else { Vec::new() };
     Answer::now(DescribeQuorumResponse { topics, nodes, error_message: None, ..DescribeQuorumResponse::default() })
 }
 
 fn state(broker: &Broker, now: Now, context: &RequestContext) -> ResponsePartitionData {
-    let id = BrokerId(broker.identity.node_id);
-    let mut voter = ReplicaState {
-        replica_id: id,
-        log_end_offset: broker.controller.end(),
-        last_fetch_timestamp: now.wall_ms,
-        last_caught_up_timestamp: now.wall_ms,
-        ..ReplicaState::default()
+    let controller = &broker.controller;
+    let Some(leader) = controller.quorum.leading() else {
+        let leadership = controller.quorum.leadership();
+        return ResponsePartitionData {
+            partition_index: 0,
+            error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            error_message: None,
+            leader_id: leadership.leader.unwrap_or(-1).into(),
+            leader_epoch: leadership.epoch,
+            ..ResponsePartitionData::default()
+        };
     };
-    if context.api_version >= DIRECTORIES_FROM {
-        voter.replica_directory_id = broker.identity.directory;
-    }
+    let me = broker.identity.node_id;
+    let replica = |(id, progress): (i32, &Progress)| {
+        // The leader itself has always caught up.
+        let at = |ms: Option<u64>| if id == me { now.wall_ms } else { ms.map_or(-1, |ms| wall_ms(now, ms)) };
+        let directory =
+            if id == me && context.api_version >= DIRECTORIES_FROM { broker.identity.directory } else { Uuid::ZERO };
+        ReplicaState {
+            replica_id: BrokerId(id),
+            replica_directory_id: directory,
+            log_end_offset: if id == me { controller.end() } else { progress.end.unwrap_or(Offset::NONE) },
+            last_fetch_timestamp: at(progress.fetched_ms),
+            last_caught_up_timestamp: at(progress.caught_up_ms),
+        }
+    };
     ResponsePartitionData {
         partition_index: 0,
         error_message: None,
-        leader_id: id,
-        leader_epoch: broker.controller.epoch(),
-        high_watermark: broker.controller.committed(),
-        current_voters: vec![voter],
+        leader_id: BrokerId(me),
+        leader_epoch: controller.epoch(),
+        high_watermark: controller.committed(),
+        current_voters: leader.voters().map(replica).collect(),
+        observers: leader.observers().map(replica).collect(),
         ..ResponsePartitionData::default()
     }
+}
+
+/// A point of the monotonic clock as users read it.
+fn wall_ms(now: Now, monotonic_ms: u64) -> i64 {
+    now.wall_ms - i64::try_from(now.monotonic_ms.saturating_sub(monotonic_ms)).unwrap_or(0)
 }
 
 fn unknown(partition_index: i32) -> ResponsePartitionData {
@@ -68,11 +91,18 @@ fn unknown(partition_index: i32) -> ResponsePartitionData {
     }
 }
 
-/// A controller without a listener of its own is reached where clients are.
-fn node(broker: &Broker) -> Node {
+/// Where the voters are. A controller without a listener of its own is reached where clients are.
+fn nodes(broker: &Broker) -> Vec<Node> {
     let topology = &broker.topology;
+    if !topology.voters.is_empty() {
+        let node = |voter: &ConfiguredVoter| {
+            let listener = Listener { name: topology.controller.clone(), host: voter.host.clone(), port: voter.port };
+            Node { node_id: BrokerId(voter.id), listeners: vec![listener] }
+        };
+        return topology.voters.iter().map(node).collect();
+    }
     let own: Vec<&Endpoint> = topology.controller_endpoints().collect();
     let told = if own.is_empty() { topology.client_endpoints().collect() } else { own };
     let listener = |end: &Endpoint| Listener { name: end.listener.clone(), host: end.host.clone(), port: end.port };
-    Node { node_id: BrokerId(broker.identity.node_id), listeners: told.into_iter().map(listener).collect() }
+    vec![Node { node_id: BrokerId(broker.identity.node_id), listeners: told.into_iter().map(listener).collect() }]
 }

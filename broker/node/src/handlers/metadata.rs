@@ -15,6 +15,7 @@ use strandline_protocol::messages::metadata::{
 use super::Answer;
 use crate::broker::Broker;
 use crate::controller::topics::{NewTopic, check_topic_name, create};
+use crate::controller_channel;
 use crate::image::Image;
 use crate::image::topics::{Partition, Topic};
 use crate::io::{Now, RequestContext};
@@ -124,12 +125,22 @@ fn create_missing(broker: &mut Broker, now: Now, may_create: bool, asked: &[Meta
         .take(AUTO_CREATED_MAX)
         .cloned()
         .collect();
+    if !broker.controller.is_active() {
+        for name in missing {
+            controller_channel::create_later(broker, by_defaults(name));
+        }
+        return;
+    }
     for name in missing {
-        let topic = NewTopic { name: name.clone(), partitions: -1, replication_factor: -1, ..NewTopic::default() };
+        let topic = by_defaults(name.clone());
         let bounds = broker.bounds();
         if let Ok(created) = create(&broker.controller.image, bounds, &mut broker.dice, &topic) {
             broker.controller.emit(now, created.records);
             broker.auto_creating.insert(name);
         }
     }
+}
+
+fn by_defaults(name: TopicName) -> NewTopic {
+    NewTopic { name, partitions: -1, replication_factor: -1, ..NewTopic::default() }
 }

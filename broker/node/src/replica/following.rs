@@ -15,6 +15,7 @@ use strandline_protocol::messages::fetch::{FetchResponse, PartitionData, Replica
 
 use crate::broker::{Broker, JobOwner};
 use crate::cleaning;
+use crate::controller_channel;
 use crate::directory::After;
 use crate::io::{Asker, Effect, Job, Lane, Now, Owner, PeerAddress, PeerLost, Tag};
 use crate::parked::ParkedId;
@@ -23,9 +24,6 @@ use crate::replica::in_sync::{self, Slots, Verdict};
 use crate::replica::truncation::{Cut, Step as CutStep, Truncation};
 use crate::replica::{Role, assign};
 use crate::upkeep;
-
-/// A controller that does not answer within this is asked again: what it commits is small and durable in milliseconds.
-const CONTROLLER_PATIENCE_MS: u32 = 5_000;
 
 /// How long the leader may be silent beyond the time that it may wait for news.
 const LEADER_PATIENCE_MS: u32 = 10_000;
@@ -103,9 +101,6 @@ fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
 }
 
 fn ask_controller(broker: &mut Broker, now: Now, slots: std::collections::BTreeSet<u32>, outbox: &mut Vec<Effect>) {
-    let Some(to) = broker.active_controller.clone() else {
-        return broker.in_sync.again(slots, now.monotonic_ms + broker.settings.replica_backoff_ms);
-    };
     let mut request = AlterPartitionRequest {
         broker_id: BrokerId(broker.identity.node_id),
         broker_epoch: broker.identity.epoch,
@@ -126,7 +121,10 @@ fn ask_controller(broker: &mut Broker, now: Now, slots: std::collections::BTreeS
     let number = broker.next_tag();
     broker.in_sync.asked(number, asked);
     broker.asked.insert(number, Asked::AlterPartition);
-    outbox.push(send(to, Lane::Control, number, request.into(), CONTROLLER_PATIENCE_MS));
+    let tag = Tag { asker: Asker::Replication, number };
+    if controller_channel::ask(broker, now, tag, request.into(), outbox).is_err() {
+        answered(broker, now, number, Err(PeerLost::Refused));
+    }
 }
 
 /// An answer, or none, to something that was asked here.

@@ -115,6 +115,7 @@ impl TestBroker {
             seed: 42 + u64::try_from(metadata.epoch.0).expect("never negative"),
             metadata,
             recovered,
+            previous_broker_epoch: survey.previous_broker_epoch,
         };
         let mut broker = Self {
             node: boot.node(),

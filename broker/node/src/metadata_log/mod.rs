@@ -3,11 +3,13 @@
 //! Reads through [`Files`] and decides nothing else. The newest snapshot (`*.checkpoint`) comes first, then every record
 //! behind it. Records between the begin and the abort of a metadata transaction (KIP-868) count for nothing.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use strandline_log::config::LogConfig;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
+use strandline_log::format::FormatError;
 use strandline_log::log::{Log, Positions};
 use strandline_log::names::{FileName, SegmentFile};
 use strandline_log::quorum_state::QuorumState;
@@ -25,6 +27,12 @@ use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
 use crate::recovery::{SurveyError, recovery_point_of};
 use crate::snapshot::{FoundSnapshots, KeptSnapshot};
+use records::Transactions;
+
+pub(crate) mod records;
+
+/// The file that keeps the epoch and the vote.
+pub(crate) const QUORUM_STATE: &str = "quorum-state";
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -34,10 +42,19 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 /// What the metadata log came to.
 pub struct LoadedMetadata {
     pub log: Log,
+    /// Everything in the log, committed or not.
     pub image: Image,
     pub snapshots: FoundSnapshots,
-    /// A new epoch, above every one so far.
+    /// The newest snapshot: what is known to be committed, whoever the voters are.
+    pub snapshot: Image,
+    /// The epoch of its last record.
+    pub snapshot_epoch: LeaderEpoch,
+    /// The records behind the snapshot.
+    pub records: VecDeque<(Offset, MetadataRecord)>,
+    /// The newest epoch that is known here.
     pub epoch: LeaderEpoch,
+    /// Whom this node voted for in that epoch.
+    pub voted: Option<i32>,
     /// To be carried out before the log is used.
     pub repairs: Vec<DiskOp>,
 }
@@ -73,6 +90,9 @@ pub enum LoadError {
     EndsBelowSnapshot { log_end: Offset, snapshot: Offset, stop: Stop },
     #[error(transparent)]
     Checkpoint(#[from] SurveyError),
+    /// A voter that forgets its vote may vote twice.
+    #[error("{file}: {reason}")]
+    QuorumState { file: FilePath, reason: FormatError },
     #[error("{file} holds a batch above {BATCH_BYTES_MAX} bytes at position {position}")]
     BatchTooLarge { file: FilePath, position: u64 },
 }
@@ -91,13 +111,23 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
         Err(error) => return Err(error.into()),
     };
     let names: Vec<FileName> = entries.iter().map(|entry| FileName::parse(&entry.name)).collect();
-    let last_epoch = kept_epoch(files)?;
+    let (kept_epoch, voted) = kept(files)?;
     let mut snapshots = FoundSnapshots::list(files, &entries)?;
     let snapshot_end = snapshots.newest_end();
     let has_segments = names.iter().any(|name| matches!(name, FileName::Segment { .. }));
     if !has_segments && snapshot_end == Offset::ZERO {
         let log = Log::new(METADATA_DIRECTORY.to_owned(), TopicId::METADATA, config);
-        return Ok(LoadedMetadata { log, image: Image::default(), snapshots, epoch: next(last_epoch), repairs: Vec::new() });
+        return Ok(LoadedMetadata {
+            log,
+            image: Image::default(),
+            snapshots,
+            snapshot: Image::default(),
+            snapshot_epoch: LeaderEpoch(0),
+            records: VecDeque::new(),
+            epoch: kept_epoch,
+            voted,
+            repairs: Vec::new(),
+        });
     }
     // A log without files goes on where the snapshot ends; one with files begins with the first of them.
     let bare_start = if has_segments { Offset::ZERO } else { snapshot_end };
@@ -114,6 +144,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     if let Some(newest) = snapshots.newest() {
         replay.snapshot(files, newest)?;
     }
+    let snapshot = replay.image.clone();
     let end = recovered.log.positions().log_end;
     let segments = if begins_anew { Vec::new() } else { needed_segments(&names, snapshot_end) };
     replay.log_from = Some(segments.first().map_or(snapshot_end, |base| (*base).max(recovered.log.positions().log_start)));
@@ -124,24 +155,34 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     replay.is_whole(end)?;
     replay.image.end = end;
     snapshots.beyond_bytes = replay.beyond_bytes;
-    let in_snapshot = snapshots.newest().map_or(LeaderEpoch(0), |newest| newest.id.epoch);
-    let newest = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(last_epoch).max(in_snapshot);
-    Ok(LoadedMetadata { log: recovered.log, image: replay.image, snapshots, epoch: next(newest), repairs: recovered.repairs })
-}
-
-fn next(epoch: LeaderEpoch) -> LeaderEpoch {
-    epoch.next().unwrap_or(epoch)
+    let snapshot_epoch = snapshots.newest().map_or(LeaderEpoch(0), |newest| newest.id.epoch);
+    let epoch = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(kept_epoch).max(snapshot_epoch);
+    Ok(LoadedMetadata {
+        log: recovered.log,
+        image: replay.image,
+        snapshots,
+        snapshot,
+        snapshot_epoch,
+        records: replay.records,
+        epoch,
+        voted: voted.filter(|_| epoch == kept_epoch),
+        repairs: recovered.repairs,
+    })
 }
 
 fn recovery_point(files: &dyn Files) -> Result<Offset, LoadError> {
     Ok(recovery_point_of(files, METADATA_TOPIC, 0)?)
 }
 
-fn kept_epoch(files: &dyn Files) -> Result<LeaderEpoch, LoadError> {
-    let file = FilePath::inside(METADATA_DIRECTORY, "quorum-state");
+/// The epoch of `quorum-state`, and whom this node voted for in it.
+fn kept(files: &dyn Files) -> Result<(LeaderEpoch, Option<i32>), LoadError> {
+    let file = FilePath::inside(METADATA_DIRECTORY, QUORUM_STATE);
     match files.read(&file, 0, CHUNK_BYTES) {
-        Ok(contents) => Ok(QuorumState::parse(&contents).map_or(LeaderEpoch(0), |state| state.leader_epoch)),
-        Err(DiskError::Missing { .. }) => Ok(LeaderEpoch(0)),
+        Ok(contents) => {
+            let state = QuorumState::parse(&contents).map_err(|reason| LoadError::QuorumState { file, reason })?;
+            Ok((state.leader_epoch, Some(state.voted.0).filter(|id| *id >= 0)))
+        }
+        Err(DiskError::Missing { .. }) => Ok((LeaderEpoch(0), None)),
         Err(error) => Err(error.into()),
     }
 }
@@ -197,8 +238,8 @@ struct Replay {
     below: Offset,
     /// Where the next batch of the log begins; batches of a snapshot have offsets of their own.
     log_from: Option<Offset>,
-    /// Records of a metadata transaction that has not ended, with their offsets.
-    transaction: Option<Vec<(Offset, MetadataRecord)>>,
+    transactions: Transactions,
+    records: VecDeque<(Offset, MetadataRecord)>,
     scratch: Scratch,
     /// Bytes of batches that were applied.
     beyond_bytes: u64,
@@ -212,7 +253,8 @@ impl Default for Replay {
             image: Image::default(),
             below: Offset::MAX,
             log_from: None,
-            transaction: None,
+            transactions: Transactions::default(),
+            records: VecDeque::new(),
             scratch: Scratch::default(),
             beyond_bytes: 0,
             ends_with_footer: false,
@@ -230,7 +272,8 @@ impl Replay {
             return Err(LoadError::SnapshotTorn { file });
         }
         self.image.end = snapshot.id.end;
-        (self.beyond_bytes, self.transaction) = (0, None);
+        (self.beyond_bytes, self.transactions) = (0, Transactions::default());
+        self.records = VecDeque::new();
         Ok(())
     }
 
@@ -316,20 +359,9 @@ impl Replay {
     }
 
     fn record(&mut self, offset: Offset, record: MetadataRecord) -> Result<(), LoadError> {
-        match record {
-            MetadataRecord::BeginTransactionRecord(_) => self.transaction = Some(Vec::new()),
-            MetadataRecord::AbortTransactionRecord(_) => self.transaction = None,
-            MetadataRecord::EndTransactionRecord(_) => {
-                for (offset, record) in self.transaction.take().unwrap_or_default() {
-                    self.image.apply(offset, &record)?;
-                }
-            }
-            record => match &mut self.transaction {
-                Some(held) => held.push((offset, record)),
-                None => {
-                    self.image.apply(offset, &record)?;
-                }
-            },
+        self.records.push_back((offset, record.clone()));
+        for (offset, record) in self.transactions.pass(offset, record) {
+            self.image.apply(offset, &record)?;
         }
         Ok(())
     }

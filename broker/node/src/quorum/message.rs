@@ -1,0 +1,145 @@
+//! What voters and observers say to each other, without the wire: `wire.rs` translates.
+//!
+//! A *wish* is what the quorum wants done. Wishes leave in order, and none leaves while a vote or an epoch that came before
+//! it is not yet kept on disk: a voter that forgets may vote twice.
+
+use strandline_protocol::ids::{LeaderEpoch, Offset};
+
+/// Where a log ends: the epoch of its last batch and the offset behind it. The greater one is more up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogEnd {
+    pub epoch: LeaderEpoch,
+    pub offset: Offset,
+}
+
+/// What everybody tells of the leader: 0 or one an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    pub epoch: LeaderEpoch,
+    pub leader: Option<i32>,
+}
+
+/// A pre-vote asks whether a vote would be granted, and changes nothing (KIP-996).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ballot {
+    Pre,
+    Real,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteAsk {
+    pub ballot: Ballot,
+    /// The candidate's epoch; with a pre-vote the one that it is in, not the one that it would begin.
+    pub epoch: LeaderEpoch,
+    pub candidate: i32,
+    pub log_end: LogEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteAnswer {
+    pub ballot: Ballot,
+    pub leadership: Leadership,
+    pub granted: bool,
+}
+
+/// A fetch of the metadata log. Its offset is the replica's durable end: everything below survives its crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchAsk {
+    pub replica: i32,
+    pub epoch: LeaderEpoch,
+    pub from: LogEnd,
+}
+
+/// What a leader makes of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchVerdict {
+    /// The logs agree up to there: records from there on are the answer, or its time of waiting.
+    Agree,
+    /// The logs part at the end of this epoch, or before.
+    Diverging(LogEnd),
+    /// What was asked for is only in a snapshot.
+    InSnapshot,
+    /// This node does not lead the asker's epoch; its own is told.
+    NotLeader,
+    /// The asker's epoch is over.
+    Fenced,
+    /// The asker knows a newer epoch than this node.
+    Unknown,
+}
+
+/// What a follower learns from a leader's answer to its fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchNews {
+    /// The records in the answer belong behind the log's end.
+    Append,
+    /// The log is to be cut back to there.
+    CutBack(Offset),
+    /// The log is to be begun anew from the leader's snapshot.
+    Snapshot,
+    /// Nothing is to be done with the log.
+    Nothing,
+}
+
+/// What `quorum-state` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub epoch: LeaderEpoch,
+    pub voted: Option<i32>,
+    pub leader: Option<i32>,
+}
+
+/// What a quorum wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Write `quorum-state`; with `Hold::Others` tell [`super::Quorum::on_kept`] when it is durable.
+    Keep(Kept, Hold),
+    Vote {
+        to: i32,
+        ask: VoteAsk,
+    },
+    BeginEpoch {
+        to: i32,
+        leadership: Leadership,
+    },
+    EndEpoch {
+        to: i32,
+        leadership: Leadership,
+        successors: Vec<i32>,
+    },
+    /// Ask a leader, or a voter that may know it, for what lies behind the log's end.
+    Fetch {
+        to: i32,
+        ask: FetchAsk,
+    },
+    /// The answer to whoever holds this ticket.
+    AnswerVote {
+        ticket: u64,
+        answer: VoteAnswer,
+    },
+    /// The answer to a begin or an end of an epoch.
+    AnswerEpoch {
+        ticket: u64,
+        leadership: Leadership,
+    },
+    /// This node leads: write the batch that opens the epoch.
+    OpenEpoch {
+        epoch: LeaderEpoch,
+        granted_by: Vec<i32>,
+    },
+}
+
+/// Whether what is wished afterwards depends on the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    Others,
+    Nothing,
+}
+
+/// Why a question came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Nobody listens there: the process is gone.
+    Gone,
+    /// Anything else.
+    Silent,
+}

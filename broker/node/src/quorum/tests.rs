@@ -1,0 +1,185 @@
+//! Single moves of a member.
+
+use strandline_log::epochs::LeaderEpochs;
+use strandline_protocol::ids::{LeaderEpoch, Offset};
+
+use super::message::{
+    Ballot, FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, VoteAnswer, VoteAsk, Wish,
+};
+use super::{FetchAnswer, LogView, Quorum, Timing};
+
+const TIMING: Timing = Timing { election_ms: 1000, fetch_ms: 2000, backoff_max_ms: 1000, retry_ms: 20 };
+const EMPTY: LogEnd = LogEnd { epoch: LeaderEpoch(0), offset: Offset::ZERO };
+
+fn member(me: i32, voters: &[i32], epoch: i32) -> Quorum {
+    let kept = Kept { epoch: LeaderEpoch(epoch), voted: None, leader: None };
+    let mut quorum = Quorum::new(me, voters, TIMING, kept, Offset::ZERO, 7);
+    quorum.start(0, EMPTY);
+    quorum
+}
+
+fn end(epoch: i32, offset: i64) -> LogEnd {
+    LogEnd { epoch: LeaderEpoch(epoch), offset: Offset(offset) }
+}
+
+fn vote(ballot: Ballot, epoch: i32, candidate: i32, log_end: LogEnd) -> VoteAsk {
+    VoteAsk { ballot, epoch: LeaderEpoch(epoch), candidate, log_end }
+}
+
+/// The answer to a vote, with what has to be kept before it leaves.
+fn granted(quorum: &mut Quorum, ask: VoteAsk, log_end: LogEnd) -> bool {
+    quorum.on_vote(10, ask, log_end, 1);
+    let mut answer = None;
+    while answer.is_none() {
+        for wish in quorum.take_wishes() {
+            match wish {
+                Wish::Keep(_, Hold::Others) => quorum.on_kept(10, log_end),
+                Wish::AnswerVote { answer: found, .. } => answer = Some(found.granted),
+                _ => {}
+            }
+        }
+    }
+    answer.unwrap_or_default()
+}
+
+fn leader_of_three(epoch: i32) -> Quorum {
+    let mut quorum = member(1, &[1, 2, 3], epoch - 1);
+    quorum.tick(5000, EMPTY);
+    let won = |ballot, epoch| VoteAnswer {
+        ballot,
+        leadership: Leadership { epoch: LeaderEpoch(epoch), leader: None },
+        granted: true,
+    };
+    quorum.take_wishes();
+    quorum.on_vote_answer(5001, 2, won(Ballot::Pre, epoch - 1), EMPTY);
+    quorum.take_wishes();
+    quorum.on_kept(5002, EMPTY);
+    quorum.on_vote_answer(5003, 3, won(Ballot::Real, epoch), EMPTY);
+    assert!(quorum.leading().is_some());
+    quorum
+}
+
+#[test]
+fn a_sole_voter_leads_as_soon_as_its_vote_is_kept() {
+    let mut quorum = member(4, &[4], 6);
+    let kept = Kept { epoch: LeaderEpoch(7), voted: Some(4), leader: None };
+    assert_eq!(quorum.take_wishes(), [Wish::Keep(kept, Hold::Others)]);
+    assert!(quorum.leading().is_none(), "a vote that is not kept is none");
+    quorum.on_kept(1, EMPTY);
+    let wishes = quorum.take_wishes();
+    assert!(wishes.contains(&Wish::OpenEpoch { epoch: LeaderEpoch(7), granted_by: vec![4] }), "{wishes:?}");
+    assert_eq!(quorum.leadership(), Leadership { epoch: LeaderEpoch(7), leader: Some(4) });
+    assert_eq!(quorum.high_watermark(), Offset::ZERO);
+    quorum.on_durable(Offset(1));
+    assert_eq!(quorum.high_watermark(), Offset(1));
+    assert_eq!(quorum.next_deadline(), u64::MAX, "an idle sole voter has nothing to do");
+}
+
+#[test]
+fn one_vote_is_given_an_epoch_and_kept_before_it_is_told() {
+    let mut quorum = member(1, &[1, 2, 3], 5);
+    quorum.on_vote(10, vote(Ballot::Real, 6, 2, EMPTY), EMPTY, 9);
+    let first = quorum.take_wishes();
+    assert!(matches!(first[..], [Wish::Keep(Kept { voted: None, .. }, Hold::Others)]), "the epoch first: {first:?}");
+    quorum.on_kept(11, EMPTY);
+    assert!(matches!(quorum.take_wishes()[..], [Wish::Keep(Kept { voted: Some(2), .. }, Hold::Others)]));
+    quorum.on_kept(11, EMPTY);
+    assert!(matches!(quorum.take_wishes()[..], [Wish::AnswerVote { ticket: 9, answer: VoteAnswer { granted: true, .. } }]));
+    assert!(!granted(&mut quorum, vote(Ballot::Real, 6, 3, EMPTY), EMPTY), "it is given away");
+    assert!(granted(&mut quorum, vote(Ballot::Real, 6, 2, EMPTY), EMPTY), "the same one may ask again");
+    assert!(!granted(&mut quorum, vote(Ballot::Real, 5, 3, EMPTY), EMPTY), "that epoch is over");
+}
+
+#[test]
+fn a_log_that_is_behind_gets_no_vote() {
+    for ballot in [Ballot::Pre, Ballot::Real] {
+        let mut quorum = member(1, &[1, 2, 3], 5);
+        assert!(!granted(&mut quorum, vote(ballot, 6, 2, end(4, 100)), end(5, 1)), "an older epoch");
+        assert!(!granted(&mut quorum, vote(ballot, 6, 2, end(5, 9)), end(5, 10)), "a shorter log");
+        assert!(granted(&mut quorum, vote(ballot, 6, 2, end(5, 10)), end(5, 10)));
+    }
+}
+
+#[test]
+fn a_pre_vote_changes_nothing_and_is_refused_by_who_hears_from_a_leader() {
+    let mut quorum = member(1, &[1, 2, 3], 5);
+    assert!(granted(&mut quorum, vote(Ballot::Pre, 5, 2, EMPTY), EMPTY));
+    assert!(granted(&mut quorum, vote(Ballot::Pre, 5, 3, EMPTY), EMPTY), "it binds nobody");
+    let leadership = Leadership { epoch: LeaderEpoch(5), leader: Some(2) };
+    quorum.on_begin_epoch(20, leadership, 1);
+    quorum.poll_fetch(20, EMPTY);
+    let epochs = LeaderEpochs::default();
+    let log = LogView { start: Offset::ZERO, end: EMPTY, epochs: &epochs };
+    let answer = FetchAnswer { leadership, verdict: Some(FetchVerdict::Agree), high_watermark: Offset::ZERO };
+    assert_eq!(quorum.on_fetch_answer(30, 2, answer, log), FetchNews::Append);
+    assert!(!granted(&mut quorum, vote(Ballot::Pre, 5, 3, EMPTY), EMPTY));
+    quorum.poll_fetch(31, EMPTY);
+    quorum.on_fetch_lost(40, 2, Lost::Gone);
+    assert!(granted(&mut quorum, vote(Ballot::Pre, 5, 3, EMPTY), EMPTY), "a leader whose port refuses is gone");
+    assert!(quorum.next_deadline() <= 40 + 120, "and this node stands soon");
+}
+
+#[test]
+fn records_of_earlier_epochs_are_committed_only_with_one_of_the_own() {
+    let mut quorum = leader_of_three(8);
+    let epochs = LeaderEpochs::default();
+    let ask = |offset| FetchAsk { replica: 2, epoch: LeaderEpoch(8), from: end(7, offset) };
+    let mut grown = epochs.clone();
+    grown.assign(LeaderEpoch(7), Offset(0));
+    // The epoch began at 0 in this log; what is there of epoch 7 stands for what earlier leaders left.
+    let log = LogView { start: Offset::ZERO, end: end(7, 0), epochs: &grown };
+    quorum.on_durable(Offset(0));
+    assert_eq!(quorum.on_fetch(5010, ask(0), log), FetchVerdict::Agree);
+    assert_eq!(quorum.high_watermark(), Offset(0));
+    grown.assign(LeaderEpoch(8), Offset(0));
+    let log = LogView { start: Offset::ZERO, end: end(8, 1), epochs: &grown };
+    quorum.on_durable(Offset(1));
+    assert_eq!(quorum.high_watermark(), Offset(0), "one of three is no majority");
+    let own = FetchAsk { replica: 2, epoch: LeaderEpoch(8), from: end(8, 1) };
+    assert_eq!(quorum.on_fetch(5020, own, log), FetchVerdict::Agree);
+    assert_eq!(quorum.high_watermark(), Offset(1));
+    let observer = FetchAsk { replica: 9, epoch: LeaderEpoch(8), from: end(8, 5) };
+    assert!(matches!(quorum.on_fetch(5020, observer, log), FetchVerdict::Diverging(_)));
+}
+
+#[test]
+fn a_leader_that_no_majority_fetches_from_resigns() {
+    let mut quorum = leader_of_three(8);
+    quorum.tick(5003 + 2999, EMPTY);
+    assert!(quorum.leading().is_some());
+    quorum.tick(5003 + 3000, EMPTY);
+    assert!(quorum.leading().is_none());
+    let ends = quorum.take_wishes().into_iter().filter(|wish| matches!(wish, Wish::EndEpoch { .. })).count();
+    assert_eq!(ends, 2);
+}
+
+#[test]
+fn the_first_successor_stands_at_once_when_its_leader_resigns() {
+    let mut quorum = member(2, &[1, 2, 3], 5);
+    let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
+    quorum.on_begin_epoch(10, leadership, 1);
+    quorum.on_end_epoch(20, leadership, &[2, 3], 1);
+    assert_eq!(quorum.next_deadline(), 20.min(quorum.next_deadline()));
+    quorum.tick(20, EMPTY);
+    quorum.take_wishes();
+    quorum.on_kept(20, EMPTY);
+    let asked = quorum.take_wishes().into_iter().filter(|wish| matches!(wish, Wish::Vote { .. })).count();
+    assert_eq!(asked, 2);
+}
+
+#[test]
+fn a_follower_cuts_its_log_where_it_parts_from_the_leaders() {
+    let mut quorum = member(2, &[1, 2, 3], 5);
+    let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
+    quorum.on_begin_epoch(10, leadership, 1);
+    quorum.take_wishes();
+    quorum.on_kept(10, EMPTY);
+    quorum.poll_fetch(10, end(5, 30));
+    let mut epochs = LeaderEpochs::default();
+    epochs.assign(LeaderEpoch(3), Offset(0));
+    epochs.assign(LeaderEpoch(5), Offset(20));
+    let log = LogView { start: Offset::ZERO, end: end(5, 30), epochs: &epochs };
+    let answer = |verdict| FetchAnswer { leadership, verdict: Some(verdict), high_watermark: Offset(0) };
+    let news = quorum.on_fetch_answer(20, 1, answer(FetchVerdict::Diverging(end(4, 25))), log);
+    assert_eq!(news, FetchNews::CutBack(Offset(20)), "the leader has an epoch that this log does not know");
+}

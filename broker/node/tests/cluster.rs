@@ -1,0 +1,72 @@
+//! Several nodes on disks in memory, with a network that carries everything in a millisecond: controllers elect a leader, brokers
+//! join, and what one decides all of them know.
+
+mod cluster {
+    pub(crate) mod world;
+}
+
+use cluster::world::World;
+
+#[test]
+fn three_controllers_elect_one_and_all_of_them_know_what_is_committed() {
+    let mut world = World::new(3);
+    world.run_until("a leader", 10_000, |world| world.leader().is_some());
+    world.run_until("everybody has the log", 5_000, World::is_level);
+    let epoch = world.epoch();
+    world.run(5_000);
+    assert_eq!(world.epoch(), epoch, "a quiet quorum keeps its leader");
+}
+
+#[test]
+fn three_brokers_register_with_whoever_leads_and_serve_when_they_are_let_in() {
+    let mut world = World::new(3);
+    world.run_until("all serve", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+    let leader = world.leader().expect("there is one");
+    let other = 1 + leader % 3;
+    world.kill(other);
+    world.run(4_000);
+    world.start(other);
+    world.run_until("it is let in again", 5_000, |world| world.serves(other));
+}
+
+#[test]
+fn a_leader_that_dies_is_followed_by_another_well_within_a_second() {
+    let mut world = World::new(3);
+    world.run_until("a leader", 10_000, |world| world.leader().is_some());
+    world.run_until("everybody has the log", 5_000, World::is_level);
+    let first = world.leader().expect("there is one");
+    let committed = world.committed(first);
+    world.kill(first);
+    world.run_until("another leader", 800, |world| world.leader().is_some_and(|leader| leader != first));
+    let second = world.leader().expect("there is one");
+    assert!(world.committed(second) >= committed);
+    world.start(first);
+    world.run_until("the old leader follows", 3_000, World::is_level);
+}
+
+#[test]
+fn a_cluster_that_lost_power_altogether_comes_back_with_what_was_committed() {
+    let mut world = World::new(3);
+    world.run_until("a leader", 10_000, |world| world.leader().is_some());
+    world.run_until("everybody has the log", 5_000, World::is_level);
+    let committed = world.committed(1);
+    (1..=3).for_each(|node| world.kill(node));
+    (1..=3).for_each(|node| world.start(node));
+    world.run_until("a leader again", 10_000, |world| world.leader().is_some());
+    world.run_until("everybody has the log", 5_000, World::is_level);
+    assert!((1..=3).all(|node| world.committed(node) >= committed));
+}
+
+#[test]
+fn two_of_three_go_on_and_one_alone_decides_nothing() {
+    let mut world = World::new(3);
+    world.run_until("a leader", 10_000, |world| world.leader().is_some());
+    let first = world.leader().expect("there is one");
+    let others: Vec<i32> = (1..=3).filter(|node| *node != first).collect();
+    world.kill(first);
+    world.kill(others[0]);
+    world.run(10_000);
+    assert_eq!(world.leader(), None, "one of three is no majority");
+    world.start(first);
+    world.run_until("two are", 10_000, |world| world.leader().is_some());
+}

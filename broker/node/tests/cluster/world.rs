@@ -1,0 +1,345 @@
+//! Nodes, their disks, and the network between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strandline_log::disk::{DiskError, Entry, FilePath, Files};
+use strandline_log::memory::MemoryDisk;
+use strandline_node::Node;
+use strandline_node::apis::{SERVED, find};
+use strandline_node::boot::Boot;
+use strandline_node::config::BrokerConfig;
+use strandline_node::io::{
+    Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
+    Sequence, Tag,
+};
+use strandline_node::metadata_log::load;
+use strandline_node::peers;
+use strandline_node::recovery::survey;
+use strandline_node::topology::Topology;
+use strandline_protocol::api::{Request, Response};
+use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
+use strandline_protocol::messages::api_versions::ApiVersion;
+use strandline_protocol::wire::Records;
+
+/// A disk that also lists its top.
+#[derive(Default)]
+struct Disk(MemoryDisk);
+
+impl Files for Disk {
+    fn list(&self, directory: &FilePath) -> Result<Vec<Entry>, DiskError> {
+        if !directory.as_str().is_empty() {
+            return self.0.list(directory);
+        }
+        let name = |path: &FilePath| match path.as_str().split_once('/') {
+            Some((directory, _)) => (directory.to_owned(), true),
+            None => (path.as_str().to_owned(), false),
+        };
+        let names: BTreeSet<(String, bool)> = self.0.paths().map(name).collect();
+        Ok(names.into_iter().map(|(name, is_directory)| Entry { name, bytes: 0, is_directory }).collect())
+    }
+
+    fn read(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError> {
+        self.0.read(file, position, bytes)
+    }
+}
+
+struct Member {
+    disk: Disk,
+    node: Option<Node>,
+    wake_ms: u64,
+    serving: bool,
+}
+
+/// Who waits for the answer to a request.
+#[derive(Clone, Copy)]
+struct Asker {
+    id: i32,
+    tag: Tag,
+}
+
+enum Letter {
+    Request { to: i32, asker: Asker, request: Box<Request> },
+    Answer { id: i32, tag: Tag, result: Result<Box<Response>, PeerLost> },
+}
+
+pub(crate) struct World {
+    now: Now,
+    seed: u64,
+    members: BTreeMap<i32, Member>,
+    letters: BTreeMap<(u64, u64), Letter>,
+    next: u64,
+    /// By connection, who was asked and who waits: every request has one of its own.
+    askers: BTreeMap<ConnectionId, (i32, Asker)>,
+}
+
+impl World {
+    pub(crate) fn new(nodes: i32) -> Self {
+        let mut world = Self {
+            now: Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 },
+            seed: 7,
+            members: BTreeMap::new(),
+            letters: BTreeMap::new(),
+            next: 0,
+            askers: BTreeMap::new(),
+        };
+        for id in 1..=nodes {
+            world.members.insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false });
+        }
+        (1..=nodes).for_each(|id| world.start(id));
+        world
+    }
+
+    /// Starts a node from what lies on its disk.
+    pub(crate) fn start(&mut self, id: i32) {
+        let nodes = i32::try_from(self.members.len()).expect("few");
+        let voters: Vec<String> = (1..=nodes).map(|id| format!("{id}@node-{id}:9093")).collect();
+        let member = self.members.get_mut(&id).expect("known");
+        let pairs = [
+            ("node.id", id.to_string()),
+            ("listeners", format!("PLAINTEXT://node-{id}:9092,CONTROLLER://node-{id}:9093")),
+            ("controller.listener.names", "CONTROLLER".to_owned()),
+            ("controller.quorum.voters", voters.join(",")),
+        ];
+        let config = BrokerConfig::from_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("legal");
+        let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
+        let survey = survey(&member.disk).expect("the directory can be read");
+        let mut repairs = metadata.repairs.clone();
+        let mut recovered = Vec::new();
+        for found in &survey.partitions {
+            let opened = survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms).expect("it opens");
+            repairs.extend(opened.repairs);
+            recovered.push(opened.recovered);
+        }
+        repairs.iter().for_each(|op| {
+            member.disk.0.perform(op).expect("repairs succeed");
+        });
+        self.seed += 1;
+        let boot = Boot {
+            topology: Topology::read(&config).expect("keys that fit together"),
+            config,
+            cluster_id: "test-cluster".to_owned(),
+            directory: Uuid([u8::try_from(id).expect("small"); 16]),
+            seed: self.seed,
+            metadata,
+            recovered,
+            previous_broker_epoch: survey.previous_broker_epoch,
+        };
+        let mut node = boot.node();
+        let mut outbox = Vec::new();
+        node.start(self.now, &mut outbox);
+        (member.node, member.serving) = (Some(node), false);
+        self.carry_out(id, outbox);
+    }
+
+    /// Ends a node without a word, as kill -9 does.
+    pub(crate) fn kill(&mut self, id: i32) {
+        let member = self.members.get_mut(&id).expect("known");
+        member.node = None;
+        member.wake_ms = u64::MAX;
+        member.disk.0.kill();
+        // Whoever waits for an answer of it sees the connection break.
+        let broken: Vec<ConnectionId> = self.askers.iter().filter(|(_, (asked, _))| *asked == id).map(|(c, _)| *c).collect();
+        for connection in broken {
+            if let Some((_, asker)) = self.askers.remove(&connection) {
+                self.answer(asker, Err(PeerLost::Broken));
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, ms: u64) {
+        let until_ms = self.now.monotonic_ms + ms;
+        while self.now.monotonic_ms < until_ms {
+            self.pass();
+        }
+    }
+
+    pub(crate) fn run_until(&mut self, what: &str, most_ms: u64, is_so: impl Fn(&Self) -> bool) {
+        let until_ms = self.now.monotonic_ms + most_ms;
+        while !is_so(self) {
+            assert!(self.now.monotonic_ms < until_ms, "{what} did not come within {most_ms} ms");
+            self.pass();
+        }
+    }
+
+    /// A millisecond.
+    fn pass(&mut self) {
+        self.now.monotonic_ms += 1;
+        self.now.wall_ms += 1;
+        while let Some(entry) = self.letters.first_entry().filter(|entry| entry.key().0 <= self.now.monotonic_ms) {
+            let letter = entry.remove();
+            self.deliver(letter);
+        }
+        let ids: Vec<i32> = self.members.keys().copied().collect();
+        for id in ids {
+            if self.members[&id].wake_ms <= self.now.monotonic_ms {
+                self.members.get_mut(&id).expect("known").wake_ms = u64::MAX;
+                self.input(id, Input::Tick);
+            }
+        }
+    }
+
+    fn post(&mut self, letter: Letter) {
+        self.next += 1;
+        self.letters.insert((self.now.monotonic_ms + 1, self.next), letter);
+    }
+
+    fn deliver(&mut self, letter: Letter) {
+        match letter {
+            Letter::Request { to, asker, request } => self.ask(to, asker, *request),
+            Letter::Answer { id, tag, mut result } => {
+                if let Ok(response) = &mut result {
+                    peers::check(response);
+                }
+                self.input(id, Input::Response { tag, result });
+            }
+        }
+    }
+
+    fn ask(&mut self, to: i32, asker: Asker, request: Request) {
+        if self.members[&to].node.is_none() {
+            return self.answer(asker, Err(PeerLost::Refused));
+        }
+        let listener = ListenerKind::Controller;
+        let served: Vec<ApiVersion> = SERVED
+            .iter()
+            .filter(|row| row.is_on(listener))
+            .map(|row| ApiVersion { api_key: row.key, min_version: row.versions.first, max_version: row.versions.last })
+            .collect();
+        let key = request.key();
+        let Some(api_version) = peers::version(&served, key).filter(|version| find(key as i16, *version, listener).is_some())
+        else {
+            return self.answer(asker, Err(PeerLost::Unsupported));
+        };
+        self.next += 1;
+        let connection = ConnectionId(self.next);
+        self.askers.insert(connection, (to, asker));
+        let context = RequestContext {
+            connection,
+            sequence: Sequence(0),
+            listener,
+            api_version,
+            client_id: Arc::from("test"),
+            client_host: Arc::from("/127.0.0.1"),
+        };
+        self.input(to, Input::Request { context, request: Asked::Other(Box::new(request)) });
+    }
+
+    fn answer(&mut self, asker: Asker, result: Result<Box<Response>, PeerLost>) {
+        let Asker { id, tag } = asker;
+        self.post(Letter::Answer { id, tag, result });
+    }
+
+    fn input(&mut self, id: i32, input: Input) {
+        let Some(node) = &mut self.members.get_mut(&id).expect("known").node else { return };
+        let mut outbox = Vec::new();
+        node.step(self.now, input, &mut outbox);
+        node.settle(self.now, &mut outbox);
+        self.carry_out(id, outbox);
+    }
+
+    fn carry_out(&mut self, id: i32, effects: Vec<Effect>) {
+        for effect in effects {
+            let member = self.members.get_mut(&id).expect("known");
+            match effect {
+                Effect::Reply { connection, reply, .. } => {
+                    let response = body(&member.disk, reply);
+                    if let Some((_, asker)) = self.askers.remove(&connection) {
+                        self.answer(asker, response.ok_or(PeerLost::Broken));
+                    }
+                }
+                Effect::Close { connection, .. } => {
+                    if let Some((_, asker)) = self.askers.remove(&connection) {
+                        self.answer(asker, Err(PeerLost::Broken));
+                    }
+                }
+                Effect::Send { to, tag, request, .. } => {
+                    let to = node_of(&to);
+                    self.post(Letter::Request { to, asker: Asker { id, tag }, request });
+                }
+                Effect::Disk { owner, op } => {
+                    let result = member.disk.0.perform(&op);
+                    self.input(id, Input::Disk { owner, result });
+                }
+                Effect::Start { job, what } => {
+                    let result = match what {
+                        Job::Truncate { log, end, now_ms } => JobResult::Truncated(
+                            strandline_log::recover::truncate(&member.disk, *log, end, now_ms).map(Box::new),
+                        ),
+                        other => panic!("no test asks for {other:?}"),
+                    };
+                    self.input(id, Input::Job { job, result });
+                }
+                Effect::WakeAt { monotonic_ms } => member.wake_ms = monotonic_ms,
+                Effect::Serving => member.serving = true,
+                Effect::Publish(_) | Effect::Stopped => {}
+                Effect::Fail { file, reason } => panic!("the directory of {id} failed: {file}: {reason}"),
+            }
+        }
+    }
+
+    /// Whether a broker takes requests of clients.
+    pub(crate) fn serves(&self, id: i32) -> bool {
+        self.members[&id].serving
+    }
+
+    /// Who leads, if a majority agrees on it.
+    pub(crate) fn leader(&self) -> Option<i32> {
+        let nodes = self.members.values().filter_map(|member| member.node.as_ref());
+        let told: Vec<(LeaderEpoch, i32)> = nodes
+            .filter_map(|node| {
+                let (epoch, leader) = node.metadata_leader();
+                Some((epoch, leader?))
+            })
+            .collect();
+        let newest = told.iter().max()?;
+        let agree = told.iter().filter(|one| *one == newest).count();
+        (agree > self.members.len() / 2).then_some(newest.1)
+    }
+
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        let nodes = self.members.values().filter_map(|member| member.node.as_ref());
+        nodes.map(|node| node.metadata_leader().0).max().expect("somebody runs")
+    }
+
+    pub(crate) fn committed(&self, id: i32) -> Offset {
+        self.members[&id].node.as_ref().map_or(Offset::ZERO, |node| node.gauges().metadata_committed)
+    }
+
+    /// Whether all that run have the same log, and know all of it to be committed.
+    pub(crate) fn is_level(&self) -> bool {
+        let nodes = self.members.values().filter_map(|member| member.node.as_ref());
+        let ends: BTreeSet<(Offset, Offset)> =
+            nodes.map(|node| (node.gauges().metadata_committed, node.metadata_positions().log_end)).collect();
+        ends.len() == 1 && ends.iter().all(|(committed, end)| committed == end)
+    }
+}
+
+/// Nodes are called by their number.
+fn node_of(address: &PeerAddress) -> i32 {
+    address.host.strip_prefix("node-").and_then(|id| id.parse().ok()).expect("a node's name")
+}
+
+/// The response with its records filled in.
+fn body(disk: &Disk, reply: Reply) -> Option<Box<Response>> {
+    match reply {
+        Reply::Body(response) => Some(response),
+        Reply::Silence => None,
+        Reply::Fetch(fetch) => {
+            let mut response = fetch.response;
+            for filled in fetch.slices {
+                let mut records = Vec::new();
+                for slice in &filled.slices {
+                    records.extend_from_slice(&match slice {
+                        strandline_log::slice::Slice::Memory(bytes) => bytes.clone(),
+                        strandline_log::slice::Slice::File(slice) => strandline_log::cut::read(disk, slice).expect("readable"),
+                    });
+                }
+                response.responses[filled.topic].partitions[filled.partition].records =
+                    Some(Records::from(Bytes::from(records)));
+            }
+            Some(Box::new(Response::Fetch(response)))
+        }
+    }
+}
