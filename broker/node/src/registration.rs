@@ -16,7 +16,7 @@ use strandline_protocol::metadata::partition::PartitionChangeRecord;
 use crate::broker::Broker;
 use crate::controller::{METADATA_DIRECTORY, membership};
 use crate::directory::After;
-use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
 use crate::io::{Effect, Now};
 
@@ -42,7 +42,8 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
     broker.controller.begin_epoch(now, id);
     if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
         let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
-        let levels = vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1)];
+        let levels =
+            vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1), level(GROUP_VERSION, 1)];
         broker.controller.emit(now, levels);
     }
     broker.identity.epoch = broker.controller.end().0;
