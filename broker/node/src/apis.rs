@@ -8,12 +8,12 @@ use crate::broker::Broker;
 use crate::controller_channel;
 use crate::handlers::{
     Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, api_versions,
-    assign_replicas_to_dirs, broker_heartbeat, broker_registration, controller_registration, create_partitions, create_topics,
-    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_quorum, describe_topic_partitions, elect_leaders, fetch, find_coordinator, heartbeat, init_producer_id,
-    join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, metadata, metadata_fetch, not_controller,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, quorum, sync_group, unregister_broker,
-    update_features,
+    assign_replicas_to_dirs, broker_heartbeat, broker_registration, consumer_group_describe, consumer_group_heartbeat,
+    controller_registration, create_partitions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster,
+    describe_configs, describe_groups, describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch,
+    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
+    list_partition_reassignments, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, quorum, sync_group, unregister_broker, update_features,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -102,6 +102,8 @@ pub const SERVED: &[Served] = &[
     inside(ApiKey::BrokerHeartbeat, 0, 2),
     everywhere(ApiKey::UnregisterBroker, 0, 0),
     inside(ApiKey::AllocateProducerIds, 0, 0),
+    served(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    served(ApiKey::ConsumerGroupDescribe, 0, 1),
     inside(ApiKey::ControllerRegistration, 0, 0),
     inside(ApiKey::AssignReplicasToDirs, 0, 0),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
@@ -198,6 +200,12 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         }
         Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
         Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),
+        Request::ConsumerGroupHeartbeat(request) => {
+            consumer_group_heartbeat::consumer_group_heartbeat(broker, now, context, request, outbox)
+        }
+        Request::ConsumerGroupDescribe(request) => {
+            consumer_group_describe::consumer_group_describe(broker, now, context, request, outbox)
+        }
         Request::DescribeTopicPartitions(request) => describe_topic_partitions::describe_topic_partitions(broker, request),
         _ => Answer::Close,
     }

@@ -6,6 +6,10 @@ use harness::{Disk, TestBroker};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, Offset, TopicName};
+use strandline_protocol::messages::consumer_group_describe::ConsumerGroupDescribeRequest;
+use strandline_protocol::messages::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, RequestTopicPartitions,
+};
 use strandline_protocol::messages::delete_groups::DeleteGroupsRequest;
 use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
 use strandline_protocol::messages::describe_groups::{DescribeGroupsRequest, DescribedGroup};
@@ -295,4 +299,218 @@ fn offsets_expire_once_their_group_was_empty_for_long_enough() {
     broker.pass(700_000);
     assert_eq!(committed(&mut broker), -1);
     assert_eq!(describe(&mut broker).error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+}
+
+/// A member of a consumer group, as a client keeps it.
+#[derive(Clone, Debug, Default)]
+struct Consumer {
+    id: String,
+    instance: Option<String>,
+    epoch: i32,
+    owned: Vec<i32>,
+}
+
+impl Consumer {
+    fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), ..Self::default() }
+    }
+
+    fn request(&self, topic: strandline_protocol::ids::TopicId) -> ConsumerGroupHeartbeatRequest {
+        let owned = RequestTopicPartitions { topic_id: topic, partitions: self.owned.clone() };
+        ConsumerGroupHeartbeatRequest {
+            group_id: GroupId::from(GROUP),
+            member_id: self.id.clone(),
+            member_epoch: self.epoch,
+            instance_id: self.instance.clone(),
+            rebalance_timeout_ms: 20_000,
+            subscribed_topic_names: Some(vec![TopicName::from("t")]),
+            topic_partitions: Some(if self.owned.is_empty() { Vec::new() } else { vec![owned] }),
+            ..Default::default()
+        }
+    }
+
+    /// Sends a heartbeat and takes over what it is told.
+    fn beat(&mut self, broker: &mut TestBroker) -> ErrorCode {
+        let request = self.request(topic_id(broker));
+        let response = consumer_call(broker, request);
+        if response.error_code == ErrorCode::NONE {
+            self.epoch = response.member_epoch;
+            if let Some(assignment) = response.assignment {
+                self.owned = assignment.topic_partitions.into_iter().flat_map(|topic| topic.partitions).collect();
+            }
+        }
+        response.error_code
+    }
+}
+
+fn consumer_call(broker: &mut TestBroker, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
+    let Response::ConsumerGroupHeartbeat(response) = broker.call(1, request) else { panic!("another response") };
+    response
+}
+
+fn topic_id(broker: &mut TestBroker) -> strandline_protocol::ids::TopicId {
+    let asked = strandline_protocol::messages::metadata::MetadataRequestTopic {
+        name: Some(TopicName::from("t")),
+        ..Default::default()
+    };
+    let request = strandline_protocol::messages::metadata::MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+    let Response::Metadata(response) = broker.call(12, request) else { panic!("another response") };
+    response.topics[0].topic_id
+}
+
+/// Lets everybody send heartbeats until all of them have come to rest, and checks that nothing is owned twice meanwhile.
+fn settle(broker: &mut TestBroker, consumers: &mut [Consumer]) {
+    for _ in 0..6 {
+        for place in 0..consumers.len() {
+            assert_eq!(consumers[place].beat(broker), ErrorCode::NONE);
+            let mut owned: Vec<i32> = consumers.iter().flat_map(|consumer| consumer.owned.clone()).collect();
+            let count = owned.len();
+            owned.sort_unstable();
+            owned.dedup();
+            assert_eq!(owned.len(), count, "a partition is owned twice: {consumers:?}");
+        }
+    }
+    assert_eq!(consumers.iter().map(|consumer| consumer.owned.len()).sum::<usize>(), 4, "{consumers:?}");
+}
+
+fn describe_consumer(broker: &mut TestBroker) -> strandline_protocol::messages::consumer_group_describe::DescribedGroup {
+    let request = ConsumerGroupDescribeRequest { group_ids: vec![GroupId::from(GROUP)], ..Default::default() };
+    let Response::ConsumerGroupDescribe(response) = broker.call(1, request) else { panic!("another response") };
+    response.groups.into_iter().next().expect("one asked")
+}
+
+#[test]
+fn consumers_share_partitions_and_none_is_owned_twice_on_the_way() {
+    let mut broker = broker();
+    let mut consumers = vec![Consumer::new("a")];
+    settle(&mut broker, &mut consumers);
+    consumers.push(Consumer::new("b"));
+    settle(&mut broker, &mut consumers);
+    assert_eq!((consumers[0].owned.len(), consumers[1].owned.len()), (2, 2));
+    let described = describe_consumer(&mut broker);
+    assert_eq!((described.group_state.as_str(), described.members.len()), ("Stable", 2));
+    assert_eq!(described.assignor_name, "uniform");
+    let mut leaves = consumers[1].request(topic_id(&mut broker));
+    leaves.member_epoch = -1;
+    assert_eq!(consumer_call(&mut broker, leaves).error_code, ErrorCode::NONE);
+    consumers.pop();
+    settle(&mut broker, &mut consumers);
+}
+
+#[test]
+fn a_consumer_group_outlives_the_broker() {
+    let mut broker = broker();
+    let mut consumers = vec![Consumer::new("a"), Consumer::new("b")];
+    settle(&mut broker, &mut consumers);
+    assert_eq!(commit(&mut broker, "a", consumers[0].epoch, 42), ErrorCode::NONE);
+    let before = describe_consumer(&mut broker);
+    let mut broker = broker.kill();
+    assert_eq!(describe_consumer(&mut broker), before);
+    assert_eq!(committed(&mut broker), 42);
+    settle(&mut broker, &mut consumers);
+}
+
+#[test]
+fn a_consumer_of_an_old_epoch_is_fenced_and_its_commits_are_stale() {
+    let mut broker = broker();
+    let mut consumers = vec![Consumer::new("a")];
+    settle(&mut broker, &mut consumers);
+    let mut old = consumers[0].clone();
+    old.epoch += 1;
+    assert_eq!(old.beat(&mut broker), ErrorCode::FENCED_MEMBER_EPOCH);
+    assert_eq!(commit(&mut broker, "a", old.epoch, 1), ErrorCode::STALE_MEMBER_EPOCH);
+    assert_eq!(commit(&mut broker, "b", 1, 1), ErrorCode::UNKNOWN_MEMBER_ID);
+    let mut stranger = Consumer { epoch: 3, ..Consumer::new("b") };
+    assert_eq!(stranger.beat(&mut broker), ErrorCode::UNKNOWN_MEMBER_ID);
+}
+
+#[test]
+fn a_consumer_that_does_not_give_back_in_time_is_out() {
+    let mut broker = broker();
+    let mut consumers = vec![Consumer::new("a")];
+    settle(&mut broker, &mut consumers);
+    let mut second = Consumer::new("b");
+    assert_eq!(second.beat(&mut broker), ErrorCode::NONE);
+    let held = consumers[0].owned.clone();
+    for _ in 0..5 {
+        broker.pass(5_000);
+        let mut says_it_keeps = consumers[0].clone();
+        says_it_keeps.owned = held.clone();
+        says_it_keeps.beat(&mut broker);
+        second.beat(&mut broker);
+    }
+    assert_eq!(consumers[0].beat(&mut broker), ErrorCode::UNKNOWN_MEMBER_ID);
+    second.beat(&mut broker);
+    assert_eq!(second.owned.len(), 4);
+}
+
+#[test]
+fn a_silent_consumer_is_out_after_its_session() {
+    let mut broker = broker();
+    let mut consumers = vec![Consumer::new("a")];
+    settle(&mut broker, &mut consumers);
+    broker.pass(44_000);
+    assert_eq!(consumers[0].beat(&mut broker), ErrorCode::NONE);
+    broker.pass(45_001);
+    assert_eq!(consumers[0].beat(&mut broker), ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(describe_consumer(&mut broker).group_state, "Empty");
+}
+
+#[test]
+fn a_static_consumer_that_left_for_a_while_finds_its_partitions_again() {
+    let mut broker = broker();
+    let member = |id: &str, instance: &str| Consumer { instance: Some(instance.to_owned()), ..Consumer::new(id) };
+    let mut consumers = vec![member("a", "one"), member("b", "two")];
+    settle(&mut broker, &mut consumers);
+    let before = consumers[1].owned.clone();
+    let mut early = member("c", "two");
+    assert_eq!(early.beat(&mut broker), ErrorCode::UNRELEASED_INSTANCE_ID);
+    let mut leaves = consumers[1].request(topic_id(&mut broker));
+    leaves.member_epoch = -2;
+    assert_eq!(consumer_call(&mut broker, leaves).member_epoch, -2);
+    consumers[1] = member("c", "two");
+    settle(&mut broker, &mut consumers);
+    assert_eq!(consumers[1].owned, before);
+}
+
+#[test]
+fn an_expression_finds_topics_that_are_made_later() {
+    let mut broker = broker();
+    let mut request = Consumer::new("a").request(topic_id(&mut broker));
+    request.subscribed_topic_names = None;
+    request.subscribed_topic_regex = Some("t|later-.*".to_owned());
+    let first = consumer_call(&mut broker, request.clone());
+    assert_eq!(first.assignment.expect("told").topic_partitions.len(), 1);
+    broker.create_topic("later-1", 2, &[]);
+    let quiet = ConsumerGroupHeartbeatRequest {
+        group_id: GroupId::from(GROUP),
+        member_id: "a".to_owned(),
+        member_epoch: first.member_epoch,
+        ..Default::default()
+    };
+    let second = consumer_call(&mut broker, quiet);
+    assert_eq!(second.assignment.expect("changed").topic_partitions.len(), 2);
+    request.subscribed_topic_regex = Some("(".to_owned());
+    assert_eq!(consumer_call(&mut broker, request).error_code, ErrorCode::INVALID_REGULAR_EXPRESSION);
+}
+
+#[test]
+fn a_group_changes_its_protocol_only_while_it_is_empty() {
+    let mut broker = broker();
+    let joined = stable(&mut broker);
+    let mut consumer = Consumer::new("a");
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::GROUP_ID_NOT_FOUND);
+    commit(&mut broker, &joined.member_id, joined.generation_id, 42);
+    let member = MemberIdentity { member_id: joined.member_id.clone(), ..Default::default() };
+    broker.call(5, LeaveGroupRequest { group_id: GroupId::from(GROUP), members: vec![member], ..Default::default() });
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE);
+    assert_eq!(committed(&mut broker), 42);
+    let Response::JoinGroup(refused) = broker.call(9, join_request("", None)) else { panic!("another response") };
+    assert_eq!(refused.error_code, ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    let mut leaves = consumer.request(topic_id(&mut broker));
+    leaves.member_epoch = -1;
+    consumer_call(&mut broker, leaves);
+    let mut broker = broker.kill();
+    stable(&mut broker);
+    assert_eq!(committed(&mut broker), 42);
 }

@@ -3,10 +3,11 @@
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::messages::consumer_group_describe;
 use strandline_protocol::messages::describe_groups::DescribedGroup;
 use strandline_protocol::messages::list_groups::ListGroupsResponse;
 
-use super::group::classic;
+use super::group::{classic, consumer};
 
 /// The same kind of reply with this error everywhere; errors that stand in it already stay.
 pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
@@ -54,6 +55,14 @@ pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
             for group in &mut described.groups {
                 let group_id = std::mem::take(&mut group.group_id);
                 *group = DescribedGroup { error_code: code, group_id, ..DescribedGroup::default() };
+            }
+            described.into()
+        }
+        Response::ConsumerGroupHeartbeat(beat) if beat.error_code.is_none() => consumer::refusal(code).into(),
+        Response::ConsumerGroupDescribe(mut described) => {
+            for group in &mut described.groups {
+                let group_id = std::mem::take(&mut group.group_id);
+                *group = consumer_group_describe::DescribedGroup { error_code: code, group_id, ..Default::default() };
             }
             described.into()
         }

@@ -15,6 +15,10 @@ pub(crate) enum Timer {
     ClassicJoin { group: GroupId },
     /// The time to fetch the assignment of a generation is over.
     ClassicSync { group: GroupId },
+    /// A member of a consumer group was silent for too long.
+    ConsumerSession { group: GroupId, member: String },
+    /// A member of a consumer group has not given back in time what it has to.
+    ConsumerRebalance { group: GroupId, member: String },
     /// Committed offsets are looked at for expiry.
     ExpireOffsets,
 }

@@ -48,6 +48,7 @@ pub(crate) fn offset_commit(
         instance: request.group_instance_id.as_deref(),
         generation: request.generation_id_or_member_epoch,
         unknown_group,
+        stale: if context.api_version >= GROUP_NOT_FOUND_FROM { |code| code } else { |_| ErrorCode::UNSUPPORTED_VERSION },
         transaction: None,
     };
     let expire_ms = (request.retention_time_ms >= 0).then(|| now.wall_ms.saturating_add(request.retention_time_ms));

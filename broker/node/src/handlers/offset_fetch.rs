@@ -84,6 +84,10 @@ fn answer(
     stable: bool,
     id_of: impl Fn(&TopicName) -> Option<TopicId>,
 ) -> OffsetFetchResponseGroup {
+    let (member, epoch) = (group.member_id.as_deref(), group.member_epoch);
+    if let Err(error_code) = groups.check_fetch(&group.group_id, member, epoch) {
+        return OffsetFetchResponseGroup { group_id: group.group_id.clone(), topics: Vec::new(), error_code };
+    }
     let topics = match names {
         Some(names) => names.into_iter().map(|named| topic_answer(groups, &group.group_id, named, stable)).collect(),
         None => everything(groups, &group.group_id, stable, id_of),

@@ -18,6 +18,8 @@ pub(crate) struct Commit<'a> {
     pub generation: i32,
     /// The error for a generation of a group that does not exist.
     pub unknown_group: ErrorCode,
+    /// What clients that do not know member epochs are told of them.
+    pub stale: fn(ErrorCode) -> ErrorCode,
     pub transaction: Option<Transactional>,
 }
 
@@ -48,13 +50,20 @@ impl Groups {
     /// That of the whole request.
     pub(crate) fn begin_commit(&mut self, turn: &mut Turn<'_>, commit: &Commit<'_>) -> Result<(), ErrorCode> {
         let now_ms = turn.now.wall_ms;
-        if !self.groups.contains_key(commit.group) {
+        if let Some(group) = self.consumer.get(commit.group) {
+            return match commit.transaction {
+                // A producer that knows nothing of groups may commit for them (KIP-447).
+                Some(_) if commit.generation < 0 && commit.member.is_empty() => Ok(()),
+                _ => group.check_commit(commit.member, commit.generation).map_err(|code| (commit.stale)(code)),
+            };
+        }
+        if !self.classic.contains_key(commit.group) {
             if commit.generation >= 0 {
                 return Err(commit.unknown_group);
             }
-            self.groups.insert(commit.group.clone(), ClassicGroup::new(commit.group.clone(), now_ms));
+            self.classic.insert(commit.group.clone(), ClassicGroup::new(commit.group.clone(), now_ms));
         }
-        let group = self.groups.get(commit.group).ok_or(commit.unknown_group)?;
+        let group = self.classic.get(commit.group).ok_or(commit.unknown_group)?;
         if commit.transaction.is_some() {
             return group.check_transactional(commit.member, commit.instance, commit.generation);
         }
@@ -89,6 +98,17 @@ impl Groups {
             None => self.offsets.apply(commit.group.clone(), position.place, Some(committed)),
         }
         Ok(())
+    }
+
+    /// Whether a member may read offsets; those who are none may too.
+    ///
+    /// # Errors
+    /// UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH.
+    pub(crate) fn check_fetch(&self, group: &GroupId, member: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+        match (self.consumer.get(group), member) {
+            (Some(group), Some(member)) if epoch >= 0 => group.check_commit(member, epoch),
+            _ => Ok(()),
+        }
     }
 
     /// What is committed at a place.

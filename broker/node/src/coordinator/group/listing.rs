@@ -2,9 +2,12 @@
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::GroupId;
+use strandline_protocol::messages::consumer_group_describe::DescribedGroup as ConsumerGroupDescribed;
 use strandline_protocol::messages::describe_groups::DescribedGroup;
 
 use super::Groups;
+use super::classic::CONSUMER;
+use crate::image::Image;
 
 /// Which groups are listed; empty lists mean all.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +35,19 @@ pub(crate) struct Listed {
 
 impl Groups {
     pub(crate) fn list(&self, filter: &Filter) -> Vec<Listed> {
-        let listed = self.groups.values().map(|group| Listed {
+        let classic = self.classic.values().map(|group| Listed {
             group: group.id.clone(),
             protocol_type: group.protocol_type().unwrap_or_default().to_owned(),
             state: group.state().name(),
             kind: "classic",
         });
-        listed.filter(|listed| filter.wants(listed)).collect()
+        let consumer = self.consumer.values().map(|group| Listed {
+            group: group.id.clone(),
+            protocol_type: CONSUMER.to_owned(),
+            state: group.state(),
+            kind: "consumer",
+        });
+        classic.chain(consumer).filter(|listed| filter.wants(listed)).collect()
     }
 
     /// Describes a classic group.
@@ -46,6 +55,14 @@ impl Groups {
     /// # Errors
     /// GROUP_ID_NOT_FOUND.
     pub(crate) fn describe(&self, id: &GroupId) -> Result<DescribedGroup, ErrorCode> {
-        self.groups.get(id).map(|group| group.described()).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
+        self.classic.get(id).map(|group| group.described()).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
+    }
+
+    /// Describes a consumer group.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND.
+    pub(crate) fn describe_consumer(&self, image: &Image, id: &GroupId) -> Result<ConsumerGroupDescribed, ErrorCode> {
+        self.consumer.get(id).map(|group| group.described(image)).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
     }
 }

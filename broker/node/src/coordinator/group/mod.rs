@@ -2,26 +2,27 @@
 
 pub(crate) mod classic;
 mod committing;
+pub(crate) mod consumer;
 mod expiry;
 mod listing;
 pub(crate) mod offsets;
 mod removal;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strandline_log::producers::Outcome;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{GroupId, ProducerId};
+use strandline_protocol::ids::GroupId;
+use strandline_protocol::messages::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use strandline_protocol::messages::heartbeat::HeartbeatRequest;
 use strandline_protocol::messages::join_group::JoinGroupRequest;
 use strandline_protocol::messages::leave_group::{LeaveGroupResponse, MemberIdentity};
 use strandline_protocol::messages::sync_group::SyncGroupRequest;
 
 use self::classic::ClassicGroup;
+use self::consumer::ConsumerGroup;
 use self::offsets::Offsets;
-use super::loading::Loaded;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::parked::ParkedId;
@@ -38,10 +39,11 @@ pub(crate) struct Asker {
     pub client_host: Arc<str>,
 }
 
-/// All groups of a shard.
+/// All groups of a shard. A group is of one kind at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    groups: BTreeMap<GroupId, ClassicGroup>,
+    classic: BTreeMap<GroupId, ClassicGroup>,
+    consumer: BTreeMap<GroupId, ConsumerGroup>,
     offsets: Offsets,
 }
 
@@ -53,28 +55,66 @@ impl Groups {
             return turn.reply_now(asker.to, refuse(ErrorCode::INVALID_SESSION_TIMEOUT));
         }
         let id = request.group_id.clone();
-        if !self.groups.contains_key(&id) && !request.member_id.is_empty() {
+        if !self.classic.contains_key(&id) && !request.member_id.is_empty() {
             return turn.reply_now(asker.to, refuse(ErrorCode::UNKNOWN_MEMBER_ID));
         }
+        if !self.make_classic(turn, &id) {
+            return turn.reply_now(asker.to, refuse(ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
+        }
+        if let Some(group) = self.classic.get_mut(&id) {
+            group.join(turn, asker, request);
+        }
+    }
+
+    /// The classic group of this name, made if it does not exist or is an empty consumer group; `false` if it is one with
+    /// members.
+    fn make_classic(&mut self, turn: &mut Turn<'_>, id: &GroupId) -> bool {
+        match self.consumer.get(id) {
+            Some(group) if !group.is_empty() => return false,
+            Some(_) => self.remove_group(turn, id),
+            None => {}
+        }
         let now_ms = turn.now.wall_ms;
-        let group = self.groups.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id, now_ms));
-        group.join(turn, asker, request);
+        self.classic.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id.clone(), now_ms));
+        true
+    }
+
+    /// A heartbeat of the consumer protocol. Joining makes the group, also out of an empty classic one.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND, and what [`ConsumerGroup::heartbeat`] says.
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        request: ConsumerGroupHeartbeatRequest,
+    ) -> Result<ConsumerGroupHeartbeatResponse, ErrorCode> {
+        let id = request.group_id.clone();
+        if !self.consumer.contains_key(&id) {
+            let occupied = self.classic.get(&id).is_some_and(|group| !group.is_empty());
+            if request.member_epoch != consumer::JOINING || occupied {
+                return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+            }
+            self.remove_group(turn, &id);
+            self.consumer.insert(id.clone(), ConsumerGroup::new(id.clone(), turn.now.wall_ms));
+        }
+        self.consumer.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request)
     }
 
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, asker: &Asker, request: SyncGroupRequest) {
-        match self.groups.get_mut(&request.group_id) {
+        match self.classic.get_mut(&request.group_id) {
             Some(group) => group.sync(turn, asker, request),
             None => turn.reply_now(asker.to, classic::sync_refusal(ErrorCode::UNKNOWN_MEMBER_ID)),
         }
     }
 
     pub(crate) fn heartbeat(&mut self, turn: &mut Turn<'_>, request: &HeartbeatRequest) -> ErrorCode {
-        let group = self.groups.get_mut(&request.group_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID);
+        let group = self.classic.get_mut(&request.group_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID);
         group.and_then(|group| group.heartbeat(turn, request)).err().unwrap_or(ErrorCode::NONE)
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>, group: &GroupId, members: Vec<MemberIdentity>) -> LeaveGroupResponse {
-        match self.groups.get_mut(group) {
+        match self.classic.get_mut(group) {
             Some(group) => LeaveGroupResponse { members: group.leave(turn, members), ..LeaveGroupResponse::default() },
             None => LeaveGroupResponse { error_code: ErrorCode::UNKNOWN_MEMBER_ID, ..LeaveGroupResponse::default() },
         }
@@ -84,60 +124,35 @@ impl Groups {
     pub(crate) fn on_timer(&mut self, turn: &mut Turn<'_>, timer: Timer) {
         match timer {
             Timer::ClassicSession { group, member } => {
-                if let Some(group) = self.groups.get_mut(&group) {
+                if let Some(group) = self.classic.get_mut(&group) {
                     group.on_session_timeout(turn, &member);
                 }
             }
             Timer::ClassicJoin { group } => {
-                if let Some(group) = self.groups.get_mut(&group) {
+                if let Some(group) = self.classic.get_mut(&group) {
                     group.on_join_timeout(turn);
                 }
             }
             Timer::ClassicSync { group } => {
-                if let Some(group) = self.groups.get_mut(&group) {
+                if let Some(group) = self.classic.get_mut(&group) {
                     group.on_sync_timeout(turn);
+                }
+            }
+            Timer::ConsumerSession { group, member } | Timer::ConsumerRebalance { group, member } => {
+                if let Some(group) = self.consumer.get_mut(&group) {
+                    group.fence(turn, &member);
                 }
             }
             Timer::ExpireOffsets => self.expire_offsets(turn),
         }
     }
 
-    /// Takes what the log says, in its order.
-    pub(crate) fn replay(&mut self, loaded: Loaded) {
-        match loaded {
-            Loaded::Record { record, producer } => self.replay_record(*record, producer),
-            Loaded::Marker { producer, outcome } => self.offsets.decide(producer, outcome == Outcome::Commit),
-        }
-    }
-
-    fn replay_record(&mut self, record: ConsumerOffsetsRecord, producer: Option<ProducerId>) {
-        match record {
-            ConsumerOffsetsRecord::OffsetCommit(key, value) => {
-                let (group, place) = (GroupId::from(key.group), (key.topic.into(), key.partition));
-                let committed = value.map(offsets::committed);
-                if committed.is_some() {
-                    self.groups.entry(group.clone()).or_insert_with(|| ClassicGroup::new(group.clone(), 0));
-                }
-                match (producer, committed) {
-                    (Some(producer), Some(committed)) => self.offsets.apply_pending(producer, group, place, committed),
-                    (_, committed) => self.offsets.apply(group, place, committed),
-                }
-            }
-            ConsumerOffsetsRecord::GroupMetadata(key, Some(value)) => {
-                let group = GroupId::from(key.group);
-                self.groups.insert(group.clone(), ClassicGroup::of_record(group, value));
-            }
-            ConsumerOffsetsRecord::GroupMetadata(key, None) => {
-                self.groups.remove(key.group.as_str());
-            }
-            // Of kinds of groups that this coordinator does not have; the log keeps them.
-            _ => {}
-        }
-    }
-
     /// Everything is read: clocks start.
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
-        for group in self.groups.values_mut() {
+        for group in self.classic.values_mut() {
+            group.on_loaded(turn);
+        }
+        for group in self.consumer.values_mut() {
             group.on_loaded(turn);
         }
         turn.set_timer(Timer::ExpireOffsets, turn.settings.offsets_retention_check_interval_ms);

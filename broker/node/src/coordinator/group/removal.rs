@@ -14,8 +14,12 @@ impl Groups {
     /// # Errors
     /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
     pub(crate) fn delete(&mut self, turn: &mut Turn<'_>, id: &GroupId) -> Result<(), ErrorCode> {
-        let group = self.groups.get(id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
-        if group.state() != State::Empty {
+        let is_empty = match (self.consumer.get(id), self.classic.get(id)) {
+            (Some(group), _) => group.is_empty(),
+            (None, Some(group)) => group.state() == State::Empty,
+            (None, None) => return Err(ErrorCode::GROUP_ID_NOT_FOUND),
+        };
+        if !is_empty {
             return Err(ErrorCode::NON_EMPTY_GROUP);
         }
         for place in self.committed_places(id) {
@@ -30,14 +34,18 @@ impl Groups {
     /// # Errors
     /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
     pub(crate) fn check_offset_delete(&self, id: &GroupId) -> Result<(), ErrorCode> {
-        let group = self.groups.get(id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
+        if self.consumer.contains_key(id) {
+            return Ok(());
+        }
+        let group = self.classic.get(id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
         let known = group.state() == State::Empty || group.protocol_type() == Some(CONSUMER);
         if known { Ok(()) } else { Err(ErrorCode::NON_EMPTY_GROUP) }
     }
 
     /// Whether a member of the group uses the topic now.
     pub(crate) fn is_subscribed(&self, id: &GroupId, topic: &TopicName) -> bool {
-        self.groups.get(id).is_some_and(|group| group.is_subscribed(topic))
+        self.classic.get(id).is_some_and(|group| group.is_subscribed(topic))
+            || self.consumer.get(id).is_some_and(|group| group.is_subscribed(topic))
     }
 
     /// Deletes one offset, if there is one.
@@ -56,8 +64,11 @@ impl Groups {
     }
 
     pub(super) fn remove_group(&mut self, turn: &mut Turn<'_>, id: &GroupId) {
-        if let Some(group) = self.groups.remove(id) {
+        if let Some(group) = self.classic.remove(id) {
             turn.emit(group.tombstone());
+        }
+        if let Some(group) = self.consumer.remove(id) {
+            group.tombstones().into_iter().for_each(|record| turn.emit(record));
         }
     }
 }
