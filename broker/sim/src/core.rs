@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Arguments;
 
 use bytes::Bytes;
-use strandline_node::io::{ConnectionId, JobId, PeerLost, Sequence, Tag};
+use strandline_node::io::{ConnectionId, JobId, ListenerKind, PeerLost, Sequence, Tag};
 use strandline_protocol::api::{ApiKey, Response};
 
 use crate::dice::Dice;
@@ -15,6 +15,7 @@ use crate::flaw::Flaw;
 use crate::history::{Anomaly, History};
 use crate::invariants::Invariant;
 use crate::lanes::Lane;
+use crate::network::Network;
 use crate::topics::Topics;
 use crate::trace::Trace;
 
@@ -27,6 +28,17 @@ pub type MachineId = usize;
 
 /// A client of the world, by its place.
 pub type ClientId = usize;
+
+/// Who holds the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    Client(ClientId),
+    /// A node; what belongs to a life that is over is void.
+    Peer {
+        machine: MachineId,
+        life: u32,
+    },
+}
 
 /// A request on its way.
 #[derive(Clone, Debug)]
@@ -83,10 +95,26 @@ pub enum MachineEvent {
         connection: ConnectionId,
         sequence: Sequence,
     },
-    /// A request to a peer has no answer.
+    /// A request to a peer was never sent.
     PeerLost {
         tag: Tag,
         reason: PeerLost,
+    },
+    /// A peer answers.
+    PeerReply {
+        connection: ConnectionId,
+        correlation: i32,
+        response: Box<Response>,
+    },
+    /// A connection to a peer is gone.
+    PeerGone {
+        connection: ConnectionId,
+        reason: PeerLost,
+    },
+    /// A request to a peer has waited for as long as the node waits.
+    PeerOverdue {
+        connection: ConnectionId,
+        correlation: i32,
     },
     /// The power button.
     Start,
@@ -94,7 +122,7 @@ pub enum MachineEvent {
 
 #[derive(Debug)]
 pub enum NetworkEvent {
-    Connect { connection: ConnectionId, client: ClientId },
+    Connect { connection: ConnectionId, caller: Caller, listener: ListenerKind },
     Arrive { connection: ConnectionId, frame: Frame },
     Disconnect { connection: ConnectionId },
 }
@@ -145,6 +173,7 @@ pub struct Core {
     marks: BTreeMap<&'static str, u64>,
     /// Where the wall clock stands at the world's time 0.
     pub wall_base_ms: i64,
+    pub network: Network,
     /// Workload and faults are over; what is left is to be read.
     pub draining: bool,
     /// Something that makes reads fail is under way.
@@ -168,6 +197,7 @@ impl Core {
             violation: None,
             marks: BTreeMap::new(),
             wall_base_ms: 1_800_000_000_000,
+            network: Network::default(),
             draining: false,
             reads_may_fail: false,
             damage_read: false,
@@ -223,6 +253,18 @@ impl Core {
             self.note(format_args!("VIOLATION {anomaly:?}"));
             self.violation.get_or_insert(Violation::History(anomaly));
         }
+    }
+
+    /// Tells whoever holds the other end that the connection is gone.
+    pub fn hung_up(&mut self, caller: Caller, connection: ConnectionId, reason: PeerLost) {
+        let delay_us = self.network_us();
+        let event = match caller {
+            Caller::Client(client) => Event::Client { client, what: ClientEvent::Lost { connection } },
+            Caller::Peer { machine, life } => {
+                Event::Machine { machine, life, what: MachineEvent::PeerGone { connection, reason } }
+            }
+        };
+        self.after(delay_us, event);
     }
 
     /// A delay of the network.

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use strandline_node::io::{CloseReason, ConnectionId, FetchReply, Sequence};
+use strandline_node::io::{CloseReason, ConnectionId, FetchReply, ListenerKind, Sequence};
 use strandline_protocol::api::ApiKey;
 
-use crate::core::{ClientId, Frame};
+use crate::core::{Caller, Frame};
 use crate::flaw::Flaw;
 
 /// What is remembered of a request until its reply leaves.
@@ -47,7 +47,10 @@ pub enum Next {
 
 #[derive(Debug)]
 pub struct Connection {
-    pub client: ClientId,
+    pub caller: Caller,
+    pub listener: ListenerKind,
+    /// Something was lost on its way out: nothing behind it arrives.
+    pub stalled: bool,
     /// What is sent arrives no earlier than what was sent before.
     pub floor_us: u64,
     first: u64,
@@ -77,8 +80,8 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn accept(&mut self, connection: ConnectionId, client: ClientId) {
-        let fresh = Connection { client, floor_us: 0, first: 0, slots: VecDeque::new() };
+    pub fn accept(&mut self, connection: ConnectionId, caller: Caller, listener: ListenerKind) {
+        let fresh = Connection { caller, listener, stalled: false, floor_us: 0, first: 0, slots: VecDeque::new() };
         self.connections.insert(connection, fresh);
     }
 
@@ -87,16 +90,16 @@ impl Desk {
     }
 
     /// Forgets a connection and answers whose it was.
-    pub fn close(&mut self, connection: ConnectionId) -> Option<ClientId> {
+    pub fn close(&mut self, connection: ConnectionId) -> Option<Caller> {
         let closed = self.connections.remove(&connection)?;
         self.open -= closed.slots.iter().filter(|slot| matches!(slot, Slot::Open(_))).count();
-        Some(closed.client)
+        Some(closed.caller)
     }
 
     /// Forgets all connections.
-    pub fn close_all(&mut self) -> Vec<(ConnectionId, ClientId)> {
+    pub fn close_all(&mut self) -> Vec<(ConnectionId, Caller)> {
         self.open = 0;
-        std::mem::take(&mut self.connections).into_iter().map(|(id, connection)| (id, connection.client)).collect()
+        std::mem::take(&mut self.connections).into_iter().map(|(id, connection)| (id, connection.caller)).collect()
     }
 
     /// Connections that are there, in order.
@@ -221,21 +224,21 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_their_requests() {
         let (mut desk, connection) = (Desk::default(), ConnectionId(1));
-        desk.accept(connection, 7);
+        desk.accept(connection, Caller::Client(7), ListenerKind::Broker);
         let first = desk.expect(connection, &frame(10), 0, 0).unwrap();
         let second = desk.expect(connection, &frame(11), 0, 0).unwrap();
         desk.settle(connection, second, Answer::Body(Bytes::new())).unwrap();
         assert!(desk.next(connection).is_none());
         desk.settle(connection, first, Answer::Silence).unwrap();
         assert!(matches!(desk.next(connection), Some(Next::Send(question, _)) if question.correlation == 11));
-        assert_eq!((desk.open(), desk.close(connection)), (0, Some(7)));
+        assert_eq!((desk.open(), desk.close(connection)), (0, Some(Caller::Client(7))));
     }
 
     #[test]
     fn a_reply_that_nobody_waits_for_is_told() {
         let (mut desk, connection) = (Desk::default(), ConnectionId(1));
         assert_eq!(desk.settle(connection, Sequence(0), Answer::Silence), Err(Misplaced::NoConnection));
-        desk.accept(connection, 7);
+        desk.accept(connection, Caller::Client(7), ListenerKind::Broker);
         let place = desk.expect(connection, &frame(1), 0, 0).unwrap();
         desk.settle(connection, place, Answer::Silence).unwrap();
         assert_eq!(desk.settle(connection, place, Answer::Silence), Err(Misplaced::NotOpen));

@@ -20,6 +20,7 @@ pub mod invariants;
 pub mod lanes;
 pub mod machine;
 pub mod nemesis;
+pub mod network;
 pub mod plan;
 pub mod rim;
 pub mod run;

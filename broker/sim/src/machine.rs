@@ -4,6 +4,8 @@
 //! States, in this order: *off*, *starting* (the directory is surveyed and repaired), *running* (the node lives), and off again
 //! by a crash, a power cut, a failure or a shutdown. Every end begins a new life; what was under way in the old one is void.
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::ids::{Offset, Uuid};
 use strandline_protocol::records::Scratch;
 
-use crate::core::{ClientEvent, ClientId, Core, Event, Frame, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
+use crate::core::{Caller, ClientEvent, Core, Event, Frame, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
 use crate::desk::{Answer, Desk, Misplaced, Next};
 use crate::dice::Dice;
 use crate::disk::SimDisk;
@@ -32,6 +34,7 @@ use crate::faults::Faults;
 use crate::flaw::Flaw;
 use crate::invariants::{Ending, Invariant, Watch};
 use crate::lanes::{Lane, Lanes, Teller};
+use crate::machine::peers::{Peers, Wire};
 use crate::rim;
 use crate::start::{self, Refused, Start};
 
@@ -79,6 +82,7 @@ pub struct Machine {
     lanes: Lanes,
     desk: Desk,
     jobs: BTreeMap<JobId, Job>,
+    peers: Peers,
     /// Where the monotonic clock of this life began, and when.
     clock_base: (u64, u64),
     wake_order: u64,
@@ -109,6 +113,7 @@ impl Machine {
             lanes: Lanes::default(),
             desk: Desk::default(),
             jobs: BTreeMap::new(),
+            peers: Peers::default(),
             clock_base: (0, 0),
             wake_order: 0,
             wakes: (0, 0),
@@ -165,29 +170,42 @@ impl Machine {
             MachineEvent::Tick => self.tick(core),
             MachineEvent::Settle => self.settle(core),
             MachineEvent::PeerLost { tag, reason } => self.step(core, Input::Response { tag, result: Err(reason) }),
+            MachineEvent::PeerReply { connection, correlation, response } => {
+                self.peer_replied(core, connection, correlation, response)
+            }
+            MachineEvent::PeerGone { connection, reason } => self.peer_gone(core, connection, reason),
+            MachineEvent::PeerOverdue { connection, correlation } => self.peer_overdue(core, connection, correlation),
             MachineEvent::FetchRead { connection, sequence } => self.fetch_read(core, connection, sequence),
         }
     }
 
     pub fn on_network(&mut self, core: &mut Core, event: NetworkEvent) {
         match event {
-            NetworkEvent::Connect { connection, client } => {
-                if self.phase() == Some(Phase::Serving) {
-                    self.desk.accept(connection, client);
-                } else {
-                    tell_lost(core, client, connection);
-                }
-            }
+            NetworkEvent::Connect { connection, caller, listener } => self.connected(core, connection, caller, listener),
             NetworkEvent::Arrive { connection, frame } => self.arrive(core, connection, frame),
             NetworkEvent::Disconnect { connection } => self.hang_up(core, connection),
         }
     }
 
+    /// Controllers reach each other as soon as the process runs, everybody else when it serves.
+    fn connected(&mut self, core: &mut Core, connection: ConnectionId, caller: Caller, listener: ListenerKind) {
+        let open = match listener {
+            ListenerKind::Controller => self.phase().is_some(),
+            ListenerKind::Broker | ListenerKind::Client => self.phase() == Some(Phase::Serving),
+        };
+        if open {
+            return self.desk.accept(connection, caller, listener);
+        }
+        // Only a process that is not there refuses.
+        let reason = if self.phase().is_some() { PeerLost::Broken } else { PeerLost::Refused };
+        core.hung_up(caller, connection, reason);
+    }
+
     /// The connection breaks, for both sides.
     pub fn hang_up(&mut self, core: &mut Core, connection: ConnectionId) {
-        let Some(client) = self.desk.close(connection) else { return };
+        let Some(caller) = self.desk.close(connection) else { return };
         core.note(format_args!("m{} c{} hangs up", self.id, connection.0));
-        tell_lost(core, client, connection);
+        core.hung_up(caller, connection, PeerLost::Broken);
         self.step(core, Input::Disconnected { connection });
     }
 
@@ -237,10 +255,11 @@ impl Machine {
         self.rules = Arc::default();
         self.settling = false;
         self.faults.failed = false;
-        for (connection, client) in self.desk.close_all() {
+        self.peers = Peers::default();
+        for (connection, caller) in self.desk.close_all() {
             // Now and then nobody tells the client: it finds out by waiting.
             if !core.dice.one_in(8) {
-                tell_lost(core, client, connection);
+                core.hung_up(caller, connection, PeerLost::Broken);
             }
         }
         let delay_us = core.dice.spread(200 * MS, 2 * SECOND);
@@ -386,10 +405,8 @@ impl Machine {
                 }
                 self.begin(core, Teller::Node(owner), op);
             }
-            // There are no machines that a single one could reach.
-            Effect::Send { tag, .. } => {
-                let delay_us = core.network_us();
-                self.post(core, delay_us, MachineEvent::PeerLost { tag, reason: PeerLost::Refused });
+            Effect::Send { to, lane, tag, request, timeout_ms } => {
+                self.send_to_peer(core, &Wire { to, lane }, tag, &request, timeout_ms)
             }
             Effect::Start { job, what } => {
                 self.jobs.insert(job, what);
@@ -562,11 +579,12 @@ impl Machine {
         };
         let wait_us = rim::wait_ms(&request).saturating_mul(MS);
         let Some(sequence) = self.desk.expect(connection, &frame, core.now_us, wait_us) else { return };
+        let listener = self.desk.get_mut(connection).map_or(ListenerKind::Client, |known| known.listener);
         core.note(format_args!("m{} c{}/{} {} v{}", self.id, connection.0, sequence.0, frame.key, frame.version));
         let context = RequestContext {
             connection,
             sequence,
-            listener: ListenerKind::Client,
+            listener,
             api_version: frame.version,
             client_id: "sim".into(),
             client_host: Arc::from("/127.0.0.1"),
@@ -646,8 +664,18 @@ impl Machine {
         let latency_us = core.network_us();
         let Some(known) = self.desk.get_mut(connection) else { return };
         known.floor_us = known.floor_us.max(core.now_us + latency_us);
-        let (client, delay_us) = (known.client, known.floor_us - core.now_us);
-        core.after(delay_us, Event::Client { client, what: ClientEvent::Reply { connection, correlation, response } });
+        let delay_us = known.floor_us - core.now_us;
+        let event = match known.caller {
+            Caller::Client(client) => Event::Client { client, what: ClientEvent::Reply { connection, correlation, response } },
+            Caller::Peer { machine, life } => {
+                known.stalled |= !core.network.reaches(self.id, machine);
+                if known.stalled {
+                    return;
+                }
+                Event::Machine { machine, life, what: MachineEvent::PeerReply { connection, correlation, response } }
+            }
+        };
+        core.after(delay_us, event);
     }
 
     fn fetch_read(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence) {
@@ -676,11 +704,6 @@ impl Machine {
     fn post(&self, core: &mut Core, delay_us: u64, what: MachineEvent) {
         core.after(delay_us, Event::Machine { machine: self.id, life: self.life, what });
     }
-}
-
-fn tell_lost(core: &mut Core, client: ClientId, connection: ConnectionId) {
-    let delay_us = core.network_us();
-    core.after(delay_us, Event::Client { client, what: ClientEvent::Lost { connection } });
 }
 
 /// Files of which none can be read.

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use strandline_node::apis;
-use strandline_node::io::ConnectionId;
+use strandline_node::io::{ConnectionId, ListenerKind};
 use strandline_protocol::api::{ApiKey, Request};
 
-use crate::core::{ClientEvent, ClientId, Core, Event, Frame, MachineId, NetworkEvent, SECOND};
+use crate::core::{Caller, ClientEvent, ClientId, Core, Event, Frame, MachineId, NetworkEvent, SECOND};
 use crate::dice::Dice;
 use crate::rim;
 
@@ -122,7 +122,7 @@ impl Link {
         let connection = core.connection();
         self.connection = Some(connection);
         self.floor_us = 0;
-        let what = NetworkEvent::Connect { connection, client: self.id };
+        let what = NetworkEvent::Connect { connection, caller: Caller::Client(self.id), listener: ListenerKind::Broker };
         let delay_us = self.delay_us(core);
         core.after(delay_us, Event::Network { machine: self.machine, what });
         connection

@@ -1,0 +1,28 @@
+//! Which machines reach which. Cuts are one-way: two of them make a partition. What is sent over a cut is lost without a
+//! word, and so is everything behind it on the same connection, as with a stream whose packets do not arrive.
+
+use std::collections::BTreeSet;
+
+use crate::core::MachineId;
+
+#[derive(Debug, Default)]
+pub struct Network {
+    /// From, to.
+    cuts: BTreeSet<(MachineId, MachineId)>,
+}
+
+impl Network {
+    /// Nothing that `from` sends arrives at `to` any more.
+    pub fn cut(&mut self, from: MachineId, to: MachineId) {
+        self.cuts.insert((from, to));
+    }
+
+    /// Everything arrives everywhere again.
+    pub fn heal(&mut self) {
+        self.cuts.clear();
+    }
+
+    pub fn reaches(&self, from: MachineId, to: MachineId) -> bool {
+        !self.cuts.contains(&(from, to))
+    }
+}
