@@ -26,6 +26,8 @@ FIRST_ACK_ROUNDS = 5
 FIRST_ACK_SECONDS_MAX = {"gate": 1.0, "full": 0.2}
 IDLE_RESIDENT_MIB_MAX = 30
 MANY_PARTITIONS = 10_000
+#: So many a topic that every partition gets some.
+KEYS = 20_000
 RESTART_SECONDS_MAX = 3.0
 DONE, FAILED, USAGE, UNREACHABLE, LOCAL = 0, 1, 2, 3, 4
 
@@ -199,19 +201,24 @@ def acknowledge(broker: Broker) -> None:
 
 
 def many_partitions(work: pathlib.Path, port: int) -> None:
-    """10,000 partitions, some with records, killed with -9: how long until they serve again."""
+    """10,000 partitions, all with records, killed with -9: how long until they serve again."""
     broker = cluster.broker_of("strandline", work / "many", port)
     assert isinstance(broker, Strandline)
     broker.start()
     steps = Steps(broker, work)
-    for number in range(10):
-        steps.ask("topic", "create", f"many-{number}", "--partitions", str(MANY_PARTITIONS // 10))
-    steps.ask("produce", "many-0", "-f", str(work / "long.txt"))
+    names = [f"many-{number}" for number in range(10)]
+    keyed = work / "keyed.txt"
+    keyed.write_text("".join(f"{number}:value\n" for number in range(KEYS)))
+    for name in names:
+        steps.ask("topic", "create", name, "--partitions", str(MANY_PARTITIONS // len(names)))
+        steps.ask("produce", name, "-k", ":", "-f", str(keyed))
     broker.kill()
     began = time.monotonic()
     broker.start()
     took = time.monotonic() - began
-    expect("partitions after the restart", sum(len(one["partitions"]) for one in steps.ask_json("topic", "describe", *(f"many-{number}" for number in range(10)))), MANY_PARTITIONS)
+    expect("partitions after the restart", sum(len(one["partitions"]) for one in steps.ask_json("topic", "describe", *names)), MANY_PARTITIONS)
+    directories = sum(1 for path in broker.data.iterdir() if path.name.startswith("many-"))
+    expect("partitions with records", directories, MANY_PARTITIONS)
     with urllib.request.urlopen(f"http://127.0.0.1:{broker.http_port}/readyz", timeout=5) as answer:
         expect("ready", answer.status, 200)
     print(f"{MANY_PARTITIONS:,} partitions serve {took:.2f} s after kill -9; {broker.resident_bytes() >> 20} MiB", flush=True)
