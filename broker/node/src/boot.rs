@@ -9,6 +9,7 @@ use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::metadata_log::{LoadedMetadata, metadata_log_config};
 use crate::node::{Node, RecoveredPartition};
+use crate::offline::{Offline, OfflinePartition};
 use crate::settings::Settings;
 use crate::snapshot::Snapshots;
 use crate::topology::Topology;
@@ -25,6 +26,8 @@ pub struct Boot {
     pub seed: u64,
     pub metadata: LoadedMetadata,
     pub recovered: Vec<RecoveredPartition>,
+    /// What was set aside.
+    pub offline: Vec<OfflinePartition>,
 }
 
 impl Boot {
@@ -51,6 +54,7 @@ impl Boot {
             image: self.metadata.image,
             controller,
             snapshots,
+            offline: Offline::new(self.offline),
             directory: Directory::default(),
             dice,
         };

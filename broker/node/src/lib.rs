@@ -25,6 +25,7 @@ pub mod io;
 mod leaving;
 pub mod metadata_log;
 mod node;
+mod offline;
 mod parked;
 pub mod peers;
 pub mod recovery;
@@ -39,4 +40,5 @@ mod upkeep;
 
 pub use cleaning::CleaningTotals;
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};
+pub use offline::OfflinePartition;
 pub use replica::Traffic;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, Uuid};
+use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicName, Uuid};
 use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
 use strandline_protocol::metadata::topic::TopicRecord;
 
@@ -89,6 +89,12 @@ impl Topics {
 
     pub fn partition_count(&self) -> usize {
         self.partition_count
+    }
+
+    /// Partitions that have no leader. Costs a walk over all of them.
+    pub fn leaderless_count(&self) -> usize {
+        let leaderless = |topic: &Topic| topic.partitions.values().filter(|partition| partition.leader < 0).count();
+        self.iter_by_id().map(leaderless).sum()
     }
 
     pub(super) fn create(&mut self, record: &TopicRecord) {

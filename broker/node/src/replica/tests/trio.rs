@@ -102,6 +102,7 @@ impl Trio {
             seed: u64::from(id.unsigned_abs()),
             metadata: load(&Top(&disk), self.now.wall_ms).expect("an empty directory"),
             recovered: Vec::new(),
+            offline: Vec::new(),
         };
         let mut outbox = Vec::new();
         let mut node = boot.node();
