@@ -1,6 +1,5 @@
 //! A partition that is damaged below its recovery point: set aside alone, while everything else serves.
 
-#[allow(dead_code)] // The other users of the harness need the rest of it.
 mod harness;
 
 use harness::TestBroker;
