@@ -1,7 +1,8 @@
 """A hundred connections send what no client would; the broker neither falls nor swells, and a well-behaved client beside them is served.
 
 Random bytes, mutated and truncated frames, lengths and counts out of all proportion, batches with a right checksum around wrong
-content, bombs of compression, drop-by-drop senders, half-closed and reset connections. Loopback only, bounded in time.
+content, bombs of compression, drop-by-drop senders, half-closed and reset connections; and those who ask for everything that a
+full topic holds and take none of it, begin large frames and end none, or say nothing at all. Loopback only, bounded in time.
 """
 
 import concurrent.futures
@@ -27,6 +28,10 @@ CONNECTIONS = 100
 SECONDS = {"gate": 10, "full": 60}
 TOPIC = "hostile"
 POLITE_TOPIC = "polite"
+#: What the attackers' topic holds from the start, so that an answer that nobody takes weighs something: small batches first, then large.
+SMALL_BATCHES = 4_000
+LARGE_BATCHES = 40
+LARGE_BATCH_BYTES = 1_000_000
 POLITE_PAUSE_SECONDS = 0.02
 #: The polite client shares two cores with a hundred attackers; served means answered within this.
 POLITE_ANSWER_SECONDS_MAX = 5.0
@@ -37,6 +42,11 @@ GROWTH_MIB_MAX_ELSE = 512
 #: File descriptors that may remain after all attackers are gone.
 DESCRIPTORS_LEFT_MAX = 30
 SOCKET_SECONDS = 0.3
+#: How long an attacker sits on what it has, at most.
+HOLD_SECONDS_MAX = 8.0
+#: Of a frame that is never whole: what is declared, and what comes at most.
+BEGUN_DECLARED = 90 << 20
+BEGUN_SENT_MAX = 20 << 20
 #: One attack in so many goes to the HTTP port, where there is one.
 HTTP_SHARE = 0.1
 HTTP_SECONDS = 5
@@ -52,9 +62,19 @@ def main() -> int:
     seconds = chosen.seconds or SECONDS[chosen.profile]
     with cluster.workspace(chosen.work) as work, cluster.started(chosen.broker, work / "broker", cluster.free_port(chosen.port)) as broker:
         admin.create_topics(broker.bootstrap, [TOPIC, POLITE_TOPIC])
+        fill(broker.port)
         growth_mib = chosen.growth_mib or GROWTH_MIB_MAX.get(broker.kind, GROWTH_MIB_MAX_ELSE)
         siege(broker, seconds, chosen.seed, growth_mib << 20)
     return 0
+
+
+def fill(port: int) -> None:
+    small = wire.batch([b"alpha", b"beta" * 100])
+    large = wire.batch([random.Random(1).randbytes(LARGE_BATCH_BYTES)])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for record_batch, count in ((small, SMALL_BATCHES), (large, LARGE_BATCHES)):
+            for _ in range(count):
+                wire.exchange(connection, wire.produce(TOPIC, record_batch))
 
 
 def siege(broker: Broker, seconds: float, seed: int, growth_max: int) -> None:
@@ -195,7 +215,10 @@ class Attacker(threading.Thread):
         self.frames = wire.valid_requests(TOPIC)
 
     def run(self) -> None:
-        ideas = (self.noise, self.mutants, self.mutants, self.mutants, self.cut_short, self.out_of_proportion, self.wrong_batches, self.drop_by_drop, self.half_closed, self.reset, self.unread_answers)
+        broken = (self.noise, self.mutants, self.mutants, self.mutants, self.cut_short, self.out_of_proportion, self.wrong_batches)
+        rude = (self.drop_by_drop, self.half_closed, self.reset, self.unread_answers)
+        greedy = (self.hoard, self.hoard, self.begin_large_frames, self.say_nothing)
+        ideas = broken + rude + greedy
         while not self.over.is_set():
             to_http = self.http_port is not None and self.rng.random() < HTTP_SHARE
             port, idea = (self.http_port, self.http_noise) if to_http else (self.port, self.rng.choice(ideas))
@@ -277,6 +300,24 @@ class Attacker(threading.Thread):
         for _ in range(self.rng.randrange(1, 2_000)):
             connection.sendall(self.rng.choice(asks))
         self.over.wait(0.2)
+
+    def hoard(self, connection: socket.socket) -> None:
+        """Asks for everything from anywhere, takes nothing, and stays."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(self.rng.randrange(1, 50)):
+            offset = self.rng.choice((0, self.rng.randrange(SMALL_BATCHES * 2 + LARGE_BATCHES)))
+            connection.sendall(wire.fetch(TOPIC, offset=offset, max_bytes=(1 << 31) - 1, max_wait_ms=0))
+        self.over.wait(self.rng.uniform(0, HOLD_SECONDS_MAX))
+
+    def begin_large_frames(self, connection: socket.socket) -> None:
+        connection.sendall(struct.pack(">i", BEGUN_DECLARED) + self.rng.choice(self.frames)[4:])
+        piece = bytes(1 << 20)
+        for _ in range(self.rng.randrange(BEGUN_SENT_MAX // len(piece))):
+            connection.sendall(piece)
+        self.over.wait(self.rng.uniform(0, HOLD_SECONDS_MAX))
+
+    def say_nothing(self, _: socket.socket) -> None:
+        self.over.wait(self.rng.uniform(0, HOLD_SECONDS_MAX))
 
 
 def mutated(rng: random.Random, frame: bytes) -> bytes:

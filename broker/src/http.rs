@@ -90,6 +90,8 @@ impl Pages {
         let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.connections.set(gauge(rim.net.registry.count()));
         self.metrics.queued_request_bytes.set(gauge(rim.net.common.budget.used()));
+        self.metrics.begun_request_bytes.set(gauge(rim.net.chunks.begun.used()));
+        self.metrics.held_answer_bytes.set(gauge(rim.net.common.answers.held()));
         self.metrics.disk_open_files.set(gauge(rim.disk.open_files()));
     }
 }

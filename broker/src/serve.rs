@@ -33,6 +33,7 @@ use crate::disk::probe::{Choice, Executor, probe};
 use crate::exit::Exit;
 use crate::http;
 use crate::metrics::Metrics;
+use crate::net::answers::Answers;
 use crate::net::budget::Budget;
 use crate::net::connection::Common;
 use crate::net::registry::{Limits, Registry};
@@ -113,7 +114,13 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let clock = Clock::start();
     let found = recover(&directory.root, disk.reader().files(), &settings.config, clock.now().wall_ms)?;
     directory.begin()?;
-    info!(partitions = found.partitions.len(), clean = found.was_clean, scanned_bytes = found.bytes_scanned, "recovered");
+    info!(
+        partitions = found.partitions.len(),
+        offline = found.offline.len(),
+        clean = found.was_clean,
+        scanned_bytes = found.bytes_scanned,
+        "recovered"
+    );
     let (events_in, events) = unbounded_channel();
     let mut node = node(&settings, &directory, found).map_err(failed)?;
     let mut first = Vec::new();
@@ -139,6 +146,7 @@ fn node(settings: &Settings, directory: &DataDirectory, found: Recovered) -> io:
         metadata: found.metadata,
         recovered: found.partitions,
         previous_broker_epoch: found.previous_broker_epoch,
+        offline: found.offline,
     };
     Ok(boot.node())
 }
@@ -155,6 +163,8 @@ fn rim(
     let count = |key: &str| usize::try_from(config.number(key)).unwrap_or(usize::MAX);
     let common = Common {
         budget: Budget::new(count("queued.max.request.bytes")),
+        answers: Answers::default(),
+        metrics: Arc::clone(metrics),
         requests_max: count("queued.max.requests"),
         clock,
         runtime: data.clone(),
@@ -165,7 +175,7 @@ fn rim(
         idle_ms: u64::try_from(config.number("connections.max.idle.ms")).unwrap_or(u64::MAX),
     });
     let frame_bytes_max = count("socket.request.max.bytes");
-    let net = Net::new(common, registry, frame_bytes_max, Arc::clone(disk.reader()), Arc::clone(metrics));
+    let net = Net::new(common, registry, frame_bytes_max, Arc::clone(disk.reader()));
     let peers = Peers::new(format!("node-{}", config.number("node.id")), peers.clone());
     Rim { net, peers, disk, alarm: Alarm::new(), events, threads: data.clone(), node: OnceLock::new() }
 }
@@ -318,7 +328,7 @@ async fn sweep(broker: Arc<Broker>, metrics: Arc<Metrics>, clock: Clock) {
     let rim = broker.executors();
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        let expired = rim.net.registry.sweep(clock.monotonic_ms());
+        let expired = rim.net.registry.sweep(clock.monotonic_ms(), rim.net.scarce());
         metrics.connections_expired.inc_by(expired as u64);
         rim.net.chunks.trim();
         rim.disk.trim();

@@ -232,6 +232,9 @@ impl Field for ErrorCode {
 
     fn write(&self, writer: &mut Writer, _: Format) {
         writer.put_int16(self.0);
+        if !self.is_none() {
+            writer.note_error(*self);
+        }
     }
 }
 
@@ -251,5 +254,16 @@ mod tests {
         assert!(ErrorCode::NOT_LEADER_OR_FOLLOWER.is_retriable());
         assert_eq!(ErrorCode::by_name("CORRUPT_MESSAGE"), Some(ErrorCode(2)));
         assert_eq!(ErrorCode(4711).to_string(), "error 4711");
+    }
+
+    #[test]
+    fn a_writer_counts_the_errors_of_an_answer() {
+        let mut writer = Writer::new();
+        let format = Format::new(0, false);
+        for code in [ErrorCode::NONE, ErrorCode::NOT_CONTROLLER, ErrorCode::UNKNOWN_TOPIC_ID, ErrorCode::NOT_CONTROLLER] {
+            code.write(&mut writer, format);
+        }
+        assert_eq!(writer.take_errors(), [(ErrorCode::NOT_CONTROLLER, 2), (ErrorCode::UNKNOWN_TOPIC_ID, 1)]);
+        assert!(writer.take_errors().is_empty());
     }
 }

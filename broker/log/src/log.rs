@@ -140,6 +140,11 @@ impl Log {
         }
     }
 
+    /// A log whose directory is there and was not opened: good only to be deleted.
+    pub fn unopened(directory: impl Into<Arc<str>>, topic_id: TopicId, config: Arc<LogConfig>) -> Self {
+        Self { has_directory: true, is_on_disk: true, ..Self::new(directory, topic_id, config) }
+    }
+
     /// How far the log reaches.
     pub fn positions(&self) -> Positions {
         self.positions

@@ -97,6 +97,14 @@ pub enum RecoverError {
     Unfinished { repairs: Vec<DiskOp> },
 }
 
+impl RecoverError {
+    /// Whether this directory alone is at fault: what it holds is not what was written there. A file that cannot be read may be
+    /// anybody's fault.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Format { .. })
+    }
+}
+
 /// Opens a directory.
 ///
 /// # Errors

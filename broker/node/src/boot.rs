@@ -10,6 +10,7 @@ use crate::directory::Directory;
 use crate::image::Image;
 use crate::metadata_log::{LoadedMetadata, metadata_log_config};
 use crate::node::{Node, RecoveredPartition};
+use crate::offline::{Offline, OfflinePartition};
 use crate::quorum::Quorum;
 use crate::quorum::message::Kept;
 use crate::settings::Settings;
@@ -30,6 +31,8 @@ pub struct Boot {
     pub recovered: Vec<RecoveredPartition>,
     /// Of the registration under which the directory was last closed in order; -1 if it was not.
     pub previous_broker_epoch: i64,
+    /// What was set aside.
+    pub offline: Vec<OfflinePartition>,
 }
 
 impl Boot {
@@ -56,6 +59,7 @@ impl Boot {
             image,
             controller,
             snapshots,
+            offline: Offline::new(self.offline),
             directory: Directory::default(),
             dice,
             previous_epoch: self.previous_broker_epoch,

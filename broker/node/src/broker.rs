@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use strandline_log::log::Log;
+use strandline_log::names::partition_directory;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName, Uuid};
@@ -24,6 +25,7 @@ use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
 use crate::membership::Membership;
+use crate::offline::{Offline, OfflinePartition};
 use crate::parked::{ParkedId, Place, Until, Waiting};
 use crate::replica::Replica;
 use crate::replica::fetchers::Fetchers;
@@ -80,6 +82,7 @@ pub struct Broker {
     pub membership: Membership,
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
+    pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
     /// Sessions of followers.
@@ -131,6 +134,7 @@ pub struct Parts {
     pub image: Image,
     pub controller: Controller,
     pub snapshots: Snapshots,
+    pub offline: Offline,
     pub directory: Directory,
     pub dice: Dice,
     /// From the mark of a clean shutdown; -1 without one.
@@ -156,6 +160,7 @@ impl Broker {
             channel: ControllerChannel::default(),
             membership,
             replicas: Replicas::default(),
+            offline: parts.offline,
             waiting: Waiting::default(),
             followers: FollowerSessions::default(),
             answer_now: Vec::new(),
@@ -186,10 +191,24 @@ impl Broker {
     /// A hosted partition by the topic's name.
     ///
     /// # Errors
-    /// UNKNOWN_TOPIC_OR_PARTITION.
+    /// Those of [`Broker::slot`].
     pub fn replica_by_name(&self, topic: &TopicName, partition: i32) -> Result<&Replica, ErrorCode> {
-        let slot = self.image.topics.id_of(topic).and_then(|id| self.replicas.slot(id, partition));
-        slot.and_then(|slot| self.replicas.get(slot)).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        let id = self.image.topics.id_of(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let slot = self.slot(id, partition)?;
+        self.replicas.get(slot).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    /// The slot of a hosted partition.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR if it is offline, NOT_LEADER_OR_FOLLOWER if it is elsewhere, UNKNOWN_TOPIC_OR_PARTITION.
+    pub fn slot(&self, topic: TopicId, partition: i32) -> Result<u32, ErrorCode> {
+        let exists = || self.image.topics.by_id(topic).is_some_and(|topic| topic.partitions.contains_key(&partition));
+        self.replicas.slot(topic, partition).ok_or_else(|| match self.offline.contains(topic, partition) {
+            true => ErrorCode::KAFKA_STORAGE_ERROR,
+            false if exists() => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            false => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        })
     }
 
     /// What decisions about topics need to know.
@@ -339,6 +358,21 @@ impl Broker {
         let config = self.topic_config(topic);
         log.set_config(config.log.clone());
         self.replicas.insert(Replica::new(topic, name, partition, config, log, high_watermark))
+    }
+
+    /// Hosts the offline partitions of a topic that is being deleted, so that their directories go like all others.
+    pub fn host_to_delete(&mut self, topic: TopicId) {
+        let offline: Vec<_> = self.offline.take(topic).collect();
+        for gone in offline {
+            self.host_unopened(gone);
+        }
+    }
+
+    /// Hosts an offline partition whose directory is to go. Answers with its slot.
+    pub fn host_unopened(&mut self, gone: OfflinePartition) -> u32 {
+        let directory = partition_directory(gone.name.as_str(), gone.partition);
+        let log = Log::unopened(directory, gone.topic, self.topic_config(gone.topic).log.clone());
+        self.host(gone.topic, gone.name, gone.partition, log, Offset::ZERO)
     }
 
     /// The next producer id, if the block has one left.

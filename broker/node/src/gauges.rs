@@ -21,6 +21,10 @@ pub struct TopicGauges {
 pub struct Gauges {
     pub topics: BTreeMap<TopicName, TopicGauges>,
     pub hosted_partitions: usize,
+    /// Partitions of this broker whose files cannot be trusted.
+    pub offline_partitions: usize,
+    /// Partitions of the cluster that nobody leads.
+    pub leaderless_partitions: usize,
     /// Replies that wait for something.
     pub parked_replies: usize,
     pub fetch_sessions: usize,
@@ -39,6 +43,8 @@ impl Node {
         let broker = &self.broker;
         let mut gauges = Gauges {
             hosted_partitions: broker.replicas.count(),
+            offline_partitions: broker.offline.count(),
+            leaderless_partitions: broker.image.topics.leaderless_count(),
             parked_replies: broker.waiting.count(),
             fetch_sessions: broker.sessions.count(),
             metadata_epoch: broker.controller.epoch(),

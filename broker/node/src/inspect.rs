@@ -6,6 +6,7 @@ use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 
 use crate::image::Overrides;
 use crate::node::Node;
+use crate::offline::OfflinePartition;
 
 /// A hosted partition.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,11 @@ impl Node {
                 leader_epoch: partition.leader_epoch,
             })
         })
+    }
+
+    /// Partitions of this broker that were found damaged.
+    pub fn offline(&self) -> impl Iterator<Item = &OfflinePartition> {
+        self.broker.offline.iter()
     }
 
     /// A topic's own configuration by the committed metadata.

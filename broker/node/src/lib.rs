@@ -27,6 +27,7 @@ mod leaving;
 mod membership;
 pub mod metadata_log;
 mod node;
+mod offline;
 mod parked;
 pub mod peers;
 mod quorum;
@@ -43,4 +44,5 @@ mod voter;
 
 pub use cleaning::CleaningTotals;
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};
+pub use offline::OfflinePartition;
 pub use replica::Traffic;

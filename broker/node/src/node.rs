@@ -461,6 +461,7 @@ impl Node {
     }
 
     fn remove_topic(&mut self, topic: TopicId, outbox: &mut Vec<Effect>) {
+        self.broker.host_to_delete(topic);
         for slot in self.broker.replicas.unlink(topic) {
             for parked in assign::drop_slot(&mut self.broker, slot, outbox) {
                 self.give_up(parked, outbox);

@@ -10,16 +10,18 @@ use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
 use strandline_log::format::FormatError;
 use strandline_log::names::{
-    CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
+    CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, PARTITION_METADATA,
     RECOVERY_POINT_CHECKPOINT, partition_directory,
 };
+use strandline_log::partition_metadata;
 use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Report, Shutdown, recover};
-use strandline_protocol::ids::{Offset, TopicName};
+use strandline_protocol::ids::{Offset, TopicId, TopicName};
 
 use crate::config::BrokerConfig;
 use crate::controller::METADATA_DIRECTORY;
 use crate::image::Image;
 use crate::node::RecoveredPartition;
+use crate::offline::OfflinePartition;
 
 /// Largest checkpoint file that is read: a line takes at most 300 bytes, and there may be 200,000 partitions.
 const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
@@ -59,6 +61,14 @@ pub struct Opened {
     pub recovered: RecoveredPartition,
     pub repairs: Vec<DiskOp>,
     pub report: Report,
+}
+
+/// What becomes of a partition whose files cannot be trusted.
+pub enum Aside {
+    /// It stays where it is, untouched.
+    Offline(OfflinePartition),
+    /// It belongs to no topic: its directory is moved out of the way.
+    Stray(DiskOp),
 }
 
 /// Looks at a log directory.
@@ -129,6 +139,34 @@ impl Survey {
         };
         Ok(Opened { recovered, repairs: opened.repairs, report: opened.report })
     }
+
+    /// Decides what becomes of a partition that was found damaged; everything else starts without it.
+    pub fn set_aside(&self, files: &dyn Files, found: &FoundPartition, image: &Image) -> Aside {
+        let directory = partition_directory(found.topic.as_str(), found.partition);
+        let metadata = files.read(&FilePath::inside(&directory, PARTITION_METADATA), 0, CHECKPOINT_BYTES_MAX);
+        // An id that cannot be read is taken to be the present topic's: nothing of it may be given up by mistake.
+        let id = metadata.ok().and_then(|contents| partition_metadata::parse(&contents).ok());
+        match id.or_else(|| image.topics.id_of(&found.topic)).filter(|id| belongs(found, image, *id)) {
+            Some(topic) => Aside::Offline(OfflinePartition {
+                topic,
+                name: found.topic.clone(),
+                partition: found.partition,
+                checkpoints: found.checkpoints,
+            }),
+            None => Aside::Stray(out_of_the_way(found, id.unwrap_or(TopicId::ZERO))),
+        }
+    }
+}
+
+fn belongs(found: &FoundPartition, image: &Image, id: TopicId) -> bool {
+    let topic = image.topics.by_id(id);
+    topic.is_some_and(|topic| topic.name == found.topic && topic.partitions.contains_key(&found.partition))
+}
+
+fn out_of_the_way(found: &FoundPartition, id: TopicId) -> DiskOp {
+    let directory = partition_directory(found.topic.as_str(), found.partition);
+    let to = FilePath::top(&format!("{directory}.{:032x}-stray", u128::from_be_bytes(id.0)));
+    DiskOp::Rename { from: FilePath::top(&directory), to }
 }
 
 impl Opened {
@@ -137,13 +175,7 @@ impl Opened {
     /// is not handed to the node.
     pub fn out_of_the_way(&self, found: &FoundPartition, image: &Image) -> Option<DiskOp> {
         let id = self.recovered.topic;
-        let known = image
-            .topics
-            .by_id(id)
-            .is_some_and(|topic| topic.name == found.topic && topic.partitions.contains_key(&found.partition));
-        let directory = partition_directory(found.topic.as_str(), found.partition);
-        let to = FilePath::top(&format!("{directory}.{:032x}-stray", u128::from_be_bytes(id.0)));
-        (!known).then(|| DiskOp::Rename { from: FilePath::top(&directory), to })
+        (!belongs(found, image, id)).then(|| out_of_the_way(found, id))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every start registers anew and gives each partition that it leads a new leader epoch, all as committed records, before
 //! the first request is taken.
 
-use strandline_protocol::ids::{BrokerId, Offset};
+use strandline_protocol::ids::{BrokerId, Offset, Uuid};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{
     BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord,
@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::controller::membership;
 use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME};
 use crate::image::brokers::Endpoint;
-use crate::image::topics::NO_LEADER;
+use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
 
 /// `fenced` of a registration change that lifts the fence.
@@ -83,25 +83,44 @@ fn elections(broker: &Broker) -> Vec<MetadataRecord> {
     let mut records = Vec::new();
     for topic in broker.controller.image.topics.iter() {
         for (index, partition) in &topic.partitions {
-            let in_sync = partition.isr.contains(&id);
-            let eligible = partition.isr.is_empty() && partition.elr.contains(&id);
-            let is_others = partition.leader != NO_LEADER && partition.leader != id;
-            if !is_others && (in_sync || eligible) {
-                let isr = (!in_sync).then(|| vec![BrokerId(id)]);
-                let eligible_leader_replicas = (!in_sync).then(Vec::new);
-                records.push(
-                    PartitionChangeRecord {
-                        partition_id: *index,
-                        topic_id: topic.id,
-                        leader: BrokerId(id),
-                        isr,
-                        eligible_leader_replicas,
-                        ..Default::default()
-                    }
-                    .into(),
-                );
-            }
+            let change = match broker.offline.contains(topic.id, *index) {
+                true => set_aside(id, partition),
+                false => election(id, broker.identity.directory, partition),
+            };
+            records.extend(
+                change.map(|change| PartitionChangeRecord { partition_id: *index, topic_id: topic.id, ..change }.into()),
+            );
         }
     }
     records
+}
+
+fn election(id: i32, directory: Uuid, partition: &Partition) -> Option<PartitionChangeRecord> {
+    let in_sync = partition.isr.contains(&id);
+    let eligible = partition.isr.is_empty() && partition.elr.contains(&id);
+    let is_others = partition.leader != NO_LEADER && partition.leader != id;
+    let may_lead = !is_others && (in_sync || eligible);
+    may_lead.then(|| PartitionChangeRecord {
+        leader: BrokerId(id),
+        isr: (!in_sync).then(|| vec![BrokerId(id)]),
+        eligible_leader_replicas: (!in_sync).then(Vec::new),
+        directories: moved(id, partition, Uuid::LOST_DIRECTORY, directory),
+        ..Default::default()
+    })
+}
+
+/// A partition that cannot be opened here is not led from here. It stays in sync: nobody else has what it holds.
+fn set_aside(id: i32, partition: &Partition) -> Option<PartitionChangeRecord> {
+    let held = partition.directory_of(id).filter(|held| *held != Uuid::LOST_DIRECTORY);
+    let directories = held.and_then(|held| moved(id, partition, held, Uuid::LOST_DIRECTORY));
+    let leads = partition.leader == id;
+    let leader = if leads { BrokerId::NONE } else { PartitionChangeRecord::default().leader };
+    (leads || directories.is_some()).then(|| PartitionChangeRecord { leader, directories, ..Default::default() })
+}
+
+/// The directories of all replicas with `from` of this broker's own replaced by `to`; `None` if it is another one.
+fn moved(id: i32, partition: &Partition, from: Uuid, to: Uuid) -> Option<Vec<Uuid>> {
+    let places = partition.replicas.iter().zip(&partition.directories);
+    let moved = |(replica, held): (&i32, &Uuid)| if *replica == id { to } else { *held };
+    (partition.directory_of(id) == Some(from)).then(|| places.map(moved).collect())
 }

@@ -3,6 +3,7 @@
 use strandline_log::checkpoints::OffsetCheckpoint;
 use strandline_log::log::Log;
 use strandline_log::names::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
+use strandline_log::recover::Checkpoints;
 use strandline_protocol::ids::Offset;
 
 use crate::broker::Broker;
@@ -132,7 +133,7 @@ fn expire(now: Now, broker: &mut Broker) {
 
 /// Writes every partition's recovery point, and that of the metadata log.
 pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let mut points = offsets(broker, |replica| noted(replica).recovery_point());
+    let mut points = offsets(broker, |replica| noted(replica).recovery_point(), |known| known.recovery_point);
     let offset = broker.controller.recovery_point();
     points.push(OffsetCheckpoint { topic: METADATA_TOPIC.to_owned(), partition: 0, offset });
     broker.directory.write_offsets(RECOVERY_POINT_CHECKPOINT, &points, After::Nothing, outbox);
@@ -140,14 +141,15 @@ pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect
 
 /// Writes every partition's log start; those at 0 are left out, as Kafka does.
 pub(crate) fn write_log_starts(broker: &mut Broker, after: After, outbox: &mut Vec<Effect>) {
-    let mut starts = offsets(broker, |replica| noted(replica).positions().log_start);
+    let mut starts = offsets(broker, |replica| noted(replica).positions().log_start, |known| known.log_start);
     starts.retain(|start| start.offset > Offset::ZERO);
     broker.directory.write_offsets(LOG_START_CHECKPOINT, &starts, after, outbox);
 }
 
 /// Writes every partition's high watermark.
 pub(crate) fn write_high_watermarks(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let marks = offsets(broker, |replica| replica.high_watermark().min(noted(replica).positions().readable_end));
+    let mark = |replica: &Replica| replica.high_watermark().min(noted(replica).positions().readable_end);
+    let marks = offsets(broker, mark, |known| known.high_watermark);
     broker.directory.write_offsets(HIGH_WATERMARK_CHECKPOINT, &marks, After::Nothing, outbox);
 }
 
@@ -168,13 +170,22 @@ fn noted(replica: &Replica) -> &Log {
     replica.truncation.as_ref().and_then(Truncation::noted).unwrap_or(&replica.log)
 }
 
-fn offsets(broker: &Broker, offset: impl Fn(&Replica) -> Offset) -> Vec<OffsetCheckpoint> {
+/// One line for every partition; of those that are offline what the file said before.
+fn offsets(
+    broker: &Broker,
+    offset: impl Fn(&Replica) -> Offset,
+    offset_before: impl Fn(&Checkpoints) -> Offset,
+) -> Vec<OffsetCheckpoint> {
     let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted);
-    hosted
-        .map(|(_, replica)| OffsetCheckpoint {
-            topic: replica.name.to_string(),
-            partition: replica.partition,
-            offset: offset(replica),
-        })
-        .collect()
+    let hosted = hosted.map(|(_, replica)| OffsetCheckpoint {
+        topic: replica.name.to_string(),
+        partition: replica.partition,
+        offset: offset(replica),
+    });
+    let offline = broker.offline.iter().map(|offline| OffsetCheckpoint {
+        topic: offline.name.to_string(),
+        partition: offline.partition,
+        offset: offset_before(&offline.checkpoints),
+    });
+    hosted.chain(offline).collect()
 }

@@ -12,6 +12,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicName};
 use strandline_protocol::messages::api_versions::ApiVersionsRequest;
 use strandline_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use strandline_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use strandline_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
 use strandline_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -392,4 +393,36 @@ fn what_is_advertised_is_unique_and_holds_produce_0_for_old_librdkafka() {
     assert!(response.finalized_features.iter().any(|feature| feature.name == "metadata.version"));
     let Response::ApiVersions(response) = broker.call(3, ApiVersionsRequest::default()) else { panic!() };
     assert_eq!(response.error_code, ErrorCode::INVALID_REQUEST);
+}
+
+#[test]
+fn one_request_makes_at_most_ten_thousand_partitions_over_all_its_topics() {
+    let mut broker = TestBroker::new();
+    let ask = |broker: &mut TestBroker, counts: &[i32]| -> Vec<ErrorCode> {
+        let topic = |(index, count): (usize, &i32)| CreatableTopic {
+            name: TopicName::from(format!("many-{index}")),
+            num_partitions: *count,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let topics = counts.iter().enumerate().map(topic).collect();
+        let request = CreateTopicsRequest { topics, validate_only: true, ..Default::default() };
+        let Response::CreateTopics(response) = broker.call(7, request) else { panic!("another response") };
+        response.topics.iter().map(|topic| topic.error_code).collect()
+    };
+    assert_eq!(ask(&mut broker, &[5000, 5000]), [ErrorCode::NONE; 2]);
+    assert_eq!(ask(&mut broker, &[1, 5000, 5000]), [ErrorCode::POLICY_VIOLATION; 3]);
+    for name in ["a", "b"] {
+        broker.create_topic(name, 1, &[]);
+    }
+    let grow = |broker: &mut TestBroker, counts: [i32; 2]| -> Vec<ErrorCode> {
+        let topic =
+            |(name, count): (&str, i32)| CreatePartitionsTopic { name: TopicName::from(name), count, assignments: None };
+        let topics = ["a", "b"].into_iter().zip(counts).map(topic).collect();
+        let request = CreatePartitionsRequest { topics, validate_only: true, ..Default::default() };
+        let Response::CreatePartitions(response) = broker.call(3, request) else { panic!("another response") };
+        response.results.iter().map(|topic| topic.error_code).collect()
+    };
+    assert_eq!(grow(&mut broker, [5001, 5001]), [ErrorCode::NONE; 2]);
+    assert_eq!(grow(&mut broker, [5001, 5002]), [ErrorCode::POLICY_VIOLATION; 2]);
 }

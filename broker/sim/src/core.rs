@@ -88,6 +88,8 @@ pub enum MachineEvent {
     },
     /// Once a second.
     Tick,
+    /// Damage is undone, and the process with it.
+    Mend,
     /// A burst of inputs is over.
     Settle,
     /// Files for the fetch at the head of a connection were read.

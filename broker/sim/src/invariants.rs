@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use strandline_log::disk::Durability;
 use strandline_log::recover::Shutdown;
-use strandline_node::Node;
+use strandline_node::{Node, OfflinePartition};
 use strandline_protocol::ids::Offset;
 
 use crate::core::Core;
@@ -69,7 +69,7 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::ParkedHasAsker, 15, "no more replies are parked than requests are open"),
     (Invariant::AnsweredInTime, 16, "a request is answered while the machine serves"),
     (Invariant::FailsForAReason, 17, "the process ends by itself only after a failed operation or when asked to"),
-    (Invariant::StartsAgain, 18, "a start succeeds unless something below a recovery point is damaged"),
+    (Invariant::StartsAgain, 18, "a start succeeds without the partitions that are damaged below their recovery points, and sets aside no others; only damaged metadata refuses it"),
     (Invariant::CleanStartCutsNothing, 19, "a start after a clean shutdown finds nothing to cut"),
     (Invariant::StoppedMeansClosed, 20, "when the node says stopped, everything is on disk and the mark of a clean shutdown stands"),
     (Invariant::OneOperationAnOwner, 21, "a partition has at most one operation under way"),
@@ -136,6 +136,8 @@ pub struct Watch {
     slots: Vec<Option<Watched>>,
     /// Partitions opened by the start under way.
     opened: Vec<PartitionKey>,
+    /// Damaged ones that it set aside: what was promised of them is still to be found.
+    aside: Vec<PartitionKey>,
 }
 
 impl Watch {
@@ -212,6 +214,12 @@ impl Watch {
             }
         }
         self.opened.clear();
+        self.aside.clear();
+    }
+
+    /// A damaged partition was set aside at start.
+    pub fn set_aside(&mut self, partition: &OfflinePartition) {
+        self.aside.push(PartitionKey { topic: partition.topic, partition: partition.partition });
     }
 
     /// A partition was opened at start.
@@ -245,11 +253,12 @@ impl Watch {
     pub fn serving(&mut self, core: &mut Core, node: &Node) {
         for (key, promised) in &self.promised {
             let exists = core.topics.by_id(key.topic).is_some_and(|topic| topic.existence == Existence::Exists);
-            if exists && promised.readable > Offset::ZERO && !self.opened.contains(key) {
+            let found = self.opened.contains(key) || self.aside.contains(key);
+            if exists && promised.readable > Offset::ZERO && !found {
                 core.violate(Invariant::CommittedSurvives, format_args!("{key} has no directory, promised {promised:?}"));
             }
         }
-        self.promised.clear();
+        self.promised.retain(|key, _| self.aside.contains(key));
         let committed = node.metadata_positions().readable_end;
         if committed < self.metadata_committed {
             core.violate(
@@ -311,8 +320,8 @@ fn log_start_as_promised(core: &mut Core, key: PartitionKey, found: i64) {
 fn check_topics(core: &mut Core, node: &Node) {
     let mut wrong = Vec::new();
     let mut present: BTreeMap<_, i32> = BTreeMap::new();
-    for led in node.led() {
-        *present.entry(led.topic).or_default() += 1;
+    for topic in node.led().map(|led| led.topic).chain(node.offline().map(|offline| offline.topic)) {
+        *present.entry(topic).or_default() += 1;
     }
     for topic in core.topics.iter() {
         let partitions = present.get(&topic.id).copied();

@@ -21,7 +21,7 @@ use strandline_node::io::{
     Sequence,
 };
 use strandline_node::topology::Topology;
-use strandline_node::{Node, RecoveredPartition};
+use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::ids::{Offset, Uuid};
 use strandline_protocol::records::Scratch;
@@ -36,7 +36,7 @@ use crate::invariants::{Ending, Invariant, Watch};
 use crate::lanes::{Lane, Lanes, Teller};
 use crate::machine::peers::{Peers, Wire};
 use crate::rim;
-use crate::start::{self, Refused, Start};
+use crate::start::{self, Refused, SetAside, Start};
 
 /// More wake-ups than this at one moment are for nothing.
 const WAKES_MAX: u32 = 50;
@@ -55,7 +55,7 @@ pub enum Phase {
 
 enum State {
     Off,
-    Starting { start: Box<Start>, recovered: Vec<RecoveredPartition> },
+    Starting { start: Box<Start>, recovered: Vec<RecoveredPartition>, offline: Vec<OfflinePartition> },
     Running { node: Box<Node>, phase: Phase },
 }
 
@@ -168,6 +168,7 @@ impl Machine {
             MachineEvent::Wake { order } if order == self.wake_order => self.wake(core),
             MachineEvent::Wake { .. } => {}
             MachineEvent::Tick => self.tick(core),
+            MachineEvent::Mend => self.mend(core),
             MachineEvent::Settle => self.settle(core),
             MachineEvent::PeerLost { tag, reason } => self.step(core, Input::Response { tag, result: Err(reason) }),
             MachineEvent::PeerReply { connection, correlation, response } => {
@@ -275,7 +276,7 @@ impl Machine {
         core.note(format_args!("m{} starts, life {}", self.id, self.life));
         match Start::begin(&self.disk, core.flaw) {
             Ok(start) => {
-                self.state = State::Starting { start: Box::new(start), recovered: Vec::new() };
+                self.state = State::Starting { start: Box::new(start), recovered: Vec::new(), offline: Vec::new() };
                 self.advance(core);
             }
             Err(refused) => self.refused(core, &refused),
@@ -286,7 +287,7 @@ impl Machine {
     fn advance(&mut self, core: &mut Core) {
         let now = self.now(core);
         loop {
-            let State::Starting { start, recovered } = &mut self.state else { return };
+            let State::Starting { start, recovered, offline } = &mut self.state else { return };
             match start.advance(&self.disk, &self.config, now) {
                 Ok(start::Next::Perform(op)) => return self.begin(core, Teller::Start, op),
                 Ok(start::Next::Opened(opened)) => {
@@ -300,13 +301,20 @@ impl Machine {
                     self.watch.opened(core, &opened);
                     recovered.push(opened.recovered);
                 }
+                Ok(start::Next::SetAside(aside)) => {
+                    if let Some(partition) = &aside.offline {
+                        self.watch.set_aside(partition);
+                        offline.push(partition.clone());
+                    }
+                    self.set_aside(core, &aside);
+                }
                 Ok(start::Next::Ready(metadata)) => {
                     if metadata.log.positions().log_start > Offset::ZERO {
                         core.mark("started from a snapshot whose log is gone");
                     } else if metadata.snapshots.newest_end() > Offset::ZERO {
                         core.mark("started from a metadata snapshot");
                     }
-                    let recovered = std::mem::take(recovered);
+                    let (recovered, offline) = (std::mem::take(recovered), std::mem::take(offline));
                     let boot = Boot {
                         config: self.config.clone(),
                         topology: Topology::read(&self.config).expect("the plan's keys fit together"),
@@ -316,6 +324,7 @@ impl Machine {
                         metadata: *metadata,
                         recovered,
                         previous_broker_epoch: start.previous_broker_epoch(),
+                        offline,
                     };
                     return self.run(core, boot);
                 }
@@ -332,6 +341,28 @@ impl Machine {
         self.metadata_checked = -1;
         self.post(core, SECOND, MachineEvent::Tick);
         self.stepped(core);
+    }
+
+    /// A partition may be set aside only where something durable was damaged. Somebody brings its files back some time later, with
+    /// the broker stopped.
+    fn set_aside(&self, core: &mut Core, aside: &SetAside) {
+        core.note(format_args!("m{} sets {:?} aside: {}", self.id, aside.offline, aside.reason));
+        if !self.disk.is_damaged() {
+            core.violate(Invariant::StartsAgain, format_args!("{:?} set aside: {}", aside.offline, aside.reason));
+        }
+        core.mark("damaged partition set aside");
+        let delay_us = core.dice.spread(200 * MS, 8 * SECOND);
+        self.post(core, delay_us, MachineEvent::Mend);
+    }
+
+    fn mend(&mut self, core: &mut Core) {
+        self.disk.heal();
+        self.end(core, Ending::Killed);
+    }
+
+    /// Whether partitions wait for somebody to bring their files back.
+    pub fn has_offline_partitions(&self) -> bool {
+        self.node().is_some_and(|node| node.offline().next().is_some())
     }
 
     /// A start that cannot go on is right only where something durable was damaged; then it is repaired from elsewhere.

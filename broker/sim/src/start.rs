@@ -11,8 +11,8 @@ use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_log::recover::{RecoverError, Report, Shutdown};
 use strandline_node::config::BrokerConfig;
 use strandline_node::metadata_log::{LoadError, LoadedMetadata, load};
-use strandline_node::recovery::{FoundPartition, Survey, SurveyError, survey};
-use strandline_node::{RecoveredPartition, io::Now};
+use strandline_node::recovery::{Aside, FoundPartition, Survey, SurveyError, survey};
+use strandline_node::{OfflinePartition, RecoveredPartition, io::Now};
 use strandline_protocol::ids::Offset;
 
 use crate::disk::SimDisk;
@@ -29,6 +29,13 @@ pub enum Refused {
     Partition { directory: FilePath, reason: RecoverError },
 }
 
+/// A partition that was found damaged.
+pub struct SetAside {
+    /// `None` if it belongs to no topic.
+    pub offline: Option<OfflinePartition>,
+    pub reason: RecoverError,
+}
+
 /// A partition that was opened.
 pub struct OpenedPartition {
     pub recovered: RecoveredPartition,
@@ -42,6 +49,8 @@ pub enum Next {
     Perform(DiskOp),
     /// Look at this partition, put it aside, and come back.
     Opened(Box<OpenedPartition>),
+    /// This partition is damaged; remember it, and come back.
+    SetAside(Box<SetAside>),
     /// The node may be made.
     Ready(Box<LoadedMetadata>),
 }
@@ -134,6 +143,17 @@ impl Start {
                     self.skip_repairs();
                 }
                 Err(RecoverError::Unfinished { repairs }) => self.repairs.extend(repairs),
+                Err(reason) if reason.is_damage() => {
+                    self.next_partition += 1;
+                    let offline = match self.survey.set_aside(disk, &found, &metadata.image) {
+                        Aside::Offline(offline) => Some(offline),
+                        Aside::Stray(op) => {
+                            self.repairs.push_back(op);
+                            None
+                        }
+                    };
+                    return Ok(Next::SetAside(Box::new(SetAside { offline, reason })));
+                }
                 Err(reason) => return Err(Refused::Partition { directory: directory_of(&found), reason }),
             }
         }

@@ -180,7 +180,9 @@ impl World {
                 }
             }
         }
-        let trouble = |machine: &Machine| machine.faults.read_errors_one_in > 0 || machine.disk.is_damaged();
+        let trouble = |machine: &Machine| {
+            machine.faults.read_errors_one_in > 0 || machine.disk.is_damaged() || machine.has_offline_partitions()
+        };
         if self.machines.iter().any(trouble) {
             self.trouble_us = Some(core.now_us);
         }

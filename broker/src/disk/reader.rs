@@ -25,7 +25,7 @@ use crate::disk::reading::LogFiles;
 
 /// Bytes read at once: larger direct reads are hardly cheaper. One block less, so that an unaligned read fits a pooled
 /// buffer of 1 MiB.
-const READ_BYTES_MAX: usize = (1 << 20) - BLOCK_BYTES;
+pub(crate) const READ_BYTES_MAX: usize = (1 << 20) - BLOCK_BYTES;
 
 /// Bytes read at least, while the batch wanted is looked for.
 const SEEK_BYTES: usize = 64 << 10;

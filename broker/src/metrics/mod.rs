@@ -2,9 +2,12 @@
 //!
 //! Names of our own begin with `strandline_`; those that begin with `kafka_` are spelled as Kafka's JMX exporter spells
 //! them, so that dashboards made for Kafka work. Adding a metric is adding a row. What the node knows of itself is looked
-//! at when it is asked for (`node.rs`), what the system knows of the process too (`process.rs`).
+//! at when it is asked for (`node.rs`), what the system knows of the process too (`process.rs`). `METRICS.md` lists all of
+//! them; a test holds it to these tables (`page.rs`).
 
 pub(crate) mod node;
+#[cfg(test)]
+mod page;
 pub(crate) mod process;
 
 use std::sync::OnceLock;
@@ -15,6 +18,7 @@ use prometheus::{
     TextEncoder,
 };
 use strandline_protocol::api::ApiKey;
+use strandline_protocol::error::ErrorCode;
 
 /// Seconds, from a warm write to a stuck disk.
 const SECONDS: &[f64] = &[
@@ -69,14 +73,22 @@ macro_rules! metrics {
                 Ok(Self { registry, apis: ApiMetrics::default(), $($field),* })
             }
         }
+
+        /// The rows as they stand in the documentation.
+        #[cfg(test)]
+        const ROWS: &[page::Line] = &[
+            $(page::Line { name: $name, kind: stringify!($kind), labels: &[$($label),*], help: $help },)*
+        ];
     };
 }
 
 metrics! {
     requests: IntCounterVec ["api"] SECONDS, "strandline_requests_total",
         "Requests answered, by API.";
+    request_errors: IntCounterVec ["api", "error"] SECONDS, "strandline_request_errors_total",
+        "Error codes in answers, by API and Kafka's name of the error: every topic, partition or group that was refused counts.";
     request_seconds: HistogramVec ["api"] SECONDS, "strandline_request_seconds",
-        "From the last byte of a request to its answer being known, by API, in seconds. Waiting that the request asked for counts.";
+        "From the last byte of a request to its answer being ready to leave, by API. Waiting that the request asked for counts.";
     received_bytes: IntCounter [] SECONDS, "strandline_received_bytes_total",
         "Bytes read from connections.";
     sent_bytes: IntCounter [] SECONDS, "strandline_sent_bytes_total",
@@ -93,6 +105,10 @@ metrics! {
         "Open connections.";
     queued_request_bytes: IntGauge [] SECONDS, "strandline_queued_request_bytes",
         "Bytes of requests that are held until they are answered (limit: queued.max.request.bytes).";
+    begun_request_bytes: IntGauge [] SECONDS, "strandline_begun_request_bytes",
+        "Bytes of large requests that are not whole (limit: half of queued.max.request.bytes).";
+    held_answer_bytes: IntGauge [] SECONDS, "strandline_held_answer_bytes",
+        "Bytes of large answers that clients have not taken.";
     disk_open_files: IntGauge [] SECONDS, "strandline_disk_open_files",
         "Segment files open for appending.";
     disk_write_bytes: IntCounter [] SECONDS, "strandline_disk_write_bytes_total",
@@ -100,7 +116,7 @@ metrics! {
     disk_append_bytes: IntCounter [] SECONDS, "strandline_disk_append_bytes_total",
         "Bytes that logs asked to have appended.";
     disk_write_seconds: Histogram [] SECONDS, "strandline_disk_write_seconds",
-        "How long appends took from the wish to the completion, in seconds.";
+        "How long appends took from the wish to the completion.";
     disk_group_batches: Histogram [] COUNTS, "strandline_disk_group_commit_batches",
         "Batches that were written, and made durable, by one write.";
     disk_errors: IntCounter [] SECONDS, "strandline_disk_errors_total",
@@ -130,8 +146,11 @@ impl Default for ApiMetrics {
 }
 
 impl Metrics {
-    /// Counts an answered request.
-    pub(crate) fn answered(&self, api: ApiKey, received: Instant) {
+    /// Counts an answered request, and the errors in its answer.
+    pub(crate) fn answered(&self, api: ApiKey, received: Instant, errors: &[(ErrorCode, u64)]) {
+        for (code, count) in errors {
+            self.request_errors.with_label_values(&[api.name(), &code.to_string()]).inc_by(*count);
+        }
         let Some(slot) = usize::try_from(api as i16).ok().and_then(|key| self.apis.handles.get(key)) else { return };
         let handles = slot.get_or_init(|| ApiHandles {
             requests: self.requests.with_label_values(&[api.name()]),
@@ -157,10 +176,12 @@ mod tests {
     #[test]
     fn rows_have_names_of_their_own_and_are_shown() {
         let metrics = Metrics::new().expect("no two rows have the same name");
-        metrics.answered(ApiKey::Produce, Instant::now());
+        metrics.answered(ApiKey::Produce, Instant::now(), &[(ErrorCode::NOT_CONTROLLER, 3)]);
         let mut text = Vec::new();
         metrics.render(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("strandline_requests_total{api=\"Produce\"} 1"));
+        assert!(text.contains("strandline_request_errors_total{api=\"Produce\",error=\"NOT_CONTROLLER\"} 3"));
+        assert!(text.contains("strandline_request_seconds_count{api=\"Produce\"} 1"));
     }
 }

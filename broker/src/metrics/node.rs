@@ -26,6 +26,9 @@ struct TopicRow {
 const ROWS: &[Row] = &[
     Row { name: "strandline_partitions", kind: "gauge", help: "Hosted partitions.", value: |node| node.hosted_partitions as f64 },
     Row { name: "kafka_server_replicamanager_partitioncount", kind: "gauge", help: "Hosted partitions.", value: |node| node.hosted_partitions as f64 },
+    Row { name: "strandline_offline_partitions", kind: "gauge", help: "Partitions of this broker whose files were found damaged at start.", value: |node| node.offline_partitions as f64 },
+    Row { name: "kafka_server_replicamanager_offlinereplicacount", kind: "gauge", help: "Partitions of this broker whose files were found damaged at start.", value: |node| node.offline_partitions as f64 },
+    Row { name: "kafka_controller_kafkacontroller_offlinepartitionscount", kind: "gauge", help: "Partitions of the cluster that have no leader.", value: |node| node.leaderless_partitions as f64 },
     Row { name: "kafka_controller_kafkacontroller_globaltopiccount", kind: "gauge", help: "Topics.", value: |node| node.topics.len() as f64 },
     Row { name: "strandline_parked_replies", kind: "gauge", help: "Replies that wait for something.", value: |node| node.parked_replies as f64 },
     Row { name: "strandline_fetch_sessions", kind: "gauge", help: "Fetch sessions kept.", value: |node| node.fetch_sessions as f64 },
@@ -48,6 +51,14 @@ const TOPIC_ROWS: &[TopicRow] = &[
     TopicRow { name: "strandline_topic_partitions", kind: "gauge", help: "Hosted partitions of the topic.", value: |topic| topic.partitions as f64 },
     TopicRow { name: "strandline_topic_log_bytes", kind: "gauge", help: "Bytes of the topic's logs.", value: |topic| topic.log_bytes as f64 },
 ];
+
+/// The rows as they stand in the documentation.
+#[cfg(test)]
+pub(super) fn lines() -> impl Iterator<Item = super::page::Line> {
+    let rows = ROWS.iter().map(|row| super::page::Line { name: row.name, kind: row.kind, labels: &[], help: row.help });
+    let of_topics = TOPIC_ROWS.iter();
+    rows.chain(of_topics.map(|row| super::page::Line { name: row.name, kind: row.kind, labels: &["topic"], help: row.help }))
+}
 
 /// Appends every row.
 pub(crate) fn render(gauges: &Gauges, into: &mut String) {

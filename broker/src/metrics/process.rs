@@ -3,19 +3,35 @@
 use std::fmt::Write;
 use std::fs;
 
+/// A value of the process.
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn() -> Option<f64>,
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { name: "process_cpu_seconds_total", kind: "counter", help: "User and system time spent.", value: cpu_seconds },
+    Row { name: "process_resident_memory_bytes", kind: "gauge", help: "Resident memory.", value: resident_bytes },
+    Row { name: "process_open_fds", kind: "gauge", help: "Open file descriptors.", value: open_descriptors },
+    Row { name: "process_threads", kind: "gauge", help: "Threads.", value: threads },
+];
+
 /// Appends the rows that can be read; a system without `/proc` has none.
 pub(crate) fn render(into: &mut String) {
-    let rows = [
-        ("process_cpu_seconds_total", "counter", "User and system time spent, in seconds.", cpu_seconds()),
-        ("process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes()),
-        ("process_open_fds", "gauge", "Open file descriptors.", open_descriptors()),
-        ("process_threads", "gauge", "Threads.", threads()),
-    ];
-    for (name, kind, help, value) in rows {
-        if let Some(value) = value {
+    for Row { name, kind, help, value } in ROWS {
+        if let Some(value) = value() {
             let _ = writeln!(into, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         }
     }
+}
+
+/// The rows as they stand in the documentation.
+#[cfg(test)]
+pub(super) fn lines() -> impl Iterator<Item = super::page::Line> {
+    ROWS.iter().map(|row| super::page::Line { name: row.name, kind: row.kind, labels: &[], help: row.help })
 }
 
 /// Fields of `/proc/self/stat` behind the command's name, which may hold anything.
@@ -54,6 +70,6 @@ mod tests {
         assert!(threads().is_some_and(|threads| threads >= 1.0));
         let mut text = String::new();
         render(&mut text);
-        assert_eq!(text.matches("# TYPE").count(), 4);
+        assert_eq!(text.matches("# TYPE").count(), ROWS.len());
     }
 }

@@ -17,6 +17,10 @@ impl Budget {
         Self { limit, used: AtomicUsize::new(0), freed: Notify::new() }
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

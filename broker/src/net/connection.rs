@@ -2,9 +2,14 @@
 //!
 //! The reading task is the only one a connection has. A reply is encoded and written by the thread that got it from the
 //! node, with a write that does not wait; only when the socket takes no more is a second task begun that waits for
-//! room and goes on. A connection that may have no more requests under way is not read.
+//! room and goes on.
 //!
-//! Not here: what is asked (`decode.rs`) and the order of replies (`replies.rs`).
+//! Requests of one connection are under way side by side as long as their answers are small, which those to Produce are.
+//! Any other request goes alone: nothing behind it is taken before its answer has left. So a connection makes the broker
+//! hold one large answer at most, and one request of it at a time is worked on between those of others, whatever it
+//! sends. (Kafka has one request of a connection under way, always.)
+//!
+//! Not here: what is asked (`decode.rs`), the order of replies (`replies.rs`), and what all answers may hold (`answers.rs`).
 //! Invariant: one frame, one place; the bytes of a frame count against the budget until its place is settled.
 
 use std::io;
@@ -16,7 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::net::Shutdown;
 use strandline_node::io::{ConnectionId, FetchReply, ListenerKind, Sequence};
-use strandline_protocol::api::Response;
+use strandline_protocol::api::{ApiKey, Response};
+use strandline_protocol::error::ErrorCode;
 use strandline_protocol::frame::LENGTH_BYTES;
 use strandline_protocol::header::ResponseHeader;
 use strandline_protocol::wire::{Message, Writer};
@@ -25,12 +31,18 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::net::answers::{ANSWER_BYTES_LEAST, Answers};
 use crate::net::budget::Budget;
 use crate::net::outgoing::Wrote;
+use crate::net::pace::Transfer;
 use crate::net::replies::{Next, Question, Replies};
 
 /// Room made for a response before it is encoded: most are smaller.
 const RESPONSE_BYTES_GUESS: usize = 192;
+
+/// Bytes of answers that the peer has not taken, at which nothing more is taken from it: ten thousand acknowledgements.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
 
 /// How long replies to earlier requests may take to leave once a request came that cannot be answered.
 const LAST_REPLIES_MAX: Duration = Duration::from_secs(30);
@@ -48,13 +60,17 @@ pub(crate) struct Connection {
     common: Arc<Common>,
     /// When bytes last came or left.
     active_ms: AtomicU64,
-    /// When the frame that has begun must be whole; `u64::MAX` between frames.
-    pub(crate) frame_due_ms: AtomicU64,
+    /// The frame that has begun to come.
+    pub(crate) frame: Transfer,
+    /// Answers that the socket does not take at once.
+    pub(crate) answers: Transfer,
 }
 
 /// What all connections share.
 pub(crate) struct Common {
     pub(crate) budget: Budget,
+    pub(crate) answers: Answers,
+    pub(crate) metrics: Arc<Metrics>,
     /// `queued.max.requests`: requests of one connection under way.
     pub(crate) requests_max: usize,
     pub(crate) clock: Clock,
@@ -65,6 +81,10 @@ pub(crate) struct Common {
 #[derive(Default)]
 struct State {
     replies: Replies,
+    /// A request is under way whose answer has to leave before the next request is taken.
+    goes_alone: bool,
+    /// Bytes of answers that count as held.
+    answer_bytes: usize,
     /// A task waits for the socket to take more.
     writer_waits: bool,
     /// The reader waits for places.
@@ -100,7 +120,8 @@ impl Connection {
             state: Mutex::default(),
             room: Notify::new(),
             active_ms: AtomicU64::new(common.clock.monotonic_ms()),
-            frame_due_ms: AtomicU64::new(u64::MAX),
+            frame: Transfer::default(),
+            answers: Transfer::default(),
             common,
         })
     }
@@ -108,12 +129,37 @@ impl Connection {
     /// Takes the next place for a request.
     pub(crate) fn expect(&self, question: Question) -> Sequence {
         self.common.budget.take(question.bytes);
-        self.state().replies.expect(question)
+        let mut state = self.state();
+        state.goes_alone |= question.key != ApiKey::Produce;
+        state.replies.expect(question)
     }
 
     /// Whether another request may be taken.
     pub(crate) fn has_room(&self) -> bool {
-        self.state().replies.open() < self.common.requests_max && !self.common.budget.is_exhausted()
+        self.takes_more(&self.state()) && !self.common.budget.is_exhausted()
+    }
+
+    fn takes_more(&self, state: &State) -> bool {
+        let unsent = state.replies.outgoing.bytes();
+        !state.goes_alone && state.replies.open() < self.common.requests_max && unsent < UNSENT_BYTES_MAX
+    }
+
+    /// Takes what an answer that wants `bytes` bytes may have, until it has left.
+    pub(crate) fn reserve(&self, bytes: usize) -> usize {
+        let mut state = self.state();
+        if state.is_closed {
+            return 0;
+        }
+        let granted = self.common.answers.take(bytes);
+        state.answer_bytes += granted;
+        granted
+    }
+
+    /// Waits until the connection is closed from this side.
+    pub(crate) async fn closed(&self) {
+        while !self.state().is_closed {
+            self.room.notified().await;
+        }
     }
 
     /// Waits until another request may be taken.
@@ -121,7 +167,7 @@ impl Connection {
         loop {
             {
                 let mut state = self.state();
-                if state.replies.open() < self.common.requests_max || state.is_closed {
+                if self.takes_more(&state) || state.is_closed {
                     break;
                 }
                 state.reader_waits = true;
@@ -138,7 +184,19 @@ impl Connection {
 
     /// Settles a place with a response. Nothing is written yet: see [`Connection::flush`].
     pub(crate) fn answer(&self, sequence: Sequence, response: &Response) -> Then {
-        self.settle(sequence, |replies, question| replies.answer(sequence, frame(question, response)))
+        let mut state = self.state();
+        let Some(question) = state.replies.question(sequence) else { return Then::Nothing };
+        let (parts, errors) = frame(question, response);
+        self.common.metrics.answered(question.key, question.received, &errors);
+        let bytes = parts.iter().map(Bytes::len).sum();
+        // What a Fetch gives was counted before it was read.
+        if question.key != ApiKey::Fetch && bytes > ANSWER_BYTES_LEAST && !state.is_closed {
+            self.common.answers.hold(bytes);
+            state.answer_bytes += bytes;
+        }
+        self.common.budget.give_back(question.bytes);
+        let next = state.replies.answer(sequence, parts);
+        self.follow(&mut state, next)
     }
 
     /// Settles a place with a fetch whose records are to be read from files once it is its turn.
@@ -150,33 +208,41 @@ impl Connection {
 
     /// Settles a place with nothing (acks = 0).
     pub(crate) fn give_up(&self, sequence: Sequence) -> Then {
-        self.settle(sequence, |replies, _| replies.give_up(sequence))
+        if let Some(question) = self.question(sequence) {
+            self.common.metrics.answered(question.key, question.received, &[]);
+        }
+        self.settle(sequence, |replies| replies.give_up(sequence))
     }
 
     /// Closes the connection in place of a reply.
     pub(crate) fn close_at(&self, sequence: Sequence) -> Then {
-        self.settle(sequence, |replies, _| replies.close(sequence))
+        self.settle(sequence, |replies| replies.close(sequence))
     }
 
-    fn settle(&self, sequence: Sequence, settle: impl FnOnce(&mut Replies, Question) -> Option<Next>) -> Then {
+    fn settle(&self, sequence: Sequence, settle: impl FnOnce(&mut Replies) -> Option<Next>) -> Then {
         let mut state = self.state();
         let Some(question) = state.replies.question(sequence) else { return Then::Nothing };
         self.common.budget.give_back(question.bytes);
-        let next = settle(&mut state.replies, question);
+        let next = settle(&mut state.replies);
         self.follow(&mut state, next)
     }
 
     fn follow(&self, state: &mut State, next: Option<Next>) -> Then {
-        if state.reader_waits && state.replies.open() < self.common.requests_max {
-            state.reader_waits = false;
-            self.room.notify_one();
-        }
+        self.wake(state);
         match next {
             Some(Next::Read(sequence, fetch)) => return Then::Read(sequence, fetch),
             Some(Next::Close) => state.closing = true,
             None => {}
         }
         Then::Nothing
+    }
+
+    /// Lets the reader go on if it waited for what is there now.
+    fn wake(&self, state: &mut State) {
+        if state.reader_waits && self.takes_more(state) {
+            state.reader_waits = false;
+            self.room.notify_one();
+        }
     }
 
     /// Writes what is ready, as far as the socket takes it. Answers with the bytes written.
@@ -190,6 +256,7 @@ impl Connection {
             Ok(Wrote::Everything) => {}
             Ok(Wrote::Blocked) => {
                 state.writer_waits = true;
+                self.answers.begin(self.common.clock.monotonic_ms(), state.replies.outgoing.bytes());
                 self.common.runtime.spawn(Arc::clone(self).write_when_possible());
             }
             Err(_) => self.shut(&mut state),
@@ -225,10 +292,23 @@ impl Connection {
         if before > state.replies.outgoing.bytes() {
             self.touch();
         }
-        if wrote == Wrote::Everything && state.closing {
+        if wrote == Wrote::Everything {
+            self.all_left(state);
+        }
+        self.wake(state);
+        Ok(wrote)
+    }
+
+    /// Everything that was ready has left.
+    fn all_left(&self, state: &mut State) {
+        self.answers.end();
+        if state.replies.open() == 0 {
+            state.goes_alone = false;
+            self.common.answers.give_back(std::mem::take(&mut state.answer_bytes));
+        }
+        if state.closing {
             self.shut(state);
         }
-        Ok(wrote)
     }
 
     /// Closes the connection behind the replies that are still to come, or when they do not.
@@ -238,12 +318,7 @@ impl Connection {
             state.closing |= state.replies.close_behind();
         }
         self.flush();
-        let closed = async {
-            while !self.state().is_closed {
-                self.room.notified().await;
-            }
-        };
-        let _ = tokio::time::timeout(LAST_REPLIES_MAX, closed).await;
+        let _ = tokio::time::timeout(LAST_REPLIES_MAX, self.closed()).await;
     }
 
     /// Ends the connection at once; its reading task notices.
@@ -265,6 +340,7 @@ impl Connection {
         let mut state = self.state();
         self.shut(&mut state);
         self.common.budget.give_back(state.replies.abandon());
+        self.common.answers.give_back(std::mem::take(&mut state.answer_bytes));
     }
 
     pub(crate) fn touch(&self) {
@@ -280,8 +356,8 @@ impl Connection {
     }
 }
 
-/// A response with its length and header, as parts of a gathered write.
-fn frame(question: Question, response: &Response) -> Vec<Bytes> {
+/// A response with its length and header, as parts of a gathered write, and the errors in it.
+fn frame(question: Question, response: &Response) -> (Vec<Bytes>, Vec<(ErrorCode, u64)>) {
     let mut writer = Writer::with_capacity(RESPONSE_BYTES_GUESS);
     writer.put_int32(0);
     let header = ResponseHeader { correlation_id: question.correlation };
@@ -289,13 +365,6 @@ fn frame(question: Question, response: &Response) -> Vec<Bytes> {
     response.encode(&mut writer, question.version);
     let length = i32::try_from(writer.len() - LENGTH_BYTES).expect("limits keep a response below two gigabytes");
     writer.patch_int32(0, length);
-    writer.finish()
-}
-
-/// When the frame that is being read must be whole: half a minute, and a second for every 64 KiB that it has. Whoever
-/// sends slower than that holds memory that others wait for.
-pub(crate) fn frame_due_ms(now_ms: u64, missing: usize) -> u64 {
-    const GRACE_MS: u64 = 30_000;
-    const BYTES_PER_MS: u64 = 64;
-    now_ms + GRACE_MS + missing as u64 / BYTES_PER_MS
+    let errors = writer.take_errors();
+    (writer.finish(), errors)
 }

@@ -16,8 +16,16 @@ use strandline_protocol::header::{HeaderError, RequestHeader};
 use strandline_protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
 use strandline_protocol::wire::{Message, Reader, WireError};
 
+use crate::net::answers::ANSWER_BYTES_MAX;
 use crate::net::batches;
 use crate::net::replies::Question;
+
+/// What one Fetch may ask for, as its own limits are: a number of the wire.
+const FETCH_BYTES_MAX: i32 = ANSWER_BYTES_MAX as i32;
+
+/// Bytes of a request that carries no records: twenty thousand partitions with all their names and settings fit in. What is
+/// decoded of it takes several times its size.
+const QUESTION_BYTES_MAX: usize = 16 << 20;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +34,8 @@ pub(crate) enum Unreadable {
     Header(#[from] HeaderError),
     #[error("{key} version {version} is not served")]
     NotServed { key: ApiKey, version: i16 },
+    #[error("a request to {key} has at most {QUESTION_BYTES_MAX} bytes, this one has {bytes}")]
+    TooLarge { key: ApiKey, bytes: usize },
     #[error(transparent)]
     Body(#[from] WireError),
 }
@@ -80,9 +90,16 @@ pub(crate) fn body(
         let checked = batches::check(request, version, rules, now_ms);
         return Ok(Decoded::Ask(Asked::Produce(Box::new(checked))));
     }
+    if opened.question.bytes > QUESTION_BYTES_MAX {
+        return Err(Unreadable::TooLarge { key, bytes: opened.question.bytes });
+    }
     // What the node keeps of such a request must not hold on to the memory of a whole burst.
     let mut own = Reader::new(Bytes::copy_from_slice(&opened.body.rest()));
-    let request = Request::decode(key, version, &mut own)?;
+    let mut request = Request::decode(key, version, &mut own)?;
+    if let Request::Fetch(fetch) = &mut request {
+        fetch.max_bytes = fetch.max_bytes.min(FETCH_BYTES_MAX);
+        fetch.min_bytes = fetch.min_bytes.min(fetch.max_bytes);
+    }
     Ok(Decoded::Ask(Asked::Other(Box::new(request))))
 }
 

@@ -5,6 +5,9 @@
 //! frame that is larger than a chunk gets memory of its own, is read into it exactly, and the read that finds its
 //! successor looks at little, so that little is copied.
 //!
+//! What large frames hold that are not whole counts against a budget of all connections; who finds it exhausted does not
+//! read on (`mod.rs`).
+//!
 //! Invariant: memory is reserved for a frame only after its length was found within the limit.
 
 use std::collections::VecDeque;
@@ -14,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use strandline_protocol::frame::{FrameError, LENGTH_BYTES, frame_length};
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::net::budget::Budget;
 
 /// A chunk: several batches of a usual producer, and still inside the processor's second cache.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
@@ -31,10 +36,11 @@ const LARGE_BYTES_KEPT: usize = 32 << 20;
 /// How many resting chunks are asked whether they can be used again before a new one is made.
 const TRIES: usize = 8;
 
-/// Memory between uses.
-#[derive(Default)]
+/// Memory between uses, and what large frames hold.
 pub(crate) struct Chunks {
     kept: Mutex<Kept>,
+    /// Bytes of large frames that are not whole.
+    pub(crate) begun: Budget,
 }
 
 #[derive(Default)]
@@ -50,6 +56,11 @@ struct Kept {
 }
 
 impl Chunks {
+    /// `begun_bytes_max`: what large frames that are not whole may hold before connections inside one have to wait.
+    pub(crate) fn new(begun_bytes_max: usize) -> Self {
+        Self { kept: Mutex::default(), begun: Budget::new(begun_bytes_max) }
+    }
+
     /// Hands out an empty chunk with room for `bytes` bytes, at most a chunk's.
     fn take(&self, bytes: usize) -> BytesMut {
         let mut kept = self.kept();
@@ -127,6 +138,8 @@ impl Chunks {
 /// What a connection has read and not yet handed on.
 pub(crate) struct Intake {
     chunks: Arc<Chunks>,
+    /// What counts against the budget of large frames.
+    begun_bytes: usize,
     frame_bytes_max: usize,
     held: Held,
     /// Bytes of the frame in front with its length; 0 while that is not known.
@@ -143,11 +156,21 @@ enum Held {
 
 impl Intake {
     pub(crate) fn new(chunks: Arc<Chunks>, frame_bytes_max: usize) -> Self {
-        Self { chunks, frame_bytes_max, held: Held::Nothing, frame_bytes: 0, after_large: false }
+        Self { chunks, begun_bytes: 0, frame_bytes_max, held: Held::Nothing, frame_bytes: 0, after_large: false }
+    }
+
+    /// Bytes of the frame in front with its length; 0 while that is not known.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
+    /// Whether the frame in front has memory of its own.
+    pub(crate) fn is_inside_large_frame(&self) -> bool {
+        matches!(self.held, Held::Large(..)) && self.missing() > 0
     }
 
     /// Bytes that the frame in front still lacks; 0 if it is whole or its length is not known.
-    pub(crate) fn missing(&self) -> usize {
+    fn missing(&self) -> usize {
         self.frame_bytes.saturating_sub(self.bytes().len())
     }
 
@@ -164,7 +187,12 @@ impl Intake {
         self.make_room();
         let missing = self.missing();
         match &mut self.held {
-            Held::Large(memory, _) => socket.read_buf(&mut memory.limit(missing)).await,
+            Held::Large(memory, _) => {
+                let read = socket.read_buf(&mut memory.limit(missing)).await;
+                let begun = memory.len();
+                self.count_begun(begun);
+                read
+            }
             Held::Chunk(chunk) if self.after_large && chunk.is_empty() => socket.read_buf(&mut chunk.limit(PEEK_BYTES)).await,
             Held::Chunk(chunk) => socket.read_buf(chunk).await,
             Held::Nothing => Ok(0),
@@ -174,20 +202,35 @@ impl Intake {
     /// The next whole frame without its length, if there is one.
     ///
     /// # Errors
-    /// The length is negative or above the limit.
+    /// Its length is negative or above the limit.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let bytes = self.bytes();
-        let Some(prefix) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-        let length = frame_length(*prefix, self.frame_bytes_max)?;
-        self.frame_bytes = LENGTH_BYTES + length;
-        if self.missing() > 0 {
-            return Ok(None);
-        }
+        Ok(self.has_frame()?.then(|| self.take_frame()))
+    }
+
+    /// Whether the frame in front is whole.
+    ///
+    /// # Errors
+    /// Its length is negative or above the limit.
+    pub(crate) fn has_frame(&mut self) -> Result<bool, FrameError> {
+        let Some(prefix) = self.bytes().first_chunk::<LENGTH_BYTES>() else { return Ok(false) };
+        self.frame_bytes = LENGTH_BYTES + frame_length(*prefix, self.frame_bytes_max)?;
+        Ok(self.missing() == 0)
+    }
+
+    /// The frame in front, which [`Intake::has_frame`] found whole, without its length.
+    pub(crate) fn take_frame(&mut self) -> Bytes {
+        let length = self.frame_bytes - LENGTH_BYTES;
         self.frame_bytes = 0;
         self.after_large = matches!(self.held, Held::Large(..));
-        let (Held::Chunk(memory) | Held::Large(memory, _)) = &mut self.held else { return Ok(None) };
+        self.count_begun(0);
+        let (Held::Chunk(memory) | Held::Large(memory, _)) = &mut self.held else { return Bytes::new() };
         memory.advance(LENGTH_BYTES);
-        Ok(Some(memory.split_to(length).freeze()))
+        memory.split_to(length).freeze()
+    }
+
+    fn count_begun(&mut self, bytes: usize) {
+        self.chunks.begun.take(bytes);
+        self.chunks.begun.give_back(std::mem::replace(&mut self.begun_bytes, bytes));
     }
 
     /// Gives memory back that holds nothing: to be called before waiting for the socket.
@@ -243,6 +286,12 @@ impl Intake {
     }
 }
 
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.count_begun(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +309,7 @@ mod tests {
         let sender = tokio::spawn(async move {
             tokio::io::AsyncWriteExt::write_all(&mut far, &stream).await.unwrap();
         });
-        let chunks = Arc::new(Chunks::default());
+        let chunks = Arc::new(Chunks::new(1));
         let mut intake = Intake::new(Arc::clone(&chunks), 8 << 20);
         let mut held = VecDeque::new();
         let mut expected = sizes.iter().enumerate();
@@ -281,6 +330,7 @@ mod tests {
         }
         assert!(expected.next().is_none(), "every frame came");
         assert!(!intake.is_inside_frame());
+        assert_eq!(chunks.begun.used(), 0);
         sender.await.unwrap();
         let kept = chunks.kept();
         assert!(kept.open.len() + kept.resting.len() <= 8);
@@ -302,17 +352,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_beyond_the_limit_is_refused_before_memory_is_reserved() {
-        let mut intake = Intake::new(Arc::default(), 1000);
+        let chunks = Arc::new(Chunks::new(1));
+        let mut intake = Intake::new(Arc::clone(&chunks), 1000);
         assert_eq!(intake.read(&mut &frame(0, 1001)[..]).await.unwrap(), 1005);
         assert!(intake.next_frame().is_err());
-        let mut intake = Intake::new(Arc::default(), 1000);
+        let mut intake = Intake::new(chunks, 1000);
         intake.read(&mut &[0xff_u8; 4][..]).await.unwrap();
         assert!(intake.next_frame().is_err());
     }
 
     #[tokio::test]
     async fn an_idle_connection_holds_no_memory_and_pools_let_go() {
-        let chunks = Arc::new(Chunks::default());
+        let chunks = Arc::new(Chunks::new(1));
         let mut intake = Intake::new(Arc::clone(&chunks), 8 << 20);
         intake.read(&mut &frame(3, 10)[..]).await.unwrap();
         assert!(intake.next_frame().unwrap().is_some());

@@ -3,6 +3,7 @@
 //! [`Net`] holds what connections share. [`Net::listen`] accepts, [`Net::serve`] is a connection's task. Replies come
 //! back through [`Net::reply`] from whoever got them out of the node.
 
+pub(crate) mod answers;
 mod batches;
 pub(crate) mod budget;
 pub(crate) mod connection;
@@ -10,12 +11,12 @@ mod decode;
 mod fetch;
 pub(crate) mod intake;
 pub(crate) mod outgoing;
+pub(crate) mod pace;
 pub(crate) mod registry;
 pub(crate) mod replies;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -30,11 +31,10 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::disk::reader::Reader;
-use crate::metrics::Metrics;
-use crate::net::connection::{Common, Connection, Then, frame_due_ms};
+use crate::net::connection::{Common, Connection, Then};
 use crate::net::decode::{Decoded, Unreadable};
 use crate::net::intake::{Chunks, Intake};
-use crate::net::registry::Registry;
+use crate::net::registry::{Registry, Scarce};
 use crate::shell::Submit;
 
 /// How long nothing is accepted after the system refused a new descriptor.
@@ -47,7 +47,6 @@ pub(crate) struct Net {
     frame_bytes_max: usize,
     rules: RwLock<Arc<RulesTable>>,
     reader: Arc<Reader>,
-    metrics: Arc<Metrics>,
     stopping: watch::Sender<bool>,
 }
 
@@ -65,21 +64,15 @@ enum Ended {
 }
 
 impl Net {
-    pub(crate) fn new(
-        common: Common,
-        registry: Registry,
-        frame_bytes_max: usize,
-        reader: Arc<Reader>,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(common: Common, registry: Registry, frame_bytes_max: usize, reader: Arc<Reader>) -> Arc<Self> {
         Arc::new(Self {
+            // Half of what whole requests may hold: most large frames are whole at once.
+            chunks: Arc::new(Chunks::new(common.budget.limit() / 2)),
             common: Arc::new(common),
             registry,
-            chunks: Arc::default(),
             frame_bytes_max,
             rules: RwLock::default(),
             reader,
-            metrics,
             stopping: watch::Sender::new(false),
         })
     }
@@ -119,7 +112,7 @@ impl Net {
 
     fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, kind: ListenerKind, node: &Arc<dyn Submit>) {
         if self.registry.admit(peer.ip()).is_err() {
-            self.metrics.connections_refused.inc();
+            self.common.metrics.connections_refused.inc();
             warn!(%peer, "the address has too many connections");
             return;
         }
@@ -128,7 +121,7 @@ impl Net {
         let (input, output) = socket.into_split();
         let connection = Connection::new(self.registry.next_id(), kind, peer, output, Arc::clone(&self.common));
         self.registry.insert(Arc::clone(&connection));
-        self.metrics.connections_accepted.inc();
+        self.common.metrics.connections_accepted.inc();
         // On the runtime that listens: that of the peers for controllers.
         tokio::spawn(Arc::clone(self).serve(connection, input, Arc::clone(node)));
     }
@@ -140,7 +133,7 @@ impl Net {
             Ended::Closed => {}
             Ended::Io(error) => debug!(peer = %connection.peer, %error, "connection lost"),
             reason => {
-                self.metrics.connections_unanswerable.inc();
+                self.common.metrics.connections_unanswerable.inc();
                 warn!(peer = %connection.peer, %reason, "connection closed: a request cannot be answered");
                 connection.close_behind_replies().await;
             }
@@ -154,8 +147,9 @@ impl Net {
         let mut intake = Intake::new(Arc::clone(&self.chunks), self.frame_bytes_max);
         let mut client_id = Arc::from("");
         let mut inputs = Vec::new();
+        let mut received = Instant::now();
         loop {
-            let taken = self.take_burst(connection, &mut intake, &mut client_id, &mut inputs);
+            let taken = self.take_burst(connection, received, &mut intake, &mut client_id, &mut inputs);
             if !inputs.is_empty() {
                 node.submit(&mut inputs);
             }
@@ -167,35 +161,48 @@ impl Net {
                 }
                 Ok(Burst::Taken) => intake.rest(),
             }
+            if !self.may_read(connection, &intake).await {
+                return Ended::Closed;
+            }
             match intake.read(&mut input).await {
                 Ok(0) => return Ended::Closed,
-                Ok(bytes) => self.metrics.received_bytes.inc_by(bytes as u64),
+                Ok(bytes) => self.common.metrics.received_bytes.inc_by(bytes as u64),
                 Err(error) => return Ended::Io(error),
             }
+            received = Instant::now();
             connection.touch();
         }
     }
 
-    /// Takes whole frames out of what was read.
+    /// Waits while there is no room for more of the large frame that has begun; answers with false if the connection was
+    /// closed meanwhile.
+    async fn may_read(&self, connection: &Connection, intake: &Intake) -> bool {
+        if !intake.is_inside_large_frame() || !self.chunks.begun.is_exhausted() {
+            return true;
+        }
+        tokio::select! {
+            () = self.chunks.begun.room() => true,
+            () = connection.closed() => false,
+        }
+    }
+
+    /// Takes whole frames out of what was `received`, as far as the connection may have more under way.
     fn take_burst(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
+        received: Instant,
         intake: &mut Intake,
         client_id: &mut Arc<str>,
         inputs: &mut Vec<Input>,
     ) -> Result<Burst, Ended> {
-        let received = Instant::now();
         let rules = self.rules();
         let now_ms = self.common.clock.now().wall_ms;
-        while connection.has_room() {
-            let Some(frame) = intake.next_frame()? else {
-                let due_ms = match intake.is_inside_frame() {
-                    true => frame_due_ms(self.common.clock.monotonic_ms(), intake.missing()),
-                    false => u64::MAX,
-                };
-                connection.frame_due_ms.store(due_ms, Ordering::Relaxed);
-                return Ok(Burst::Taken);
-            };
+        while intake.has_frame()? {
+            if !connection.has_room() {
+                return Ok(Burst::Paused);
+            }
+            let frame = intake.take_frame();
+            connection.frame.end();
             let mut opened = decode::open(frame, received)?;
             let decoded = decode::body(&mut opened, connection.listener, &rules, now_ms)?;
             let sequence = connection.expect(opened.question);
@@ -217,21 +224,36 @@ impl Net {
                 }
             }
         }
-        Ok(Burst::Paused)
+        if intake.is_inside_frame() {
+            // It counts from its first byte, however the others come.
+            let begun_ms = connection.frame.begun_ms().unwrap_or_else(|| self.common.clock.monotonic_ms());
+            connection.frame.begin(begun_ms, intake.frame_bytes());
+        }
+        Ok(Burst::Taken)
+    }
+
+    /// What there is little of.
+    pub(crate) fn scarce(&self) -> Scarce {
+        Scarce { frames: self.chunks.begun.is_exhausted(), answers: self.common.answers.is_scarce() }
     }
 
     /// Settles the place of a reply. Written is it by [`Net::flush`].
     pub(crate) fn reply(self: &Arc<Self>, connection: &Arc<Connection>, sequence: Sequence, reply: Reply) {
-        let Some(question) = connection.question(sequence) else { return };
+        if connection.question(sequence).is_none() {
+            return;
+        }
         let then = match reply {
             Reply::Silence => connection.give_up(sequence),
             Reply::Body(response) => connection.answer(sequence, &response),
-            Reply::Fetch(mut fetch) => match fetch::take_at_hand(&mut fetch, &self.reader) {
-                true => connection.answer(sequence, &fetch::fill(*fetch, &self.reader).into()),
-                false => connection.answer_from_files(sequence, fetch),
-            },
+            Reply::Fetch(mut fetch) => {
+                let granted = connection.reserve(fetch::bytes(&fetch));
+                fetch::trim(&mut fetch, granted);
+                match fetch::take_at_hand(&mut fetch, &self.reader) {
+                    true => connection.answer(sequence, &fetch::fill(*fetch, &self.reader).into()),
+                    false => connection.answer_from_files(sequence, fetch),
+                }
+            }
         };
-        self.metrics.answered(question.key, question.received);
         self.then(connection, then);
     }
 
@@ -248,7 +270,7 @@ impl Net {
     /// Writes what is ready.
     pub(crate) fn flush(&self, connection: &Arc<Connection>) {
         let written = connection.flush();
-        self.metrics.sent_bytes.inc_by(written as u64);
+        self.common.metrics.sent_bytes.inc_by(written as u64);
     }
 
     fn then(self: &Arc<Self>, connection: &Arc<Connection>, then: Then) {

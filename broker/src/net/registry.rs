@@ -9,6 +9,7 @@ use strandline_node::io::ConnectionId;
 use tokio::sync::Notify;
 
 use crate::net::connection::Connection;
+use crate::net::pace;
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,15 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: usize,
     /// `connections.max.idle.ms`
     pub(crate) idle_ms: u64,
+}
+
+/// What there is little of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scarce {
+    /// Room for frames that are not whole.
+    pub(crate) frames: bool,
+    /// Room for answers that are not taken.
+    pub(crate) answers: bool,
 }
 
 /// Why a connection is not taken.
@@ -90,13 +100,15 @@ impl Registry {
         self.open.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Closes connections on which nothing happened for too long, or whose frame does not end. Answers with their
-    /// number.
-    pub(crate) fn sweep(&self, now_ms: u64) -> usize {
+    /// Closes connections on which nothing happened for too long, whose frame does not end, or which have to go because
+    /// memory is scarce. Answers with their number.
+    pub(crate) fn sweep(&self, now_ms: u64, scarce: Scarce) -> usize {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let frame_pace = if scarce.frames { pace::EARNEST } else { pace::ANY };
         let overdue = open.values().filter(|connection| {
             let idle = now_ms.saturating_sub(connection.active_ms()) > self.limits.idle_ms;
-            idle || connection.frame_due_ms.load(Ordering::Relaxed) < now_ms
+            let hoards = scarce.answers && connection.answers.is_overdue(now_ms, pace::EARNEST);
+            idle || hoards || connection.frame.is_overdue(now_ms, frame_pace)
         });
         overdue.map(|connection| connection.shut_down()).count()
     }

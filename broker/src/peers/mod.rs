@@ -46,7 +46,9 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(crate) fn new(client_id: String, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self { lanes: Mutex::default(), client_id, chunks: Arc::default(), runtime, node: OnceLock::new() })
+        // Answers of peers are asked for, each with its limit.
+        let chunks = Arc::new(Chunks::new(usize::MAX));
+        Arc::new(Self { lanes: Mutex::default(), client_id, chunks, runtime, node: OnceLock::new() })
     }
 
     /// Lets answers come back to the node.

@@ -8,11 +8,11 @@ use std::thread;
 
 use strandline_log::disk::{DiskError, DiskOp, Files};
 use strandline_log::recover::{RecoverError, Shutdown};
-use strandline_node::RecoveredPartition;
 use strandline_node::config::BrokerConfig;
 use strandline_node::image::Image;
 use strandline_node::metadata_log::{LoadedMetadata, load};
-use strandline_node::recovery::{FoundPartition, Opened, Survey, survey};
+use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, survey};
+use strandline_node::{OfflinePartition, RecoveredPartition};
 
 use super::StartError;
 use crate::disk::operations;
@@ -21,6 +21,8 @@ use crate::disk::operations;
 pub(crate) struct Recovered {
     pub(crate) metadata: LoadedMetadata,
     pub(crate) partitions: Vec<RecoveredPartition>,
+    /// Damaged ones, set aside.
+    pub(crate) offline: Vec<OfflinePartition>,
     pub(crate) was_clean: bool,
     pub(crate) previous_broker_epoch: i64,
     /// Bytes of records that were read and checked.
@@ -46,10 +48,31 @@ pub(crate) fn recover(
         perform(root, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
     }
     let start = Start { root, files, config, survey: &survey, image: &metadata.image, now_ms };
-    let (partitions, bytes_scanned) = start.all()?;
+    let (mut partitions, mut offline, mut bytes_scanned) = (Vec::new(), Vec::new(), 0);
+    for one in start.all()? {
+        match one {
+            One::Opened { recovered, scanned } => {
+                partitions.push(*recovered);
+                bytes_scanned += scanned;
+            }
+            One::Moved => {}
+            One::Offline(partition) => offline.push(partition),
+        }
+    }
     let was_clean = survey.shutdown == Shutdown::Clean;
     let previous_broker_epoch = survey.previous_broker_epoch;
-    Ok(Recovered { metadata, partitions, was_clean, previous_broker_epoch, bytes_scanned })
+    Ok(Recovered { metadata, partitions, offline, was_clean, previous_broker_epoch, bytes_scanned })
+}
+
+/// What became of one partition's directory.
+enum One {
+    Opened {
+        recovered: Box<RecoveredPartition>,
+        scanned: u64,
+    },
+    /// It belongs to no topic.
+    Moved,
+    Offline(OfflinePartition),
 }
 
 struct Start<'a> {
@@ -62,7 +85,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn all(&self) -> Result<(Vec<RecoveredPartition>, u64), StartError> {
+    fn all(&self) -> Result<Vec<One>, StartError> {
         let threads = usize::try_from(self.config.number("num.recovery.threads.per.data.dir")).unwrap_or(1).max(1);
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::with_capacity(self.survey.partitions.len()));
@@ -76,22 +99,19 @@ impl Start<'_> {
                 });
             }
         });
-        let mut partitions = Vec::new();
-        let mut bytes_scanned = 0;
-        for result in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let (opened, bytes) = result?;
-            partitions.extend(opened);
-            bytes_scanned += bytes;
-        }
-        Ok((partitions, bytes_scanned))
+        results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
     }
 
-    fn one(&self, found: &FoundPartition) -> Result<(Option<RecoveredPartition>, u64), StartError> {
-        let opened = self.open(found)?;
+    fn one(&self, found: &FoundPartition) -> Result<One, StartError> {
+        let opened = match self.open(found) {
+            Ok(opened) => opened,
+            Err(StartError::Partition { reason, .. }) if reason.is_damage() => return self.set_aside(found, &reason),
+            Err(error) => return Err(error),
+        };
         if let Some(op) = opened.out_of_the_way(found, self.image) {
             tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
             perform(self.root, &op)?;
-            return Ok((None, opened.report.bytes_scanned));
+            return Ok(One::Moved);
         }
         for op in &opened.repairs {
             perform(self.root, op)?;
@@ -101,7 +121,26 @@ impl Start<'_> {
         {
             tracing::debug!(topic = %found.topic, partition = found.partition, bytes = opened.report.bytes_cut, %stop, "cut the end of the log");
         }
-        Ok((Some(opened.recovered), opened.report.bytes_scanned))
+        Ok(One::Opened { recovered: Box::new(opened.recovered), scanned: opened.report.bytes_scanned })
+    }
+
+    /// Nothing of a damaged partition is changed, and everything else starts.
+    fn set_aside(&self, found: &FoundPartition, reason: &RecoverError) -> Result<One, StartError> {
+        match self.survey.set_aside(self.files, found, self.image) {
+            Aside::Offline(offline) => {
+                tracing::error!(
+                    topic = %found.topic, partition = found.partition, %reason,
+                    "the partition is damaged and offline; its files are untouched. Stop the broker and bring its directory back from \
+                     a copy, or delete the topic; `strandline log dump FILE` shows what can still be read"
+                );
+                Ok(One::Offline(offline))
+            }
+            Aside::Stray(op) => {
+                tracing::warn!(topic = %found.topic, partition = found.partition, %reason, "damaged, and belongs to no topic; its directory was put aside as -stray");
+                perform(self.root, &op)?;
+                Ok(One::Moved)
+            }
+        }
     }
 
     /// An interrupted compaction is finished first, once.

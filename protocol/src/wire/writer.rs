@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Format, STRING_BYTES_MAX};
+use crate::error::ErrorCode;
 
 /// Slices of at least this many bytes are kept instead of copied. Below it, a copy costs less than one more part of a gathered
 /// write.
@@ -14,6 +15,7 @@ pub struct Writer {
     buffer: Vec<u8>,
     gathered: Vec<(usize, Bytes)>,
     gathered_bytes: usize,
+    errors: Vec<(ErrorCode, u64)>,
 }
 
 impl Writer {
@@ -41,6 +43,19 @@ impl Writer {
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Remembers an error code that was written: whoever sends an answer counts what it says.
+    pub(crate) fn note_error(&mut self, code: ErrorCode) {
+        match self.errors.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.errors.push((code, 1)),
+        }
+    }
+
+    /// The error codes written so far with how often each; NONE is no error.
+    pub fn take_errors(&mut self) -> Vec<(ErrorCode, u64)> {
+        std::mem::take(&mut self.errors)
     }
 
     /// Adds a slice, by reference if it is large.

@@ -158,6 +158,21 @@ pub(crate) fn delete(image: &Image, id: TopicId) -> Result<MetadataRecord, Refus
     Ok(RemoveTopicRecord { topic_id: id }.into())
 }
 
+/// Whether one request may make so many partitions, over all its topics. The whole of it is refused if not, as Kafka does.
+///
+/// # Errors
+/// POLICY_VIOLATION.
+///
+/// Source: ReplicationControlManager.MAX_PARTITIONS_PER_BATCH.
+pub(crate) fn check_request_size(partitions: usize) -> Result<(), Refused> {
+    if partitions <= RECORDS_PER_DECISION_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("{partitions} partitions in one request are more than {RECORDS_PER_DECISION_MAX}: send several requests");
+    Err(Refused::new(ErrorCode::POLICY_VIOLATION, message))
+}
+
 /// Whether a name can be a topic's.
 ///
 /// # Errors
@@ -185,11 +200,8 @@ fn check_name(image: &Image, name: &TopicName) -> Result<(), Refused> {
         return Err(Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, format!("topic {name} exists already")));
     }
     // Metric names turn '.' into '_': two topics that then look alike are refused, as Kafka does.
-    let has_either = |name: &str| name.contains(['.', '_']);
-    if has_either(name.as_str()) {
-        let plain = |name: &str| name.replace('.', "_");
-        let wanted = plain(name.as_str());
-        let alike = image.topics.iter().find(|topic| has_either(topic.name.as_str()) && plain(topic.name.as_str()) == wanted);
+    if name.as_str().contains(['.', '_']) {
+        let alike = image.topics.iter().find(|topic| look_alike(topic.name.as_str(), name.as_str()));
         if let Some(topic) = alike {
             return Err(Refused::new(
                 ErrorCode::INVALID_TOPIC_EXCEPTION,
@@ -198,6 +210,11 @@ fn check_name(image: &Image, name: &TopicName) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+fn look_alike(left: &str, right: &str) -> bool {
+    let plain = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    left.len() == right.len() && left.bytes().map(plain).eq(right.bytes().map(plain))
 }
 
 fn placed(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &NewTopic) -> Result<Vec<Vec<i32>>, Refused> {

@@ -5,9 +5,9 @@ use strandline_protocol::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
 };
 
-use super::Answer;
+use super::{Answer, named};
 use crate::broker::Broker;
-use crate::controller::topics::{Refused, add_partitions};
+use crate::controller::topics::{Refused, add_partitions, check_request_size};
 use crate::io::{Now, RequestContext};
 
 pub(crate) fn create_partitions(
@@ -16,14 +16,14 @@ pub(crate) fn create_partitions(
     context: &RequestContext,
     request: CreatePartitionsRequest,
 ) -> Answer {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let mut results = Vec::with_capacity(names.len());
+    let twice = named::twice(request.topics.iter().map(|topic| &topic.name));
+    let fits = check_request_size(request.topics.iter().map(|topic| partitions_wanted(broker, topic)).sum());
+    let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let twice = names.iter().filter(|name| **name == topic.name).count() > 1;
-        let outcome = if twice {
+        let outcome = if twice.contains(&topic.name) {
             Err(Refused::new(ErrorCode::INVALID_REQUEST, "the request names this topic twice"))
         } else {
-            add(broker, now, &topic, request.validate_only)
+            fits.clone().and_then(|()| add(broker, now, &topic, request.validate_only))
         };
         let (error_code, error_message) = match outcome {
             Ok(()) => (ErrorCode::NONE, None),
@@ -37,6 +37,13 @@ pub(crate) fn create_partitions(
         before,
         CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() }.into(),
     )
+}
+
+/// Of topics that exist: the others are refused one by one.
+fn partitions_wanted(broker: &Broker, topic: &CreatePartitionsTopic) -> usize {
+    let known = broker.controller.image.topics.by_name(&topic.name);
+    let count = usize::try_from(topic.count).unwrap_or(0);
+    known.map_or(0, |known| count.saturating_sub(known.partitions.len()))
 }
 
 fn add(broker: &mut Broker, now: Now, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {

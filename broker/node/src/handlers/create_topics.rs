@@ -1,7 +1,7 @@
 //! CreateTopics (key 19), versions 2 to 7.
 //!
 //! v4 defaults by -1 (KIP-464) · v5 the topic's configuration in the answer (KIP-525) · v7 topic ids. Each topic is one
-//! decision; the answer leaves when all of them are committed and hosted. Source: ControllerApis.createTopics.
+//! decision; more than 10,000 partitions in one request are refused as a whole; the answer leaves when all of them are committed and hosted. Source: ControllerApis.createTopics.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,23 @@ use strandline_protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
-use super::Answer;
+use super::{Answer, named};
 use crate::broker::Broker;
 use crate::config::topic::TOPIC_KEYS;
-use crate::controller::topics::{NewTopic, Refused, create};
+use crate::controller::topics::{NewTopic, Refused, check_request_size, create};
 use crate::image::Overrides;
 use crate::io::{Now, RequestContext};
 
 pub(crate) fn create_topics(broker: &mut Broker, now: Now, context: &RequestContext, request: CreateTopicsRequest) -> Answer {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let mut topics = Vec::with_capacity(names.len());
+    let twice = named::twice(request.topics.iter().map(|topic| &topic.name));
+    let wanted = request.topics.iter().map(|topic| partitions_wanted(topic, broker.settings.partitions_default)).sum();
+    let fits = check_request_size(wanted);
+    let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let twice = names.iter().filter(|name| **name == topic.name).count() > 1;
-        let result = if twice {
+        let result = if twice.contains(&topic.name) {
             Err(Refused::new(ErrorCode::INVALID_REQUEST, "the request names this topic twice"))
         } else {
-            create_one(broker, now, &topic, request.validate_only)
+            fits.clone().and_then(|()| create_one(broker, now, &topic, request.validate_only))
         };
         topics.push(result.unwrap_or_else(|refused| CreatableTopicResult {
             name: topic.name,
@@ -36,6 +37,15 @@ pub(crate) fn create_topics(broker: &mut Broker, now: Now, context: &RequestCont
     }
     let before = broker.controller.end();
     broker.reply_when_committed(context, before, CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }.into())
+}
+
+/// Source: ReplicationControlManager.validateTotalNumberOfPartitions.
+fn partitions_wanted(topic: &CreatableTopic, default: i32) -> usize {
+    let count = if topic.num_partitions == -1 { default } else { topic.num_partitions };
+    match topic.assignments.len() {
+        0 => usize::try_from(count).unwrap_or(0),
+        assigned => assigned,
+    }
 }
 
 fn create_one(

@@ -49,12 +49,8 @@ fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset
     if is_internal(topic) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    let slot = broker
-        .image
-        .topics
-        .id_of(topic)
-        .and_then(|id| broker.replicas.slot(id, partition))
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let id = broker.image.topics.id_of(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let slot = broker.slot(id, partition)?;
     let replica = broker.replicas.get_mut(slot).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     replica.leader()?;
     if !replica.config.deletes {

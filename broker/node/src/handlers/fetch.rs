@@ -91,8 +91,7 @@ pub(crate) fn located(broker: &Broker, context: &RequestContext, key: &FetchKey)
     if !topic.partitions.contains_key(&key.partition) {
         return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     }
-    // It exists, elsewhere.
-    broker.replicas.slot(topic.id, key.partition).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    broker.slot(topic.id, key.partition)
 }
 
 fn failed(code: ErrorCode) -> Answer {

@@ -34,6 +34,7 @@ pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 pub(crate) mod metadata_fetch;
+mod named;
 pub(crate) mod not_controller;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;

@@ -130,7 +130,10 @@ fn append_partition(
 ) -> Outcome {
     let known = |id: &TopicId| broker.image.topics.by_id(*id).is_some_and(|topic| topic.partitions.contains_key(&partition));
     let Some(topic) = topic.filter(known) else { return refused(unknown) };
-    let Some(slot) = broker.replicas.slot(topic, partition) else { return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+    let slot = match broker.slot(topic, partition) {
+        Ok(slot) => slot,
+        Err(code) => return refused(code),
+    };
     let Some(replica) = broker.replicas.get_mut(slot) else { return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
     if is_internal(replica.name.as_str()) && &*context.client_id != "__admin_client" {
         return refused(ErrorCode::INVALID_TOPIC_EXCEPTION);

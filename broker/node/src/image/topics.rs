@@ -91,6 +91,12 @@ impl Topics {
         self.partition_count
     }
 
+    /// Partitions that have no leader. Costs a walk over all of them.
+    pub fn leaderless_count(&self) -> usize {
+        let leaderless = |topic: &Topic| topic.partitions.values().filter(|partition| partition.leader < 0).count();
+        self.iter_by_id().map(leaderless).sum()
+    }
+
     pub(super) fn create(&mut self, record: &TopicRecord) {
         let topic = Topic { id: record.topic_id, name: record.name.clone(), partitions: BTreeMap::new() };
         self.by_name.insert(record.name.clone(), record.topic_id);

@@ -80,8 +80,14 @@ fn one(
     let Some(partition) = topic.partitions.get(&index) else { return Vec::new() };
     let (name, state) = (topic.name.clone(), partition.clone());
     if !state.replicas.contains(&broker.identity.node_id) {
+        if let Some(gone) = broker.offline.take_one(id, index) {
+            broker.host_unopened(gone);
+        }
         let Some(slot) = broker.replicas.unlink_one(id, index) else { return Vec::new() };
         return drop_slot(broker, slot, outbox);
+    }
+    if broker.offline.contains(id, index) {
+        return Vec::new();
     }
     let slot = broker.replicas.slot(id, index).unwrap_or_else(|| host(broker, id, name, index, found));
     assume(broker, now, slot, &state)

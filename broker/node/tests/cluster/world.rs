@@ -124,6 +124,7 @@ impl World {
             seed: self.seed,
             metadata,
             recovered,
+            offline: Vec::new(),
             previous_broker_epoch: survey.previous_broker_epoch,
         };
         let mut node = boot.node();

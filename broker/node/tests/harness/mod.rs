@@ -17,7 +17,7 @@ use strandline_node::io::{
     RequestContext, Sequence, Tag,
 };
 use strandline_node::metadata_log::load;
-use strandline_node::recovery::survey;
+use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::ids::{TopicName, Uuid};
@@ -88,19 +88,28 @@ impl TestBroker {
         let config = BrokerConfig::from_pairs(configs.iter().map(|(key, value)| (*key, *value))).expect("legal configuration");
         let metadata = load(&disk, now.wall_ms).expect("metadata loads");
         let survey = survey(&disk).expect("the directory can be read");
-        let mut recovered = Vec::new();
+        let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         let mut repairs: Vec<DiskOp> = metadata.repairs.clone();
         for found in &survey.partitions {
             let open = |disk: &Disk| survey.open(disk, found, &config, &metadata.image, now.wall_ms);
             let opened = match open(&disk) {
                 Err(RecoverError::Unfinished { repairs }) => {
                     repairs.iter().for_each(|op| drop(disk.0.perform(op).expect("repairs succeed")));
-                    open(&disk).expect("the partition opens")
+                    open(&disk)
                 }
-                opened => opened.expect("the partition opens"),
+                opened => opened,
             };
-            repairs.extend(opened.repairs);
-            recovered.push(opened.recovered);
+            match opened {
+                Ok(opened) => {
+                    repairs.extend(opened.repairs);
+                    recovered.push(opened.recovered);
+                }
+                Err(reason) if reason.is_damage() => match survey.set_aside(&disk, found, &metadata.image) {
+                    Aside::Offline(partition) => offline.push(partition),
+                    Aside::Stray(op) => repairs.push(op),
+                },
+                Err(reason) => panic!("the partition cannot be opened: {reason}"),
+            }
         }
         repairs.push(DiskOp::Delete { file: FilePath::top(".kafka_cleanshutdown") });
         for op in repairs {
@@ -116,6 +125,7 @@ impl TestBroker {
             metadata,
             recovered,
             previous_broker_epoch: survey.previous_broker_epoch,
+            offline,
         };
         let mut broker = Self {
             node: boot.node(),

@@ -103,6 +103,7 @@ impl Trio {
             metadata: load(&Top(&disk), self.now.wall_ms).expect("an empty directory"),
             recovered: Vec::new(),
             previous_broker_epoch: -1,
+            offline: Vec::new(),
         };
         let mut outbox = Vec::new();
         let mut node = boot.node();
