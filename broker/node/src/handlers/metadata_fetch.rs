@@ -10,7 +10,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use strandline_protocol::messages::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    PartitionData, SnapshotId,
 };
 use strandline_protocol::wire::Records;
 
@@ -127,6 +127,11 @@ fn reply(broker: &Broker, fetch: &MetadataFetch, verdict: FetchVerdict) -> Reply
         FetchVerdict::Diverging(end) => {
             data.diverging_epoch = EpochEndOffset { epoch: end.epoch, end_offset: end.offset };
         }
+        // Without a word it would look like agreement.
+        FetchVerdict::InSnapshot => match broker.snapshots.kept().last() {
+            Some(newest) => data.snapshot_id = SnapshotId { end_offset: newest.id.end, epoch: newest.id.epoch },
+            None => data.error_code = ErrorCode::UNKNOWN_SERVER_ERROR,
+        },
         _ => {}
     }
     let topic =

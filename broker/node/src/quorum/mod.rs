@@ -275,7 +275,11 @@ impl Quorum {
                 FetchNews::Append
             }
             FetchVerdict::Diverging(theirs) => FetchNews::CutBack(self.cut_to(theirs, log)),
-            FetchVerdict::InSnapshot => FetchNews::Snapshot,
+            FetchVerdict::InSnapshot => {
+                // What to do about it takes longer than to ask again.
+                self.fetch.again_ms = now_ms + self.timing.fetch_ms / 2;
+                FetchNews::Snapshot
+            }
             FetchVerdict::NotLeader | FetchVerdict::Fenced | FetchVerdict::Unknown => FetchNews::Nothing,
         }
     }

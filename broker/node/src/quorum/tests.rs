@@ -183,3 +183,22 @@ fn a_follower_cuts_its_log_where_it_parts_from_the_leaders() {
     let news = quorum.on_fetch_answer(20, 1, answer(FetchVerdict::Diverging(end(4, 25))), log);
     assert_eq!(news, FetchNews::CutBack(Offset(20)), "the leader has an epoch that this log does not know");
 }
+
+#[test]
+fn a_follower_that_is_told_of_a_snapshot_does_not_ask_again_at_once() {
+    let mut quorum = member(2, &[1, 2, 3], 5);
+    let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
+    quorum.on_begin_epoch(10, leadership, 1);
+    quorum.take_wishes();
+    quorum.on_kept(10, EMPTY);
+    quorum.poll_fetch(10, EMPTY);
+    quorum.take_wishes();
+    let epochs = LeaderEpochs::default();
+    let log = LogView { start: Offset::ZERO, end: EMPTY, epochs: &epochs };
+    let answer = FetchAnswer { leadership, verdict: Some(FetchVerdict::InSnapshot), high_watermark: Offset(50) };
+    assert_eq!(quorum.on_fetch_answer(20, 1, answer, log), FetchNews::Snapshot);
+    quorum.on_durable(Offset(0));
+    assert_eq!(quorum.high_watermark(), Offset::ZERO, "nothing of this log was compared");
+    quorum.poll_fetch(21, EMPTY);
+    assert_eq!(quorum.take_wishes(), [], "the leader would be asked in a loop");
+}
