@@ -284,7 +284,7 @@ impl Node {
         let is_alone = self.broker.topology.is_alone();
         let membership = if is_alone { u64::MAX } else { self.broker.membership.next_due_ms() };
         let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
-        let quorum = self.broker.controller.quorum.next_deadline();
+        let quorum = self.broker.controller.next_due_ms();
         upkeep.min(membership).min(leaving).min(quorum).min(self.broker.channel.next_due_ms())
     }
 

@@ -154,6 +154,12 @@ impl Controller {
         self.cutting.is_none() && positions.durable_end == positions.log_end
     }
 
+    /// When the quorum has something to do next. A fetch waits for the log to be durable, which comes with the end of a write.
+    pub(crate) fn next_due_ms(&self) -> u64 {
+        let fetch_ms = if self.is_settled() { self.quorum.next_fetch_ms() } else { u64::MAX };
+        self.quorum.next_deadline().min(fetch_ms)
+    }
+
     /// Applies records and hands them to the log as one batch. Answers with the offset behind the last one: what was
     /// decided is true when everything before it is committed.
     ///

@@ -330,18 +330,27 @@ impl Quorum {
         self.tell_epoch(now_ms);
     }
 
-    /// When [`Quorum::tick`] or [`Quorum::poll_fetch`] has something to do next.
+    /// When [`Quorum::tick`] has something to do next.
     pub fn next_deadline(&self) -> u64 {
-        let fetch_ms = if self.fetch.under_way.is_none() { self.fetch.again_ms } else { u64::MAX };
         match &self.role {
-            Role::Unattached { until_ms } if self.voters.iter().any(|voter| *voter != self.me) => (*until_ms).min(fetch_ms),
             Role::Unattached { until_ms } | Role::Resigned { until_ms } => *until_ms,
             Role::Prospective { tally, until_ms } | Role::Candidate { tally, until_ms } => (*until_ms).min(tally.again_ms),
-            Role::Follower(follower) => follower.until_ms.min(fetch_ms),
+            Role::Follower(follower) => follower.until_ms,
             Role::Leader(leader) => {
                 leader.majority_lost_at(self.timing.silence_ms()).min(leader.next_told_ms(self.timing.fetch_ms / 2))
             }
         }
+    }
+
+    /// When [`Quorum::poll_fetch`] has something to ask, if the log is durable by then; never while an answer or a write of
+    /// `quorum-state` is waited for.
+    pub fn next_fetch_ms(&self) -> u64 {
+        let asks = match &self.role {
+            Role::Follower(_) => true,
+            Role::Unattached { .. } => self.voters.iter().any(|voter| *voter != self.me),
+            _ => false,
+        };
+        if asks && self.fetch.under_way.is_none() && self.unkept == 0 { self.fetch.again_ms } else { u64::MAX }
     }
 
     /// Gives up leading: others are told, the most advanced first.
