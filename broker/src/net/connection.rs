@@ -162,12 +162,16 @@ impl Connection {
         }
     }
 
-    /// Waits until another request may be taken.
-    pub(crate) async fn wait_for_room(&self) {
+    /// Waits until another request may be taken; answers with false if none will ever be, for the connection is closed. Its
+    /// reader must end then: with frames left and no room for them it would ask again and again, on a thread that others need.
+    pub(crate) async fn wait_for_room(&self) -> bool {
         loop {
             {
                 let mut state = self.state();
-                if self.takes_more(&state) || state.is_closed {
+                if state.is_closed {
+                    return false;
+                }
+                if self.takes_more(&state) {
                     break;
                 }
                 state.reader_waits = true;
@@ -175,6 +179,7 @@ impl Connection {
             self.room.notified().await;
         }
         self.common.budget.room().await;
+        true
     }
 
     /// The question at a place that is not settled.

@@ -155,10 +155,8 @@ impl Net {
             }
             match taken {
                 Err(ended) => return ended,
-                Ok(Burst::Paused) => {
-                    connection.wait_for_room().await;
-                    continue;
-                }
+                Ok(Burst::Paused) if connection.wait_for_room().await => continue,
+                Ok(Burst::Paused) => return Ended::Closed,
                 Ok(Burst::Taken) => intake.rest(),
             }
             if !self.may_read(connection, &intake).await {
