@@ -281,8 +281,8 @@ impl Node {
         } else {
             u64::MAX
         };
-        let is_alone = self.broker.topology.is_alone();
-        let membership = if is_alone { u64::MAX } else { self.broker.membership.next_due_ms() };
+        let is_member = self.broker.topology.roles.broker && !self.broker.topology.is_alone();
+        let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
         let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
         let quorum = self.broker.controller.next_due_ms();
         upkeep.min(membership).min(leaving).min(quorum).min(self.broker.channel.next_due_ms())

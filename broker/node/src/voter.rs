@@ -175,8 +175,10 @@ fn keep(broker: &mut Broker, kept: Kept, hold: Hold, outbox: &mut Vec<Effect>) {
 fn send(broker: &mut Broker, to: i32, letter: Letter, request: Request, outbox: &mut Vec<Effect>) {
     let tag = broker.controller.post.send(to, letter);
     let Some(to) = address(broker, to) else { return };
+    // Not behind requests to the controller: their answers wait for what these fetches commit, and a connection answers in
+    // order.
     let timeout_ms = broker.settings.quorum_request_timeout_ms;
-    outbox.push(Effect::Send { to, lane: Lane::Control, tag, request: Box::new(request), timeout_ms });
+    outbox.push(Effect::Send { to, lane: Lane::Quorum, tag, request: Box::new(request), timeout_ms });
 }
 
 /// Where a voter listens.

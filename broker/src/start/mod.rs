@@ -31,10 +31,6 @@ pub(crate) enum StartError {
     ConfigValue { file: PathBuf, key: String },
     #[error("{0}; `strandline keys` lists them all")]
     Config(#[from] ValueError),
-    #[error(
-        "a quorum of several controllers is not served yet; leave out controller.quorum.voters and controller.quorum.bootstrap.servers"
-    )]
-    SeveralControllers,
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error("--set takes KEY=VALUE, not {given:?}")]

@@ -70,9 +70,6 @@ impl Settings {
         }
         let http = address(args.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
         let topology = Topology::read(&config)?;
-        if !topology.is_alone() {
-            return Err(StartError::SeveralControllers);
-        }
         let bound = |listener: &Listener| Ok((resolved(&listener.host, listener.port)?, listener.kind));
         let listen = topology.listeners.iter().map(bound).collect::<Result<Vec<_>, StartError>>()?;
         Ok(Self { config, data, topology, listen, http })
@@ -156,13 +153,6 @@ mod tests {
         assert_eq!(told(&settings), "127.0.0.1");
         let args = ServeArgs { set: vec!["nonsense=7".to_owned()], ..ServeArgs::default() };
         assert!(matches!(Settings::read(&args), Err(StartError::Config(_))));
-    }
-
-    #[test]
-    fn a_quorum_of_several_is_refused_until_there_is_one() {
-        let keys = ["listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2", "controller.quorum.voters=1@h:2,2@h:3"];
-        let args = ServeArgs { set: keys.map(str::to_owned).to_vec(), ..ServeArgs::default() };
-        assert!(matches!(Settings::read(&args), Err(StartError::SeveralControllers)));
     }
 
     #[test]
