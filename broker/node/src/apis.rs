@@ -132,18 +132,24 @@ pub(crate) fn needs_active_controller(key: ApiKey) -> bool {
     )
 }
 
+/// Requests of clients that a broker hands on to the active controller if it is another node.
+pub(crate) fn is_forwarded(key: ApiKey) -> bool {
+    // Only the leader of the quorum knows how far the others are.
+    needs_active_controller(key) || key == ApiKey::DescribeQuorum
+}
+
 /// Routes a decoded request to its handler. Produce comes another way: its batches were examined first.
 pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request: Request, outbox: &mut Vec<Effect>) -> Answer {
     if !broker.controller.is_active() {
         if let Some(refusal) = not_controller::refusal(request.key()) {
             return Answer::now(refusal);
         }
-        let is_told_by_leader = request.key() == ApiKey::DescribeQuorum && context.listener != ListenerKind::Controller;
-        if needs_active_controller(request.key()) || is_told_by_leader {
-            return match context.listener {
-                ListenerKind::Client | ListenerKind::Broker => controller_channel::forward(broker, now, context, &request),
-                ListenerKind::Controller => Answer::Close,
-            };
+        let from_outside = matches!(context.listener, ListenerKind::Client | ListenerKind::Broker);
+        if from_outside && is_forwarded(request.key()) {
+            return controller_channel::forward(broker, now, context, &request);
+        }
+        if needs_active_controller(request.key()) {
+            return Answer::Close;
         }
     }
     match request {

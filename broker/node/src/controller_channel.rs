@@ -202,7 +202,7 @@ pub(crate) fn open(
     let opened = RequestHeader::read(&mut reader).ok().and_then(|(header, key)| {
         let served = apis::find(header.request_api_key, header.request_api_version, ListenerKind::Client)?;
         let request = Request::decode(key, header.request_api_version, &mut reader).ok()?;
-        (apis::needs_active_controller(served.api)).then_some((header, request))
+        apis::is_forwarded(served.api).then_some((header, request))
     });
     let Some((header, request)) = opened else {
         return Answer::now(EnvelopeResponse { response_data: None, error_code: ErrorCode::INVALID_REQUEST });
