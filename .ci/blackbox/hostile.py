@@ -41,6 +41,8 @@ GROWTH_MIB_MAX = {"kafka": 1536}
 GROWTH_MIB_MAX_ELSE = 512
 #: File descriptors that may remain after all attackers are gone.
 DESCRIPTORS_LEFT_MAX = 30
+#: Who began a large frame, and is waited for while room for such frames is scarce, is closed ten seconds and one for every MiB declared later.
+SETTLE_SECONDS_MAX = 120
 SOCKET_SECONDS = 0.3
 #: How long an attacker sits on what it has, at most.
 HOLD_SECONDS_MAX = 8.0
@@ -151,8 +153,8 @@ def open_descriptors(broker: Broker) -> int:
 
 
 def settled_descriptors(broker: Broker, before: int) -> int:
-    """Closed connections take the broker a moment to notice."""
-    deadline = time.monotonic() + 10
+    """Closed connections take the broker a moment to notice; those with a large frame that never ends longer."""
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
     while open_descriptors(broker) > before + DESCRIPTORS_LEFT_MAX and time.monotonic() < deadline:
         time.sleep(0.1)
     return open_descriptors(broker)
