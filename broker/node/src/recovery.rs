@@ -22,6 +22,7 @@ use crate::controller::METADATA_DIRECTORY;
 use crate::image::Image;
 use crate::node::RecoveredPartition;
 use crate::offline::OfflinePartition;
+use crate::topology::Topology;
 
 /// Largest checkpoint file that is read: a line takes at most 300 bytes, and there may be 200,000 partitions.
 const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
@@ -173,9 +174,13 @@ impl Opened {
     /// The move out of the way of a directory that belongs to no topic of the image: the topic was deleted, or deleted
     /// and made again, and the process ended before its directory was gone. Nothing of it is removed. Such a partition
     /// is not handed to the node.
-    pub fn out_of_the_way(&self, found: &FoundPartition, image: &Image) -> Option<DiskOp> {
+    ///
+    /// Only a node that is alone may judge so by its own metadata log: that of a member of a cluster may end with a removal
+    /// that is never committed. Its node decides when it knows what is committed (`replica::assign::all`).
+    pub fn out_of_the_way(&self, found: &FoundPartition, start: &BrokerConfig, image: &Image) -> Option<DiskOp> {
         let id = self.recovered.topic;
-        (!belongs(found, image, id)).then(|| out_of_the_way(found, id))
+        let is_alone = || Topology::read(start).is_ok_and(|topology| topology.is_alone());
+        (!belongs(found, image, id) && is_alone()).then(|| out_of_the_way(found, id))
     }
 }
 

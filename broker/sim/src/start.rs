@@ -131,7 +131,7 @@ impl Start {
             match opened {
                 Ok(opened) => {
                     self.next_partition += 1;
-                    let away = opened.out_of_the_way(&found, &metadata.image);
+                    let away = opened.out_of_the_way(&found, config, &metadata.image);
                     if let Some(away) = away.filter(|_| self.flaw != Some(Flaw::StaleDirectories)) {
                         self.repairs.push_back(away);
                         continue;

@@ -108,7 +108,7 @@ impl Start<'_> {
             Err(StartError::Partition { reason, .. }) if reason.is_damage() => return self.set_aside(found, &reason),
             Err(error) => return Err(error),
         };
-        if let Some(op) = opened.out_of_the_way(found, self.image) {
+        if let Some(op) = opened.out_of_the_way(found, self.config, self.image) {
             tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
             perform(self.root, &op)?;
             return Ok(One::Moved);
