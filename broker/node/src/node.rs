@@ -9,7 +9,6 @@ use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskDone, DiskError, FilePath};
 use strandline_log::log::Log;
 use strandline_log::names::CLEAN_SHUTDOWN;
-use strandline_log::recover::RecoverError;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
@@ -18,7 +17,7 @@ use strandline_protocol::metadata::MetadataRecord;
 use crate::apis;
 use crate::broker::{Broker, JobOwner};
 use crate::cleaning;
-use crate::controller::{METADATA_DIRECTORY, membership as members};
+use crate::controller::membership as members;
 use crate::controller_channel;
 use crate::coordinator;
 use crate::directory::After;
@@ -29,6 +28,7 @@ use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
 };
 use crate::membership::{self, Stage};
+use crate::metadata_log::unusable;
 use crate::parked::{ParkedId, ProduceWait, Until};
 use crate::quorum::message::Leadership;
 use crate::registration;
@@ -435,8 +435,11 @@ impl Node {
     }
 
     fn on_committed(&mut self, now: Now, offset: Offset, record: &MetadataRecord, outbox: &mut Vec<Effect>) {
-        self.broker.controller.on_committed(offset, record);
-        let change = self.broker.image.apply(offset, record).expect("the committed log fits its own image");
+        let applied = self.broker.controller.on_committed(offset, record);
+        let change = match applied.and_then(|()| self.broker.image.apply(offset, record)) {
+            Ok(change) => change,
+            Err(reason) => return outbox.push(unusable(&reason)),
+        };
         if matches!(self.phase, Phase::Starting { .. }) {
             return;
         }
@@ -536,7 +539,7 @@ impl Node {
         let JobResult::Truncated(cut) = result else { return };
         match cut {
             Ok(cut) => self.broker.controller.on_scanned(*cut),
-            Err(error) => outbox.push(unreadable(&error)),
+            Err(error) => outbox.push(unusable(&error)),
         }
     }
 
@@ -744,12 +747,6 @@ impl Node {
             }
         }
     }
-}
-
-/// A log that cannot be read anew is as good as a failed directory.
-fn unreadable(error: &RecoverError) -> Effect {
-    let file = FilePath::top(METADATA_DIRECTORY);
-    fail(DiskError::Failed { file, reason: error.to_string() })
 }
 
 fn fail(reason: DiskError) -> Effect {

@@ -14,7 +14,7 @@ use crate::controller::METADATA_DIRECTORY;
 use crate::directory::After;
 use crate::image::brokers::Endpoint;
 use crate::io::{Effect, JobId, Lane, Now, PeerAddress, PeerLost, Reply, Tag};
-use crate::metadata_log::QUORUM_STATE;
+use crate::metadata_log::{QUORUM_STATE, unusable};
 use crate::parked::Place;
 use crate::quorum::message::{FetchNews, Hold, Kept, Leadership, Lost, Wish};
 use crate::quorum::post::{Form, Letter};
@@ -154,7 +154,9 @@ fn fulfil(broker: &mut Broker, now: Now, wish: Wish, outbox: &mut Vec<Effect>) {
         Wish::OpenEpoch { epoch, granted_by } => {
             let me = broker.identity.node_id;
             if broker.controller.quorum.leading().is_some() && broker.controller.epoch() == epoch {
-                broker.controller.open_epoch(now, epoch, me, &granted_by);
+                if let Err(reason) = broker.controller.open_epoch(now, epoch, me, &granted_by) {
+                    outbox.push(unusable(&reason));
+                }
             }
         }
     }

@@ -36,7 +36,7 @@ use strandline_log::log::Log;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::metadata::MetadataRecord;
 
-use crate::image::Image;
+use crate::image::{ApplyError, Image};
 use crate::io::Now;
 use crate::metadata_log::records::{RecordsError, Transactions, records_of};
 use crate::quorum::message::{FetchAsk, FetchNews, FetchVerdict, LogEnd};
@@ -194,16 +194,26 @@ impl Controller {
 
     /// Begins to lead: the image takes in what earlier leaders left uncommitted, for it will be committed with what follows,
     /// and the epoch is marked by a control record that names the leader.
-    pub(crate) fn open_epoch(&mut self, now: Now, epoch: LeaderEpoch, leader: i32, granted_by: &[i32]) {
+    ///
+    /// # Errors
+    /// [`ApplyError`] if an earlier leader's records do not fit: this node cannot go on.
+    pub(crate) fn open_epoch(
+        &mut self,
+        now: Now,
+        epoch: LeaderEpoch,
+        leader: i32,
+        granted_by: &[i32],
+    ) -> Result<(), ApplyError> {
         let mut transactions = self.transactions.clone();
         for (offset, record) in &self.uncommitted {
             for (offset, record) in transactions.pass(*offset, record.clone()) {
-                self.image.apply(offset, &record).expect("the log fits its own image");
+                self.image.apply(offset, &record)?;
             }
         }
         self.leads = Some(epoch);
         let batch = batches::leader_change(now.wall_ms, self.end(), epoch, leader, self.quorum.voters(), granted_by);
         self.append(now, batch);
+        Ok(())
     }
 
     /// Whether this node led and does no more; then `committed` takes the place of what it had decided.
@@ -260,10 +270,14 @@ impl Controller {
     }
 
     /// A committed record is applied to the broker's image: to this one too, unless it was when it was emitted.
-    pub(crate) fn on_committed(&mut self, offset: Offset, record: &MetadataRecord) {
+    ///
+    /// # Errors
+    /// [`ApplyError`] if it does not fit, which is the fault of whoever leads: this node cannot go on.
+    pub(crate) fn on_committed(&mut self, offset: Offset, record: &MetadataRecord) -> Result<(), ApplyError> {
         if self.leads.is_none() {
-            self.image.apply(offset, record).expect("the committed log fits its own image");
+            self.image.apply(offset, record)?;
         }
+        Ok(())
     }
 
     fn append(&mut self, now: Now, batch: Bytes) {

@@ -4,6 +4,7 @@
 //! behind it. Records between the begin and the abort of a metadata transaction (KIP-868) count for nothing.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -25,6 +26,7 @@ use strandline_protocol::wire::WireError;
 use crate::config::BrokerConfig;
 use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
+use crate::io::Effect;
 use crate::recovery::{SurveyError, recovery_point_of};
 use crate::snapshot::{FoundSnapshots, KeptSnapshot};
 use records::Transactions;
@@ -95,6 +97,12 @@ pub enum LoadError {
     QuorumState { file: FilePath, reason: FormatError },
     #[error("{file} holds a batch above {BATCH_BYTES_MAX} bytes at position {position}")]
     BatchTooLarge { file: FilePath, position: u64 },
+}
+
+/// A metadata log that cannot be read, or does not fit together, is as good as a failed directory.
+pub(crate) fn unusable(reason: &dyn Display) -> Effect {
+    let file = FilePath::top(METADATA_DIRECTORY);
+    Effect::Fail { file: file.clone(), reason: DiskError::Failed { file, reason: reason.to_string() } }
 }
 
 /// Recovers the metadata log and replays it.

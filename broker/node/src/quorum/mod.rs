@@ -274,7 +274,13 @@ impl Quorum {
                 self.told_high_watermark = self.told_high_watermark.max(answer.high_watermark);
                 FetchNews::Append
             }
-            FetchVerdict::Diverging(theirs) => FetchNews::CutBack(self.cut_to(theirs, log)),
+            FetchVerdict::Diverging(theirs) => match self.cut_to(theirs, log) {
+                Some(to) => FetchNews::CutBack(to),
+                None => {
+                    self.fetch.again_ms = retry_ms;
+                    FetchNews::Nothing
+                }
+            },
             FetchVerdict::InSnapshot => {
                 // What to do about it takes longer than to ask again.
                 self.fetch.again_ms = now_ms + self.timing.fetch_ms / 2;
@@ -284,12 +290,12 @@ impl Quorum {
         }
     }
 
-    /// Where this log still agrees with the leader's at most (KIP-279).
-    fn cut_to(&self, theirs: LogEnd, log: LogView<'_>) -> Offset {
+    /// Where this log still agrees with the leader's at most (KIP-279). Nothing that is committed is ever cut, whatever a
+    /// peer says: a leader that asks for it is not followed there.
+    fn cut_to(&self, theirs: LogEnd, log: LogView<'_>) -> Option<Offset> {
         let ours = log.end_of(theirs.epoch);
         let to = if ours.epoch == theirs.epoch { ours.offset.min(theirs.offset) } else { ours.offset };
-        assert!(to >= self.high_watermark, "{to} is committed up to {}: nothing of that is ever cut", self.high_watermark);
-        to
+        (to >= self.high_watermark).then_some(to)
     }
 
     /// A fetch came to nothing.

@@ -202,3 +202,24 @@ fn a_follower_that_is_told_of_a_snapshot_does_not_ask_again_at_once() {
     quorum.poll_fetch(21, EMPTY);
     assert_eq!(quorum.take_wishes(), [], "the leader would be asked in a loop");
 }
+
+#[test]
+fn a_leader_that_asks_for_committed_records_to_be_cut_is_not_followed_there() {
+    let mut quorum = member(2, &[1, 2, 3], 5);
+    let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
+    quorum.on_begin_epoch(10, leadership, 1);
+    quorum.take_wishes();
+    quorum.on_kept(10, EMPTY);
+    let mut epochs = LeaderEpochs::default();
+    epochs.assign(LeaderEpoch(5), Offset(0));
+    let log = LogView { start: Offset::ZERO, end: end(5, 30), epochs: &epochs };
+    let answer = |verdict| FetchAnswer { leadership, verdict: Some(verdict), high_watermark: Offset(30) };
+    quorum.poll_fetch(10, end(5, 30));
+    quorum.on_fetch_answer(20, 1, answer(FetchVerdict::Agree), log);
+    quorum.on_durable(Offset(30));
+    assert_eq!(quorum.high_watermark(), Offset(30));
+    quorum.poll_fetch(20, end(5, 30));
+    let news = quorum.on_fetch_answer(30, 1, answer(FetchVerdict::Diverging(end(5, 25))), log);
+    assert_eq!(news, FetchNews::Nothing);
+    assert_eq!(quorum.next_fetch_ms(), 30 + TIMING.retry_ms, "and it is not asked in a loop");
+}
