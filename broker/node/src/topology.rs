@@ -46,8 +46,6 @@ pub struct Topology {
     pub controller: String,
     /// The static voters; empty if they are not configured.
     pub voters: Vec<ConfiguredVoter>,
-    /// Where a voter may be found at first, as host and port.
-    pub bootstrap: Vec<(String, u16)>,
 }
 
 /// Why the keys do not make a node.
@@ -88,7 +86,6 @@ impl Topology {
             inter_broker: inter_broker(config, &mut listeners)?,
             controller: controllers.into_iter().next().unwrap_or_default(),
             voters: voters(config)?,
-            bootstrap: bootstrap(config)?,
             listeners,
         };
         topology.check(config.number("node.id"))?;
@@ -107,7 +104,7 @@ impl Topology {
 
     /// Whether this process is the whole cluster: no other voter is configured.
     pub fn is_alone(&self) -> bool {
-        self.roles.controller && self.voters.len() <= 1 && self.bootstrap.is_empty()
+        self.roles.controller && self.voters.len() <= 1
     }
 
     fn of(&self, wanted: fn(ListenerKind) -> bool) -> impl Iterator<Item = &Endpoint> {
@@ -119,8 +116,8 @@ impl Topology {
         if self.roles.broker && self.client_endpoints().next().is_none() {
             return needs("a broker", "a listener that controller.listener.names does not name");
         }
-        if !self.roles.controller && self.voters.is_empty() && self.bootstrap.is_empty() {
-            return needs("no controller", "controller.quorum.voters or controller.quorum.bootstrap.servers");
+        if !self.roles.controller && self.voters.is_empty() {
+            return needs("no controller", "controller.quorum.voters");
         }
         if self.roles.controller && !self.is_alone() && self.controller_endpoints().next().is_none() {
             return needs("one of several controllers", "a listener that controller.listener.names names");
@@ -239,14 +236,6 @@ fn voters(config: &BrokerConfig) -> Result<Vec<ConfiguredVoter>, TopologyError> 
     }
     voters.sort_by_key(|voter| voter.id);
     Ok(voters)
-}
-
-fn bootstrap(config: &BrokerConfig) -> Result<Vec<(String, u16)>, TopologyError> {
-    let key = "controller.quorum.bootstrap.servers";
-    let word = |word: &str| {
-        host_and_port(word).ok_or_else(|| TopologyError::Malformed { key, given: word.to_owned(), expected: "HOST:PORT" })
-    };
-    words_of(config.text(key).unwrap_or_default()).map(word).collect()
 }
 
 #[cfg(test)]

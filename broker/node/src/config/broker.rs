@@ -37,7 +37,6 @@ pub const BROKER_KEYS: &[Row] = &[
     dynamic("compression.zstd.level", Kind::Int { least: -131_072, most: 22 }, Some("3"), "", "Default of the topic key of this name."),
     start("connections.max.idle.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("600000"), "ms", "A connection on which nothing happened for so long is closed."),
     start("controller.listener.names", Kind::Text, Some("CONTROLLER"), "", "Names of listeners that are for controllers; the first is the one at which they are reached."),
-    start("controller.quorum.bootstrap.servers", Kind::Text, None, "", "Where voters of the quorum may be found, as HOST:PORT, several separated by commas."),
     start("controller.quorum.election.backoff.max.ms", Kind::Int { least: 1, most: 600_000 }, Some("1000"), "ms", "How long a voter that lost an election waits at most before it stands again."),
     start("controller.quorum.election.timeout.ms", Kind::Int { least: 10, most: 600_000 }, Some("1000"), "ms", "How long a voter without a leader waits for votes, and up to twice as long, before it asks again."),
     start("controller.quorum.fetch.timeout.ms", Kind::Int { least: 10, most: 600_000 }, Some("2000"), "ms", "A leader that was not heard of for so long is given up; one that no majority fetched from for half as long again resigns."),
