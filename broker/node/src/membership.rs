@@ -24,6 +24,9 @@ use crate::io::{Asker, Effect, Now, Tag};
 const RETRY_MS: u64 = 50;
 /// How long a registration waits when the session of this broker's last process may still be alive.
 const DUPLICATE_RETRY_MS: u64 = 250;
+/// A broker that leaves waits so long for somebody to lead the quorum: longer than an election. The last ones of a cluster that
+/// stops as a whole wait for nobody.
+const LEADERLESS_MAX_MS: u64 = 2000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -44,11 +47,21 @@ pub struct Membership {
     under_way: Option<u64>,
     next_number: u64,
     due_ms: u64,
+    /// Since when a broker that leaves finds nobody to ask.
+    leaderless_since_ms: Option<u64>,
 }
 
 impl Membership {
     pub fn new(previous_epoch: i64, interval_ms: u64) -> Self {
-        Self { stage: Stage::Registering, previous_epoch, interval_ms, under_way: None, next_number: 0, due_ms: 0 }
+        Self {
+            stage: Stage::Registering,
+            previous_epoch,
+            interval_ms,
+            under_way: None,
+            next_number: 0,
+            due_ms: 0,
+            leaderless_since_ms: None,
+        }
     }
 
     /// When something is to be done next.
@@ -60,6 +73,16 @@ impl Membership {
     pub fn leave(&mut self) {
         self.stage = if self.stage >= Stage::Fenced { Stage::Leaving } else { Stage::Left };
         self.due_ms = 0;
+        self.leaderless_since_ms = None;
+    }
+
+    fn nobody_leads(&mut self, now_ms: u64) {
+        self.under_way = None;
+        self.due_ms = now_ms + RETRY_MS;
+        let since_ms = *self.leaderless_since_ms.get_or_insert(now_ms);
+        if self.stage == Stage::Leaving && now_ms >= since_ms + LEADERLESS_MAX_MS {
+            self.stage = Stage::Left;
+        }
     }
 }
 
@@ -91,9 +114,9 @@ pub(crate) fn follow_up(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>)
     let number = broker.membership.next_number;
     broker.membership.under_way = Some(number);
     let tag = Tag { asker: Asker::Membership, number };
-    if let Err(Unanswered::NobodyLeads) = controller_channel::ask(broker, now, tag, request, outbox) {
-        broker.membership.under_way = None;
-        broker.membership.due_ms = now.monotonic_ms + RETRY_MS;
+    match controller_channel::ask(broker, now, tag, request, outbox) {
+        Ok(()) => broker.membership.leaderless_since_ms = None,
+        Err(Unanswered::NobodyLeads) => broker.membership.nobody_leads(now.monotonic_ms),
     }
 }
 

@@ -70,3 +70,13 @@ fn two_of_three_go_on_and_one_alone_decides_nothing() {
     world.start(first);
     world.run_until("two are", 10_000, |world| world.leader().is_some());
 }
+
+#[test]
+fn a_cluster_that_stops_as_a_whole_is_soon_gone_and_comes_back() {
+    let mut world = World::new(3);
+    world.run_until("all serve", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+    (1..=3).for_each(|node| world.stop(node));
+    world.run_until("all are gone", 8_000, |world| (1..=3).all(|node| !world.is_running(node)));
+    (1..=3).for_each(|node| world.start(node));
+    world.run_until("all serve again", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+}

@@ -136,10 +136,24 @@ impl World {
 
     /// Ends a node without a word, as kill -9 does.
     pub(crate) fn kill(&mut self, id: i32) {
+        self.members.get_mut(&id).expect("known").disk.0.kill();
+        self.end(id);
+    }
+
+    /// Asks a node to end, as SIGTERM does.
+    pub(crate) fn stop(&mut self, id: i32) {
+        self.input(id, Input::Shutdown);
+    }
+
+    pub(crate) fn is_running(&self, id: i32) -> bool {
+        self.members[&id].node.is_some()
+    }
+
+    fn end(&mut self, id: i32) {
         let member = self.members.get_mut(&id).expect("known");
         member.node = None;
         member.wake_ms = u64::MAX;
-        member.disk.0.kill();
+        member.serving = false;
         // Whoever waits for an answer of it sees the connection break.
         let broken: Vec<ConnectionId> = self.askers.iter().filter(|(_, (asked, _))| *asked == id).map(|(c, _)| *c).collect();
         for connection in broken {
@@ -274,7 +288,8 @@ impl World {
                 }
                 Effect::WakeAt { monotonic_ms } => member.wake_ms = monotonic_ms,
                 Effect::Serving => member.serving = true,
-                Effect::Publish(_) | Effect::Stopped => {}
+                Effect::Stopped => self.end(id),
+                Effect::Publish(_) => {}
                 Effect::Fail { file, reason } => panic!("the directory of {id} failed: {file}: {reason}"),
             }
         }
