@@ -78,7 +78,7 @@ def prove(work: pathlib.Path, port: int) -> None:
 
 
 def check_time_indexes(files: list[pathlib.Path]) -> None:
-    """An entry may name a batch that lost all its records and kept its time, as Kafka's own cleaner writes it; dump-log then finds no time in the records."""
+    """An entry may name a batch that lost all its records and kept its time, as the format allows; dump-log then finds no time in the records and says so. Whether Kafka's own cleaner writes such entries too was read in its code, not tried."""
     tool = cluster.kafka_tool()
     assert tool is not None
     done = subprocess.run([*tool, "dump-log", "--files", ",".join(map(str, files))], capture_output=True, text=True, errors="replace", check=False)
