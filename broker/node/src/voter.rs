@@ -153,10 +153,11 @@ fn fulfil(broker: &mut Broker, now: Now, wish: Wish, outbox: &mut Vec<Effect>) {
         Wish::AnswerEpoch { ticket, leadership } => answer_epoch(broker, ticket, leadership, outbox),
         Wish::OpenEpoch { epoch, granted_by } => {
             let me = broker.identity.node_id;
-            if broker.controller.quorum.leading().is_some() && broker.controller.epoch() == epoch {
-                if let Err(reason) = broker.controller.open_epoch(now, epoch, me, &granted_by) {
-                    outbox.push(unusable(&reason));
-                }
+            if broker.controller.quorum.leading().is_some()
+                && broker.controller.epoch() == epoch
+                && let Err(reason) = broker.controller.open_epoch(now, epoch, me, &granted_by)
+            {
+                outbox.push(unusable(&reason));
             }
         }
     }
