@@ -373,3 +373,40 @@ fn frame(question: Question, response: &Response) -> (Vec<Bytes>, Vec<(ErrorCode
     let errors = writer.take_errors();
     (writer.finish(), errors)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A connection that never has room for a request, and its peer.
+    async fn without_room() -> (Arc<Connection>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (socket, address) = accepted.unwrap();
+        let common = Common {
+            budget: Budget::new(1 << 20),
+            answers: Answers::default(),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            requests_max: 0,
+            clock: Clock::start(),
+            runtime: Handle::current(),
+        };
+        let (_, output) = socket.into_split();
+        (Connection::new(ConnectionId(1), ListenerKind::Client, address, output, Arc::new(common)), peer.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_reader_without_room_ends_with_its_connection() {
+        let (connection, _peer) = without_room().await;
+        let waiting = tokio::spawn({
+            let connection = Arc::clone(&connection);
+            async move { connection.wait_for_room().await }
+        });
+        tokio::task::yield_now().await;
+        connection.shut_down();
+        assert!(!waiting.await.unwrap(), "closed while it waited");
+        assert!(!connection.wait_for_room().await, "closed before it asked");
+    }
+}
