@@ -1,5 +1,6 @@
 //! Start-up keys that coordinators look at, read once.
 
+use super::kind::Kind;
 use crate::config::BrokerConfig;
 
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub(crate) struct CoordinatorSettings {
     pub commit_timeout_ms: u64,
     pub offsets_retention_ms: i64,
     pub offsets_retention_check_interval_ms: u64,
-    pub offsets_topic: InternalTopic,
+    offsets_topic: InternalTopic,
 }
 
 /// How an internal topic is made when it is needed first.
@@ -24,6 +25,9 @@ pub(crate) struct InternalTopic {
     pub partitions: i32,
     pub replication_factor: i16,
     pub segment_bytes: i64,
+    pub compression: &'static str,
+    /// As the cluster has it, if nothing is said.
+    pub min_insync_replicas: Option<i32>,
 }
 
 impl CoordinatorSettings {
@@ -48,7 +52,16 @@ impl CoordinatorSettings {
                 partitions: int("offsets.topic.num.partitions"),
                 replication_factor: i16::try_from(config.number("offsets.topic.replication.factor")).unwrap_or(1),
                 segment_bytes: config.number("offsets.topic.segment.bytes"),
+                compression: "producer",
+                min_insync_replicas: None,
             },
+        }
+    }
+
+    /// How the topic of a kind is made.
+    pub(crate) fn topic(&self, kind: Kind) -> InternalTopic {
+        match kind {
+            Kind::Groups => self.offsets_topic,
         }
     }
 }

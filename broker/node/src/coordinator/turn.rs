@@ -1,10 +1,10 @@
 //! One step of a shard: what it may look at, and where its wishes go.
 
 use strandline_protocol::api::Response;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
 use strandline_protocol::ids::{ProducerEpoch, ProducerId};
 
 use super::settings::CoordinatorSettings;
+use super::state::StateRecord;
 use super::timers::{Timer, Timers};
 use crate::dice::Dice;
 use crate::image::Image;
@@ -38,7 +38,7 @@ pub(crate) struct Transactional {
 /// A record that was applied and is to be written.
 #[derive(Clone, Debug)]
 pub(crate) struct Emitted {
-    pub record: ConsumerOffsetsRecord,
+    pub record: StateRecord,
     pub transaction: Option<Transactional>,
 }
 
@@ -56,8 +56,8 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Writes a record that the caller has applied.
-    pub(crate) fn emit(&mut self, record: ConsumerOffsetsRecord) {
-        self.emitted.push(Emitted { record, transaction: None });
+    pub(crate) fn emit(&mut self, record: impl Into<StateRecord>) {
+        self.emitted.push(Emitted { record: record.into(), transaction: None });
     }
 
     /// Replies once everything emitted so far is committed.

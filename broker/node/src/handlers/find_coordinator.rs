@@ -11,7 +11,8 @@ use strandline_protocol::messages::find_coordinator::{Coordinator, FindCoordinat
 
 use super::Answer;
 use crate::broker::Broker;
-use crate::coordinator::{GROUPS_TOPIC, directory};
+use crate::coordinator::directory;
+use crate::coordinator::kind::Kind;
 use crate::io::{Now, RequestContext};
 
 /// From this version on a request names several keys.
@@ -44,10 +45,7 @@ pub(crate) fn find_coordinator(
 
 fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
     let found = match kind {
-        GROUP => {
-            let topic = broker.coordinators.settings.offsets_topic;
-            directory::find(broker, now, GROUPS_TOPIC, topic, &key)
-        }
+        GROUP => directory::find(broker, now, Kind::Groups, &key),
         kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
         _ => Err(ErrorCode::INVALID_REQUEST),
     };

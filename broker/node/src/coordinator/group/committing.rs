@@ -90,7 +90,7 @@ impl Groups {
             topic_id: position.topic_id,
         };
         let record = record(commit.group, &position.place, Some(&committed));
-        turn.emitted.push(Emitted { record, transaction: commit.transaction });
+        turn.emitted.push(Emitted { record: record.into(), transaction: commit.transaction });
         match commit.transaction {
             Some(transaction) => {
                 self.offsets.apply_pending(transaction.producer_id, commit.group.clone(), position.place, committed);

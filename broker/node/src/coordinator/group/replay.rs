@@ -8,12 +8,15 @@ use super::classic::ClassicGroup;
 use super::consumer::ConsumerGroup;
 use super::{Groups, offsets};
 use crate::coordinator::loading::Loaded;
+use crate::coordinator::state::StateRecord;
 
 impl Groups {
     /// Takes one thing that the log says.
     pub(crate) fn replay(&mut self, loaded: Loaded) {
         match loaded {
-            Loaded::Record { record, producer } => self.replay_record(*record, producer),
+            Loaded::Record { record, producer } => match *record {
+                StateRecord::Group(record) => self.replay_record(record, producer),
+            },
             Loaded::Marker { producer, outcome } => self.offsets.decide(producer, outcome == Outcome::Commit),
         }
     }
