@@ -28,6 +28,11 @@ calls! {
     DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
     DeleteRecords delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
     InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+    FindCoordinator find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+    WriteTxnMarkers write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+    DescribeProducers describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
+    DescribeTransactions describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
+    ListTransactions list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
     DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
     CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
     IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};

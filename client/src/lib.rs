@@ -47,8 +47,9 @@ mod record;
 
 pub use address::{Address, InvalidAddress};
 pub use admin::{
-    Admin, AdminError, BrokerDescription, Change, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic,
-    Election, NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment,
+    ActiveProducer, Admin, AdminError, BrokerDescription, Change, ClusterDescription, ConfigEntry, ConfigResource,
+    ConfigSource, CreatedTopic, Election, ListedTransaction, NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment,
+    TransactionDescription, TransactionFilter,
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};

@@ -24,6 +24,7 @@ use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
+use crate::markers::Markers;
 use crate::membership::Membership;
 use crate::offline::{Offline, OfflinePartition};
 use crate::parked::{ParkedId, Place, Until, Waiting};
@@ -82,6 +83,9 @@ pub struct Broker {
     pub membership: Membership,
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
+    pub(crate) markers: Markers,
+    /// Requests that wait for a coordinator of transactions, by tag.
+    pub(crate) verifying: BTreeMap<u64, ParkedId>,
     pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -149,6 +153,8 @@ impl Broker {
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
+            markers: Markers::default(),
+            verifying: BTreeMap::new(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
@@ -267,7 +273,7 @@ impl Broker {
 
     /// Whether something is left to look at before the burst is over.
     pub(crate) fn is_unsettled(&self) -> bool {
-        !self.dirty.is_empty() || !self.answer_now.is_empty()
+        !self.dirty.is_empty() || !self.answer_now.is_empty() || self.coordinators.is_unsettled()
     }
 
     /// Slots marked since the last call.

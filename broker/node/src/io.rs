@@ -109,6 +109,10 @@ pub enum Asker {
     Replication,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
+    /// A coordinator of transactions: markers for the leaders of partitions.
+    Markers,
+    /// A leader of partitions: whether they belong to a transaction.
+    Verification,
 }
 
 /// Where another node listens.
@@ -130,6 +134,10 @@ pub enum Lane {
     Control,
     /// Records of partitions.
     Replication,
+    /// Markers of transactions, which wait for their replication.
+    Markers,
+    /// Questions about transactions, for which producers wait.
+    Verification,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.

@@ -58,6 +58,10 @@ pub(crate) enum Failure {
         "no broker can take {topic}:{partition} over from broker {broker}: add a broker, or give the topic fewer replicas with `strandline partition move`"
     )]
     NoHeir { broker: i32, topic: String, partition: i32 },
+    #[error(
+        "producer {producer} has no transaction open in {topic}:{partition}; `strandline txn list` shows what coordinators know"
+    )]
+    NothingOpen { producer: i64, topic: String, partition: i32 },
     /// Some items failed, and what became of each has been printed.
     #[error("{failed} of {all} failed")]
     Some { failed: usize, all: usize },
@@ -71,7 +75,7 @@ impl Failure {
             Self::Read(error) => code_of(error),
             Self::Produce(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
-            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } => FAILED,
+            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,
             Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
             Self::File { .. } | Self::Input(_) | Self::Output(_) | Self::Runtime(_) => LOCAL,
         }

@@ -22,6 +22,7 @@ mod render;
 mod table;
 mod time;
 mod topic;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,9 @@ pub(crate) enum ClientCommand {
     /// Empty brokers and take them out of the cluster
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// List, describe and abort transactions
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -71,6 +75,7 @@ impl ClientCommand {
             Self::Cluster(command) => command.run().await,
             Self::Partition(command) => command.run().await,
             Self::Broker(command) => command.run().await,
+            Self::Txn(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

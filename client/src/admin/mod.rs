@@ -11,6 +11,7 @@ mod partitions;
 mod quorum;
 mod records;
 mod topics;
+mod transactions;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub use error::AdminError;
 pub use partitions::{Election, Reassignment};
 pub use quorum::{QuorumDescription, QuorumReplica};
 pub use topics::{CreatedTopic, NewTopic};
+pub use transactions::{ActiveProducer, ListedTransaction, TransactionDescription, TransactionFilter};
 
 /// A partition of a topic.
 type TopicPartition = (String, i32);

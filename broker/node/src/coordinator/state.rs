@@ -1,7 +1,7 @@
 //! What a shard keeps, whatever its kind, and the records that say it.
 
 use bytes::Bytes;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
+use strandline_protocol::coordinator::{ConsumerOffsetsRecord, TransactionStateRecord};
 use strandline_protocol::wire::WireError;
 
 use super::group::Groups;
@@ -9,18 +9,21 @@ use super::group::offsets::value_version;
 use super::kind::Kind;
 use super::loading::Loaded;
 use super::timers::Timer;
+use super::transaction::Transactions;
 use super::turn::Turn;
 
 /// The state of a shard.
 #[derive(Debug)]
 pub(crate) enum State {
     Groups(Groups),
+    Transactions(Transactions),
 }
 
 impl State {
     pub(crate) fn new(kind: Kind) -> Self {
         match kind {
             Kind::Groups => Self::Groups(Groups::default()),
+            Kind::Transactions => Self::Transactions(Transactions::default()),
         }
     }
 
@@ -28,6 +31,7 @@ impl State {
     pub(crate) fn replay(&mut self, loaded: Loaded) {
         match self {
             Self::Groups(groups) => groups.replay(loaded),
+            Self::Transactions(transactions) => transactions.replay(loaded),
         }
     }
 
@@ -35,6 +39,7 @@ impl State {
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         match self {
             Self::Groups(groups) => groups.on_loaded(turn),
+            Self::Transactions(transactions) => transactions.on_loaded(turn),
         }
     }
 
@@ -42,6 +47,7 @@ impl State {
     pub(crate) fn on_timer(&mut self, turn: &mut Turn<'_>, timer: Timer) {
         match self {
             Self::Groups(groups) => groups.on_timer(turn, timer),
+            Self::Transactions(transactions) => transactions.on_timer(turn, &timer),
         }
     }
 }
@@ -50,6 +56,11 @@ impl State {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateRecord {
     Group(ConsumerOffsetsRecord),
+    /// With the version that its value is written in.
+    Transaction {
+        record: TransactionStateRecord,
+        version: i16,
+    },
 }
 
 impl StateRecord {
@@ -60,12 +71,17 @@ impl StateRecord {
     pub(crate) fn decode(kind: Kind, key: Bytes, value: Option<Bytes>) -> Result<Self, WireError> {
         match kind {
             Kind::Groups => ConsumerOffsetsRecord::decode(key, value).map(Self::Group),
+            Kind::Transactions => {
+                let record = TransactionStateRecord::decode(key, value)?;
+                Ok(Self::Transaction { record, version: 0 })
+            }
         }
     }
 
     pub(crate) fn key(&self) -> Bytes {
         match self {
             Self::Group(record) => record.key(),
+            Self::Transaction { record, .. } => record.key(),
         }
     }
 
@@ -73,6 +89,7 @@ impl StateRecord {
     pub(crate) fn value(&self) -> Option<Bytes> {
         match self {
             Self::Group(record) => record.value(group_version(record)),
+            Self::Transaction { record, version } => record.value(*version),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! v4 several keys in one request (KIP-699) · v6 share groups (KIP-932). The internal topic is made when somebody asks
 //! for the first time; until it is there the answer is COORDINATOR_NOT_AVAILABLE, which clients take as "ask again".
-//! Transactions and share groups have no coordinators here yet and are answered so too.
+//! Share groups have no coordinators here yet and are answered so too.
 //! Source: KafkaApis.getCoordinator.
 
 use strandline_protocol::error::ErrorCode;
@@ -20,6 +20,7 @@ const SEVERAL_FROM: i16 = 4;
 /// Kinds of coordinators: group, transaction, share group state.
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(crate) fn find_coordinator(
     broker: &mut Broker,
@@ -46,6 +47,7 @@ pub(crate) fn find_coordinator(
 fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
     let found = match kind {
         GROUP => directory::find(broker, now, Kind::Groups, &key),
+        TRANSACTION => directory::find(broker, now, Kind::Transactions, &key),
         kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
         _ => Err(ErrorCode::INVALID_REQUEST),
     };

@@ -144,6 +144,8 @@ impl Groups {
                 }
             }
             Timer::ExpireOffsets => self.expire_offsets(turn),
+            // Of other kinds.
+            Timer::AbortTimedOut | Timer::ExpireTransactionalIds => {}
         }
     }
 

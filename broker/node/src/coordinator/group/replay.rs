@@ -16,6 +16,8 @@ impl Groups {
         match loaded {
             Loaded::Record { record, producer } => match *record {
                 StateRecord::Group(record) => self.replay_record(record, producer),
+                // Of other kinds.
+                StateRecord::Transaction { .. } => {}
             },
             Loaded::Marker { producer, outcome } => self.offsets.decide(producer, outcome == Outcome::Commit),
         }
