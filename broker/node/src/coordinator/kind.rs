@@ -5,15 +5,18 @@
 pub(crate) enum Kind {
     /// Groups and their offsets.
     Groups,
+    /// What share groups have done with partitions.
+    ShareStates,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 1] = [Self::Groups];
+    pub(crate) const ALL: [Self; 2] = [Self::Groups, Self::ShareStates];
 
     /// The topic that state of this kind lives in.
     pub(crate) const fn topic(self) -> &'static str {
         match self {
             Self::Groups => "__consumer_offsets",
+            Self::ShareStates => "__share_group_state",
         }
     }
 

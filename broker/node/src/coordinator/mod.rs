@@ -13,6 +13,7 @@ pub mod loading;
 mod placement;
 pub(crate) mod settings;
 mod shard;
+pub(crate) mod share;
 pub(crate) mod state;
 mod timers;
 pub(crate) mod turn;
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::DiskError;
 use strandline_log::slice::FirstBatch;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName};
+use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName};
 
 use self::answers::{complete, refuse_all, say};
 use self::group::Groups;
@@ -30,8 +31,9 @@ use self::kind::Kind;
 use self::loading::{LoadPiece, LoadedPiece, PIECE_BYTES};
 use self::settings::CoordinatorSettings;
 use self::shard::{Phase, Shard};
+use self::share::ShareStates;
 use self::state::State;
-use self::timers::Timers;
+use self::timers::{Timer, Timers};
 use self::turn::Turn;
 use crate::broker::{Broker, JobOwner};
 use crate::io::{Effect, Job, Now};
@@ -68,6 +70,11 @@ impl Coordinators {
         self.timers.next()
     }
 
+    /// Whether a shard has something to write or to read before the burst is over.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
     /// Slots of all shards of a kind, if they may be asked.
     ///
     /// # Errors
@@ -89,7 +96,11 @@ pub(crate) fn slot_of(broker: &Broker, group: &GroupId) -> Result<u32, ErrorCode
     slot_of_key(broker, Kind::Groups, group.as_str())
 }
 
-fn slot_of_key(broker: &Broker, kind: Kind, key: &str) -> Result<u32, ErrorCode> {
+/// The slot of the shard that coordinates a key here.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn slot_of_key(broker: &Broker, kind: Kind, key: &str) -> Result<u32, ErrorCode> {
     let partition = directory::partition_of(broker, kind, key).ok_or(ErrorCode::NOT_COORDINATOR)?;
     let coordinators = &broker.coordinators;
     let slot = *coordinators.by_partition.get(&(kind, partition)).ok_or(ErrorCode::NOT_COORDINATOR)?;
@@ -113,6 +124,24 @@ pub(crate) fn enter<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Groups(groups) => act(groups, turn),
+        State::Shares(_) => unreachable!("the slot is of a shard of groups"),
+    })
+}
+
+/// One step of the share states in this slot.
+///
+/// # Panics
+/// If there is no such shard: the slot comes from [`slot_of_key`] for this kind.
+pub(crate) fn enter_shares<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut ShareStates, &mut Turn<'_>) -> T,
+) -> T {
+    step(broker, now, slot, outbox, |state, turn| match state {
+        State::Shares(states) => act(states, turn),
+        State::Groups(_) => unreachable!("the slot is of a shard of share states"),
     })
 }
 
@@ -130,14 +159,17 @@ fn step<T>(
         now,
         slot,
         settings: &coordinators.settings,
+        config: &broker.config,
         image: &broker.image,
         timers: &mut coordinators.timers,
         dice: &mut broker.dice,
         emitted: Vec::new(),
         said: Vec::new(),
+        wants: Vec::new(),
     };
     let result = act(&mut shard.state, &mut turn);
-    let said = turn.said;
+    let (said, wants) = (turn.said, turn.wants);
+    broker.shares.wanted(wants);
     shard.gather(turn.emitted);
     if shard.has_unwritten() {
         coordinators.unsettled.insert(slot);
@@ -186,24 +218,47 @@ pub(crate) fn on_high_watermark(broker: &mut Broker, slot: u32, high_watermark: 
 }
 
 /// A topic is gone.
-pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, topic: &TopicName, outbox: &mut Vec<Effect>) {
-    let shards = broker.coordinators.shards.iter().filter(|(_, shard)| shard.kind == Kind::Groups);
-    let active: Vec<u32> = shards.filter(|(_, shard)| shard.phase == Phase::Active).map(|(slot, _)| *slot).collect();
+pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, id: TopicId, topic: &TopicName, outbox: &mut Vec<Effect>) {
+    let shards = &broker.coordinators.shards;
+    let active: Vec<u32> = shards.iter().filter(|(_, shard)| shard.phase == Phase::Active).map(|(slot, _)| *slot).collect();
     for slot in active {
-        enter(broker, now, slot, outbox, |groups, turn| groups.on_topic_removed(turn, topic));
+        step(broker, now, slot, outbox, |state, turn| match state {
+            State::Groups(groups) => groups.on_topic_removed(turn, topic),
+            State::Shares(states) => states.on_topic_removed(turn, id),
+        });
     }
 }
 
 /// Does what is due by the clock.
 pub(crate) fn on_tick(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     while let Some((slot, timer)) = broker.coordinators.timers.pop(now.monotonic_ms) {
+        if timer == Timer::PruneShareStates {
+            prune(broker, now, slot, outbox);
+            continue;
+        }
         step(broker, now, slot, outbox, |state, turn| state.on_timer(turn, timer));
+    }
+}
+
+/// Cuts off from the front of a log of share states what newer records replaced.
+fn prune(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+    let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return };
+    let kept = enter_shares(broker, now, slot, outbox, |states, turn| {
+        states.lift(turn, high_watermark);
+        states.kept_from(high_watermark)
+    });
+    if let Some(replica) = broker.replicas.get_mut(slot)
+        && kept > replica.log_start()
+        && replica.log.delete_records(kept, high_watermark).is_ok()
+    {
+        broker.mark_dirty(slot);
     }
 }
 
 /// Ends a burst: what shards emitted is written, and those that are to read their log go on reading.
 pub(crate) fn settle(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     for slot in std::mem::take(&mut broker.roles_changed) {
+        broker.shares.role_changed(slot);
         let replica = broker.replicas.get(slot).filter(|replica| !replica.deleted);
         match replica.and_then(|replica| replica.leader().ok()).map(|leader| leader.epoch) {
             Some(epoch) => on_leader(broker, slot, epoch, outbox),
@@ -267,7 +322,7 @@ fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
     let Some(replica) = broker.replicas.get_mut(slot) else { return };
     let leads = replica.leader().is_ok_and(|leader| leader.epoch == shard.epoch);
-    let mut end = None;
+    let (from, mut end) = (replica.log.positions().log_end, None);
     let batches = shard.take_batches(now.wall_ms);
     let written = batches.is_ok_and(|batches| {
         leads
@@ -279,7 +334,10 @@ fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
             })
     });
     match end.filter(|_| written) {
-        Some(end) => shard.on_written(end),
+        Some(end) => {
+            shard.state.on_written(from);
+            shard.on_written(end);
+        }
         None => reload(broker, slot, outbox),
     }
     broker.mark_dirty(slot);

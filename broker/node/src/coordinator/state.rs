@@ -1,13 +1,15 @@
 //! What a shard keeps, whatever its kind, and the records that say it.
 
 use bytes::Bytes;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
+use strandline_protocol::coordinator::{ConsumerOffsetsRecord, ShareGroupStateRecord};
+use strandline_protocol::ids::Offset;
 use strandline_protocol::wire::WireError;
 
 use super::group::Groups;
 use super::group::offsets::value_version;
 use super::kind::Kind;
 use super::loading::Loaded;
+use super::share::ShareStates;
 use super::timers::Timer;
 use super::turn::Turn;
 
@@ -15,12 +17,14 @@ use super::turn::Turn;
 #[derive(Debug)]
 pub(crate) enum State {
     Groups(Groups),
+    Shares(ShareStates),
 }
 
 impl State {
     pub(crate) fn new(kind: Kind) -> Self {
         match kind {
             Kind::Groups => Self::Groups(Groups::default()),
+            Kind::ShareStates => Self::Shares(ShareStates::default()),
         }
     }
 
@@ -28,6 +32,7 @@ impl State {
     pub(crate) fn replay(&mut self, loaded: Loaded) {
         match self {
             Self::Groups(groups) => groups.replay(loaded),
+            Self::Shares(states) => states.replay(loaded),
         }
     }
 
@@ -35,6 +40,7 @@ impl State {
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         match self {
             Self::Groups(groups) => groups.on_loaded(turn),
+            Self::Shares(states) => states.on_loaded(turn),
         }
     }
 
@@ -42,6 +48,15 @@ impl State {
     pub(crate) fn on_timer(&mut self, turn: &mut Turn<'_>, timer: Timer) {
         match self {
             Self::Groups(groups) => groups.on_timer(turn, timer),
+            // Their only timer is the log's.
+            Self::Shares(_) => {}
+        }
+    }
+
+    /// What was emitted in this burst is written from `from` on.
+    pub(crate) fn on_written(&mut self, from: Offset) {
+        if let Self::Shares(states) = self {
+            states.on_written(from);
         }
     }
 }
@@ -50,6 +65,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateRecord {
     Group(ConsumerOffsetsRecord),
+    Share(ShareGroupStateRecord),
 }
 
 impl StateRecord {
@@ -60,12 +76,14 @@ impl StateRecord {
     pub(crate) fn decode(kind: Kind, key: Bytes, value: Option<Bytes>) -> Result<Self, WireError> {
         match kind {
             Kind::Groups => ConsumerOffsetsRecord::decode(key, value).map(Self::Group),
+            Kind::ShareStates => ShareGroupStateRecord::decode(key, value).map(Self::Share),
         }
     }
 
     pub(crate) fn key(&self) -> Bytes {
         match self {
             Self::Group(record) => record.key(),
+            Self::Share(record) => record.key(),
         }
     }
 
@@ -73,6 +91,7 @@ impl StateRecord {
     pub(crate) fn value(&self) -> Option<Bytes> {
         match self {
             Self::Group(record) => record.value(group_version(record)),
+            Self::Share(record) => record.value(0),
         }
     }
 }
@@ -80,6 +99,12 @@ impl StateRecord {
 impl From<ConsumerOffsetsRecord> for StateRecord {
     fn from(record: ConsumerOffsetsRecord) -> Self {
         Self::Group(record)
+    }
+}
+
+impl From<ShareGroupStateRecord> for StateRecord {
+    fn from(record: ShareGroupStateRecord) -> Self {
+        Self::Share(record)
     }
 }
 
