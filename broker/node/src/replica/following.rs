@@ -94,7 +94,8 @@ fn send(to: PeerAddress, lane: Lane, number: u64, request: Request, timeout_ms: 
     Effect::Send { to, lane, tag: Tag { asker: Asker::Replication, number }, request: Box::new(request), timeout_ms }
 }
 
-fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
+/// Where another broker is reached, if it is known.
+pub(crate) fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
     let known = broker.image.brokers.get(id)?;
     let endpoint = known.endpoints.iter().find(|endpoint| endpoint.listener == broker.topology.inter_broker)?;
     Some(PeerAddress { node: id, host: Arc::from(endpoint.host.as_str()), port: endpoint.port })

@@ -411,6 +411,7 @@ impl Trio {
                     Job::LoadCoordinator(piece) => {
                         JobResult::CoordinatorLoaded(crate::coordinator::loading::load(disk, &piece))
                     }
+                    Job::ReadShare(wanted) => JobResult::ShareRead(crate::share::spans::read(disk, &wanted)),
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
