@@ -37,6 +37,7 @@ mod registration;
 mod replica;
 mod sessions;
 mod settings;
+pub mod share;
 pub mod snapshot;
 mod tail;
 pub mod topology;

@@ -14,7 +14,8 @@ use strandline_protocol::metadata::partition::PartitionChangeRecord;
 use crate::broker::Broker;
 use crate::controller::membership;
 use crate::features::{
-    ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, TRANSACTION_VERSION,
+    ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
+    TRANSACTION_VERSION,
 };
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
@@ -31,6 +32,7 @@ pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
             level(METADATA_VERSION_NAME, METADATA_VERSION),
             level(ELIGIBLE_LEADER_REPLICAS, 1),
             level(GROUP_VERSION, 1),
+            level(SHARE_VERSION, 1),
             level(TRANSACTION_VERSION, 2),
         ];
         broker.controller.emit(now, levels);

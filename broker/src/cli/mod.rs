@@ -11,6 +11,7 @@ mod cluster;
 mod connect;
 mod consume;
 mod exit;
+mod group;
 mod input;
 mod keys;
 mod log;
@@ -53,6 +54,9 @@ pub(crate) enum ClientCommand {
     /// List, describe and abort transactions
     #[command(subcommand)]
     Txn(txn::TxnCommand),
+    /// Look after consumer groups: members, lag, offsets
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -76,6 +80,7 @@ impl ClientCommand {
             Self::Partition(command) => command.run().await,
             Self::Broker(command) => command.run().await,
             Self::Txn(command) => command.run().await,
+            Self::Group(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

@@ -62,15 +62,17 @@ fn make(broker: &mut Broker, now: Now, kind: Kind) {
     let config = |key: &str, value: String| (key.to_owned(), Some(value));
     let min_isr = topic.min_insync_replicas.map(|count| config("min.insync.replicas", count.to_string()));
     let configs = [
-        config("cleanup.policy", "compact".to_owned()),
+        config("cleanup.policy", topic.cleanup_policy.to_owned()),
         config("compression.type", topic.compression.to_owned()),
         config("segment.bytes", topic.segment_bytes.to_string()),
     ];
+    // Who cuts it back does so by what it knows, not by age.
+    let retention = (topic.cleanup_policy == "delete").then(|| config("retention.ms", "-1".to_owned()));
     let wanted = NewTopic {
         name: name.clone(),
         partitions: topic.partitions,
         replication_factor: topic.replication_factor.min(alive),
-        configs: configs.into_iter().chain(min_isr).collect(),
+        configs: configs.into_iter().chain(min_isr).chain(retention).collect(),
         ..NewTopic::default()
     };
     if !broker.controller.is_active() {

@@ -7,16 +7,19 @@ pub(crate) enum Kind {
     Groups,
     /// Transactional ids and the transactions under them.
     Transactions,
+    /// What share groups have done with partitions.
+    ShareStates,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Groups, Self::Transactions];
+    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::Transactions, Self::ShareStates];
 
     /// The topic that state of this kind lives in.
     pub(crate) const fn topic(self) -> &'static str {
         match self {
             Self::Groups => "__consumer_offsets",
             Self::Transactions => "__transaction_state",
+            Self::ShareStates => "__share_group_state",
         }
     }
 

@@ -13,6 +13,7 @@ pub mod loading;
 mod placement;
 pub(crate) mod settings;
 mod shard;
+pub(crate) mod share;
 pub(crate) mod state;
 mod timers;
 pub(crate) mod transaction;
@@ -23,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::DiskError;
 use strandline_log::slice::FirstBatch;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName, TransactionalId};
+use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TransactionalId};
 
 use self::answers::{complete, refuse_all, say};
 use self::group::Groups;
@@ -31,8 +32,9 @@ use self::kind::Kind;
 use self::loading::{LoadPiece, LoadedPiece, PIECE_BYTES};
 use self::settings::CoordinatorSettings;
 use self::shard::{Phase, Shard, Waiter};
+use self::share::ShareStates;
 use self::state::State;
-use self::timers::Timers;
+use self::timers::{Timer, Timers};
 use self::transaction::Transactions;
 use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
@@ -65,14 +67,14 @@ impl Coordinators {
         }
     }
 
-    /// Whether shards have emitted something since they were settled.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        !self.unsettled.is_empty()
-    }
-
     /// When something is to be done by the clock.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.timers.next()
+    }
+
+    /// Whether a shard has something to write or to read before the burst is over.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
     }
 
     /// Slots of all shards of a kind, if they may be asked.
@@ -104,7 +106,11 @@ pub(crate) fn slot_of_transaction(broker: &Broker, id: &TransactionalId) -> Resu
     slot_of_key(broker, Kind::Transactions, id.as_str())
 }
 
-fn slot_of_key(broker: &Broker, kind: Kind, key: &str) -> Result<u32, ErrorCode> {
+/// The slot of the shard that coordinates a key here.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn slot_of_key(broker: &Broker, kind: Kind, key: &str) -> Result<u32, ErrorCode> {
     let partition = directory::partition_of(broker, kind, key).ok_or(ErrorCode::NOT_COORDINATOR)?;
     let coordinators = &broker.coordinators;
     let slot = *coordinators.by_partition.get(&(kind, partition)).ok_or(ErrorCode::NOT_COORDINATOR)?;
@@ -136,7 +142,24 @@ pub(crate) fn enter<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Groups(groups) => act(groups, turn),
-        State::Transactions(_) => unreachable!("slots of groups are asked for by their kind"),
+        State::Transactions(_) | State::Shares(_) => unreachable!("the slot is of a shard of groups"),
+    })
+}
+
+/// One step of the share states in this slot.
+///
+/// # Panics
+/// If there is no such shard: the slot comes from [`slot_of_key`] for this kind.
+pub(crate) fn enter_shares<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut ShareStates, &mut Turn<'_>) -> T,
+) -> T {
+    step(broker, now, slot, outbox, |state, turn| match state {
+        State::Shares(states) => act(states, turn),
+        State::Groups(_) | State::Transactions(_) => unreachable!("the slot is of a shard of share states"),
     })
 }
 
@@ -153,7 +176,7 @@ pub(crate) fn enter_transactions<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Transactions(transactions) => act(transactions, turn),
-        State::Groups(_) => unreachable!("slots of transactional ids are asked for by their kind"),
+        State::Groups(_) | State::Shares(_) => unreachable!("the slot is of a shard of transactional ids"),
     })
 }
 
@@ -176,15 +199,18 @@ fn step<T>(
         now,
         slot,
         settings: &coordinators.settings,
+        config: &broker.config,
         image: &broker.image,
         timers: &mut coordinators.timers,
         dice: &mut broker.dice,
         emitted: Vec::new(),
         said: Vec::new(),
         tasks: Vec::new(),
+        wants: Vec::new(),
     };
     let result = act(&mut shard.state, &mut turn);
-    let (said, tasks) = (turn.said, turn.tasks);
+    let (said, tasks, wants) = (turn.said, turn.tasks, turn.wants);
+    broker.shares.wanted(wants);
     shard.gather(turn.emitted);
     if shard.has_unwritten() {
         coordinators.unsettled.insert(slot);
@@ -254,24 +280,49 @@ pub(crate) fn on_high_watermark(broker: &mut Broker, slot: u32, high_watermark: 
 }
 
 /// A topic is gone.
-pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, topic: &TopicName, outbox: &mut Vec<Effect>) {
-    let shards = broker.coordinators.shards.iter().filter(|(_, shard)| shard.kind == Kind::Groups);
-    let active: Vec<u32> = shards.filter(|(_, shard)| shard.phase == Phase::Active).map(|(slot, _)| *slot).collect();
+pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, id: TopicId, topic: &TopicName, outbox: &mut Vec<Effect>) {
+    let shards = &broker.coordinators.shards;
+    let active: Vec<u32> = shards.iter().filter(|(_, shard)| shard.phase == Phase::Active).map(|(slot, _)| *slot).collect();
     for slot in active {
-        enter(broker, now, slot, outbox, |groups, turn| groups.on_topic_removed(turn, topic));
+        step(broker, now, slot, outbox, |state, turn| match state {
+            State::Groups(groups) => groups.on_topic_removed(turn, topic),
+            State::Shares(states) => states.on_topic_removed(turn, id),
+            // Its partitions are found gone when markers are sent.
+            State::Transactions(_) => {}
+        });
     }
 }
 
 /// Does what is due by the clock.
 pub(crate) fn on_tick(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     while let Some((slot, timer)) = broker.coordinators.timers.pop(now.monotonic_ms) {
+        if timer == Timer::PruneShareStates {
+            prune(broker, now, slot, outbox);
+            continue;
+        }
         step(broker, now, slot, outbox, |state, turn| state.on_timer(turn, timer));
+    }
+}
+
+/// Cuts off from the front of a log of share states what newer records replaced.
+fn prune(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+    let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return };
+    let kept = enter_shares(broker, now, slot, outbox, |states, turn| {
+        states.lift(turn, high_watermark);
+        states.kept_from(high_watermark)
+    });
+    if let Some(replica) = broker.replicas.get_mut(slot)
+        && kept > replica.log_start()
+        && replica.log.delete_records(kept, high_watermark).is_ok()
+    {
+        broker.mark_dirty(slot);
     }
 }
 
 /// Ends a burst: what shards emitted is written, and those that are to read their log go on reading.
 pub(crate) fn settle(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     for slot in std::mem::take(&mut broker.roles_changed) {
+        broker.shares.role_changed(slot);
         let replica = broker.replicas.get(slot).filter(|replica| !replica.deleted);
         match replica.and_then(|replica| replica.leader().ok()).map(|leader| leader.epoch) {
             Some(epoch) => on_leader(broker, slot, epoch, outbox),
@@ -338,7 +389,7 @@ pub(crate) fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<E
         return;
     }
     let leads = replica.leader().is_ok_and(|leader| leader.epoch == shard.epoch);
-    let mut end = None;
+    let (from, mut end) = (replica.log.positions().log_end, None);
     let batches = shard.take_batches(now.wall_ms);
     let written = batches.is_ok_and(|batches| {
         leads
@@ -350,7 +401,10 @@ pub(crate) fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<E
             })
     });
     match end.filter(|_| written) {
-        Some(end) => shard.on_written(end),
+        Some(end) => {
+            shard.state.on_written(from);
+            shard.on_written(end);
+        }
         None => reload(broker, slot, outbox),
     }
     broker.mark_dirty(slot);

@@ -21,8 +21,13 @@ pub(crate) struct CoordinatorSettings {
     pub abort_timed_out_interval_ms: u64,
     pub remove_expired_interval_ms: u64,
     pub verifies_partitions: bool,
+    pub share_members_max: usize,
+    pub share_updates_per_snapshot: i64,
+    pub share_prune_interval_ms: u64,
+    pub share_write_timeout_ms: u64,
     offsets_topic: InternalTopic,
     transactions_topic: InternalTopic,
+    share_topic: InternalTopic,
 }
 
 /// How an internal topic is made when it is needed first.
@@ -31,6 +36,7 @@ pub(crate) struct InternalTopic {
     pub partitions: i32,
     pub replication_factor: i16,
     pub segment_bytes: i64,
+    pub cleanup_policy: &'static str,
     pub compression: &'static str,
     /// As the cluster has it, if nothing is said.
     pub min_insync_replicas: Option<i32>,
@@ -64,12 +70,28 @@ impl CoordinatorSettings {
                 replication_factor: i16::try_from(config.number("transaction.state.log.replication.factor")).unwrap_or(1),
                 segment_bytes: config.number("transaction.state.log.segment.bytes"),
                 compression: "uncompressed",
+                cleanup_policy: "compact",
                 min_insync_replicas: Some(int("transaction.state.log.min.isr")),
+            },
+            share_members_max: count("group.share.max.size"),
+            share_updates_per_snapshot: config.number("share.coordinator.snapshot.update.records.per.snapshot"),
+            share_prune_interval_ms: millis("share.coordinator.state.topic.prune.interval.ms"),
+            share_write_timeout_ms: millis("share.coordinator.write.timeout.ms"),
+            share_topic: InternalTopic {
+                partitions: int("share.coordinator.state.topic.num.partitions"),
+                replication_factor: i16::try_from(config.number("share.coordinator.state.topic.replication.factor"))
+                    .unwrap_or(1),
+                segment_bytes: config.number("share.coordinator.state.topic.segment.bytes"),
+                // Updates build on each other, so compaction would lose some: see `share`.
+                cleanup_policy: "delete",
+                compression: "producer",
+                min_insync_replicas: Some(int("share.coordinator.state.topic.min.isr")),
             },
             offsets_topic: InternalTopic {
                 partitions: int("offsets.topic.num.partitions"),
                 replication_factor: i16::try_from(config.number("offsets.topic.replication.factor")).unwrap_or(1),
                 segment_bytes: config.number("offsets.topic.segment.bytes"),
+                cleanup_policy: "compact",
                 compression: "producer",
                 min_insync_replicas: None,
             },
@@ -81,6 +103,7 @@ impl CoordinatorSettings {
         match kind {
             Kind::Groups => self.offsets_topic,
             Kind::Transactions => self.transactions_topic,
+            Kind::ShareStates => self.share_topic,
         }
     }
 }

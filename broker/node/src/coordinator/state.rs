@@ -1,13 +1,15 @@
 //! What a shard keeps, whatever its kind, and the records that say it.
 
 use bytes::Bytes;
-use strandline_protocol::coordinator::{ConsumerOffsetsRecord, TransactionStateRecord};
+use strandline_protocol::coordinator::{ConsumerOffsetsRecord, ShareGroupStateRecord, TransactionStateRecord};
+use strandline_protocol::ids::Offset;
 use strandline_protocol::wire::WireError;
 
 use super::group::Groups;
 use super::group::offsets::value_version;
 use super::kind::Kind;
 use super::loading::Loaded;
+use super::share::ShareStates;
 use super::timers::Timer;
 use super::transaction::Transactions;
 use super::turn::Turn;
@@ -17,6 +19,7 @@ use super::turn::Turn;
 pub(crate) enum State {
     Groups(Groups),
     Transactions(Transactions),
+    Shares(ShareStates),
 }
 
 impl State {
@@ -24,6 +27,7 @@ impl State {
         match kind {
             Kind::Groups => Self::Groups(Groups::default()),
             Kind::Transactions => Self::Transactions(Transactions::default()),
+            Kind::ShareStates => Self::Shares(ShareStates::default()),
         }
     }
 
@@ -32,6 +36,7 @@ impl State {
         match self {
             Self::Groups(groups) => groups.replay(loaded),
             Self::Transactions(transactions) => transactions.replay(loaded),
+            Self::Shares(states) => states.replay(loaded),
         }
     }
 
@@ -40,6 +45,7 @@ impl State {
         match self {
             Self::Groups(groups) => groups.on_loaded(turn),
             Self::Transactions(transactions) => transactions.on_loaded(turn),
+            Self::Shares(states) => states.on_loaded(turn),
         }
     }
 
@@ -48,6 +54,15 @@ impl State {
         match self {
             Self::Groups(groups) => groups.on_timer(turn, timer),
             Self::Transactions(transactions) => transactions.on_timer(turn, &timer),
+            // Their only timer is the log's.
+            Self::Shares(_) => {}
+        }
+    }
+
+    /// What was emitted in this burst is written from `from` on.
+    pub(crate) fn on_written(&mut self, from: Offset) {
+        if let Self::Shares(states) = self {
+            states.on_written(from);
         }
     }
 }
@@ -61,6 +76,7 @@ pub enum StateRecord {
         record: TransactionStateRecord,
         version: i16,
     },
+    Share(ShareGroupStateRecord),
 }
 
 impl StateRecord {
@@ -75,6 +91,7 @@ impl StateRecord {
                 let record = TransactionStateRecord::decode(key, value)?;
                 Ok(Self::Transaction { record, version: 0 })
             }
+            Kind::ShareStates => ShareGroupStateRecord::decode(key, value).map(Self::Share),
         }
     }
 
@@ -82,6 +99,7 @@ impl StateRecord {
         match self {
             Self::Group(record) => record.key(),
             Self::Transaction { record, .. } => record.key(),
+            Self::Share(record) => record.key(),
         }
     }
 
@@ -90,6 +108,7 @@ impl StateRecord {
         match self {
             Self::Group(record) => record.value(group_version(record)),
             Self::Transaction { record, version } => record.value(*version),
+            Self::Share(record) => record.value(0),
         }
     }
 }
@@ -97,6 +116,12 @@ impl StateRecord {
 impl From<ConsumerOffsetsRecord> for StateRecord {
     fn from(record: ConsumerOffsetsRecord) -> Self {
         Self::Group(record)
+    }
+}
+
+impl From<ShareGroupStateRecord> for StateRecord {
+    fn from(record: ShareGroupStateRecord) -> Self {
+        Self::Share(record)
     }
 }
 

@@ -2,12 +2,15 @@
 
 use strandline_log::producers::Marker;
 use strandline_protocol::api::Response;
-use strandline_protocol::ids::{ProducerEpoch, ProducerId, TransactionalId};
+use strandline_protocol::ids::{GroupId, ProducerEpoch, ProducerId, TransactionalId};
 
+use super::group::consumer::parts::Parts;
 use super::settings::CoordinatorSettings;
 use super::state::StateRecord;
 use super::timers::{Timer, Timers};
 use super::transaction::entry::Producer;
+use crate::config::BrokerConfig;
+use crate::config::share::ShareConfig;
 use crate::dice::Dice;
 use crate::image::Image;
 use crate::io::Now;
@@ -58,17 +61,26 @@ pub(crate) enum Task {
     SendMarkers { id: TransactionalId, producer: Producer },
 }
 
+/// What a shard wants of others; it is told what came of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Want {
+    /// The share coordinator is to begin states of these partitions.
+    BeginStates { group: GroupId, state_epoch: i32, parts: Parts },
+}
+
 /// What a shard is handed for a step.
 pub(crate) struct Turn<'a> {
     pub now: Now,
     pub slot: u32,
     pub settings: &'a CoordinatorSettings,
+    pub config: &'a BrokerConfig,
     pub image: &'a Image,
     pub timers: &'a mut Timers,
     pub dice: &'a mut Dice,
     pub emitted: Vec<Emitted>,
     pub said: Vec<Said>,
     pub tasks: Vec<Task>,
+    pub wants: Vec<Want>,
 }
 
 impl Turn<'_> {
@@ -90,6 +102,15 @@ impl Turn<'_> {
     /// Replies at once.
     pub(crate) fn reply_now(&mut self, to: ParkedId, response: impl Into<Response>) {
         self.said.push(Said { to, response: response.into(), when: When::Now });
+    }
+
+    pub(crate) fn want(&mut self, want: Want) {
+        self.wants.push(want);
+    }
+
+    /// What the configuration says of a share group.
+    pub(crate) fn share_config(&self, group: &GroupId) -> ShareConfig {
+        ShareConfig::read(self.config, self.image.group_overrides(group.as_str()))
     }
 
     /// Sets or moves a timer.

@@ -2,11 +2,11 @@
 //!
 //! v4 several keys in one request (KIP-699) · v6 share groups (KIP-932). The internal topic is made when somebody asks
 //! for the first time; until it is there the answer is COORDINATOR_NOT_AVAILABLE, which clients take as "ask again".
-//! Share groups have no coordinators here yet and are answered so too.
+//! The key of a share group's state is `group:topic-id:partition`.
 //! Source: KafkaApis.getCoordinator.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::BrokerId;
+use strandline_protocol::ids::{BrokerId, TopicId};
 use strandline_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::Answer;
@@ -21,6 +21,7 @@ const SEVERAL_FROM: i16 = 4;
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 pub(crate) fn find_coordinator(
     broker: &mut Broker,
@@ -48,6 +49,8 @@ fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
     let found = match kind {
         GROUP => directory::find(broker, now, Kind::Groups, &key),
         TRANSACTION => directory::find(broker, now, Kind::Transactions, &key),
+        SHARE if !is_share_key(&key) => Err(ErrorCode::INVALID_REQUEST),
+        SHARE => directory::find(broker, now, Kind::ShareStates, &key),
         kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
         _ => Err(ErrorCode::INVALID_REQUEST),
     };
@@ -68,4 +71,12 @@ fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
             ..Coordinator::default()
         },
     }
+}
+
+/// Whether a key is that of a share group's state. Groups may have colons in their names.
+fn is_share_key(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let (partition, topic, group) = (parts.next(), parts.next(), parts.next());
+    let is_partition = partition.is_some_and(|index| index.parse::<i32>().is_ok_and(|index| index >= 0));
+    is_partition && topic.is_some_and(|topic| topic.parse::<TopicId>().is_ok()) && group.is_some_and(|group| !group.is_empty())
 }

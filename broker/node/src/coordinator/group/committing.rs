@@ -58,6 +58,9 @@ impl Groups {
                 _ => group.check_commit(commit.member, commit.generation).map_err(|code| (commit.stale)(code)),
             };
         }
+        if self.share.contains_key(commit.group) {
+            return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+        }
         if !self.classic.contains_key(commit.group) {
             if commit.generation >= 0 {
                 return Err(commit.unknown_group);
