@@ -40,6 +40,7 @@ use crate::settings::Settings;
 use crate::share::Shares;
 use crate::snapshot::Snapshots;
 use crate::topology::Topology;
+use crate::verification;
 
 /// Who this broker is.
 #[derive(Clone, Debug)]
@@ -90,8 +91,8 @@ pub struct Broker {
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
     pub(crate) markers: Markers,
-    /// Requests that wait for a coordinator of transactions, by tag.
-    pub(crate) verifying: BTreeMap<u64, ParkedId>,
+    /// Requests that wait for a coordinator of transactions.
+    pub(crate) verifying: verification::Queues,
     pub(crate) shares: Shares,
     pub offline: Offline,
     pub waiting: Waiting,
@@ -161,7 +162,7 @@ impl Broker {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
             markers: Markers::default(),
-            verifying: BTreeMap::new(),
+            verifying: verification::Queues::default(),
             shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
