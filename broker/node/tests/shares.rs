@@ -327,6 +327,66 @@ fn a_group_that_begins_at_the_latest_record_begins_there_also_after_a_restart() 
 }
 
 #[test]
+fn a_group_may_begin_so_long_ago() {
+    let mut broker = broker(1);
+    assert_eq!(configure(&mut broker, "share.auto.offset.reset", "by_duration:soon"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(configure(&mut broker, "share.auto.offset.reset", "by_duration:PT0S"), ErrorCode::NONE);
+    broker.produce("t", 0, &["old"]);
+    join(&mut broker, "a");
+    // Records of the harness are as old as its start: none is from now on.
+    let mut a = Consumer::new(&mut broker, "a");
+    assert_eq!(ranges(&a.poll(&mut broker)), []);
+    assert_eq!(start_of(&mut broker).0, 1);
+    let mut broker = self::broker(1);
+    assert_eq!(configure(&mut broker, "share.auto.offset.reset", "by_duration:PT1H"), ErrorCode::NONE);
+    broker.produce("t", 0, &["old"]);
+    join(&mut broker, "a");
+    let mut a = Consumer::new(&mut broker, "a");
+    assert_eq!(ranges(&a.poll(&mut broker)), [(0, 0, 1)]);
+}
+
+#[test]
+fn who_closes_its_session_gets_nothing_more_and_others_get_what_it_had() {
+    let mut broker = broker(1);
+    join(&mut broker, "a");
+    let mut a = Consumer::new(&mut broker, "a");
+    let request = a.request();
+    let waits = broker.send(2, request);
+    let close = fetch_request(a.topic, "a", -1, &[]);
+    broker.call(2, close);
+    let Some(Response::ShareFetch(response)) = broker.reply(waits) else { panic!("not answered") };
+    assert_eq!(given(&response), []);
+    broker.produce("t", 0, &["one"]);
+    let mut b = Consumer::new(&mut broker, "b");
+    assert_eq!(ranges(&b.poll(&mut broker)), [(0, 0, 1)]);
+    let close = fetch_request(b.topic, "b", -1, &[]);
+    broker.call(2, close);
+    let mut c = Consumer::new(&mut broker, "c");
+    assert_eq!(ranges(&c.poll(&mut broker)), [(0, 0, 2)]);
+}
+
+#[test]
+fn what_snapshots_replaced_is_cut_off_and_a_restart_needs_none_of_it() {
+    let mut broker = broker(1);
+    join(&mut broker, "a");
+    let mut a = Consumer::new(&mut broker, "a");
+    for offset in 0..40 {
+        broker.produce("t", 0, &["x"]);
+        assert_eq!(ranges(&a.poll(&mut broker)), [(offset, offset, 1)]);
+        assert_eq!(a.say(&mut broker, offset, offset, ACCEPT), ErrorCode::NONE);
+    }
+    let log_starts = |broker: &TestBroker| -> Vec<i64> {
+        let states = broker.node.partitions().filter(|partition| partition.name.as_str() == "__share_group_state");
+        states.map(|partition| partition.positions.log_start.0).collect()
+    };
+    assert_eq!(log_starts(&broker), [0, 0, 0]);
+    broker.pass(300_001);
+    assert!(log_starts(&broker).iter().any(|start| *start > 30), "{:?}", log_starts(&broker));
+    let mut broker = broker.restart();
+    assert_eq!(start_of(&mut broker), (40, 0));
+}
+
+#[test]
 fn sessions_and_odd_requests_are_refused_as_kafka_does() {
     let mut broker = broker(1);
     join(&mut broker, "a");
