@@ -120,6 +120,8 @@ pub(super) fn told(
 ) {
     let Some(hosted) = broker.shares.hosted.get_mut(key) else { return };
     match (question, answer) {
+        // Asked by an earlier life of it.
+        (Question::Read { .. }, _) if !matches!(hosted.phase, Phase::Reading) => {}
         (Question::Read { leader_epoch }, _) if *leader_epoch != hosted.leader_epoch => {}
         (Question::Write(update), _) if update.leader_epoch != hosted.leader_epoch => {}
         (Question::Read { .. }, Ok(Told::State(known))) => begin(broker, now, key, known, outbox),
