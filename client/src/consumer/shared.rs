@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::Rebalance;
-use super::builder::Settings;
+use super::builder::{Commit, Settings};
 use super::error::ConsumeError;
 use super::ledger::Ledger;
 use crate::TopicPartition;
@@ -255,7 +255,8 @@ impl Shared {
             tracing::warn!(group = %self.settings.group, "partitions are given back while batches of them are held");
         }
         self.notice(&Rebalance::Revoked(partitions.clone()));
-        if let Err(error) = self.commit_done(patience.min(self.patience())).await {
+        let by_itself = self.settings.commit != Commit::Manual;
+        if by_itself && let Err(error) = self.commit_done(patience.min(self.patience())).await {
             tracing::warn!(group = %self.settings.group, %error, "offsets were not committed before partitions were given back");
         }
         self.forget(&partitions);

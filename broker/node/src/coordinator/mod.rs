@@ -12,6 +12,7 @@ pub mod loading;
 mod placement;
 pub(crate) mod settings;
 mod shard;
+pub mod standing;
 mod timers;
 pub(crate) mod turn;
 

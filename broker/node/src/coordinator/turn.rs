@@ -75,6 +75,11 @@ impl Turn<'_> {
         self.timers.set(self.slot, timer, self.now.monotonic_ms.saturating_add(after_ms));
     }
 
+    /// Sets a timer unless it is set.
+    pub(crate) fn set_timer_if_none(&mut self, timer: Timer, after_ms: u64) {
+        self.timers.set_if_none(self.slot, timer, self.now.monotonic_ms.saturating_add(after_ms));
+    }
+
     pub(crate) fn cancel_timer(&mut self, timer: Timer) {
         self.timers.cancel(self.slot, timer);
     }

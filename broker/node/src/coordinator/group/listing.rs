@@ -1,12 +1,14 @@
 //! What operators see of groups.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::GroupId;
+use strandline_protocol::ids::{GroupId, Offset};
 use strandline_protocol::messages::consumer_group_describe::DescribedGroup as ConsumerGroupDescribed;
 use strandline_protocol::messages::describe_groups::DescribedGroup;
 
 use super::Groups;
 use super::classic::CONSUMER;
+use super::offsets::Place;
+use crate::coordinator::standing::GroupSummary;
 use crate::image::Image;
 
 /// Which groups are listed; empty lists mean all.
@@ -48,6 +50,25 @@ impl Groups {
             kind: "consumer",
         });
         classic.chain(consumer).filter(|listed| filter.wants(listed)).collect()
+    }
+
+    /// Every group with what its pages show of it.
+    pub(crate) fn summaries(&self) -> impl Iterator<Item = GroupSummary> {
+        let classic = self.classic.values().map(|group| (group.id.clone(), group.members_count()));
+        let consumer = self.consumer.values().map(|group| (group.id.clone(), group.members_count()));
+        let listed = self.list(&Filter::default()).into_iter();
+        listed.zip(classic.chain(consumer)).map(|(listed, (group, members))| GroupSummary {
+            group,
+            kind: listed.kind,
+            protocol_type: listed.protocol_type,
+            state: listed.state,
+            members,
+        })
+    }
+
+    /// Everything that is committed.
+    pub(crate) fn committed(&self) -> impl Iterator<Item = (&GroupId, &Place, Offset)> {
+        self.offsets.iter().map(|(group, place, committed)| (group, place, committed.offset))
     }
 
     /// Describes a classic group.
