@@ -22,6 +22,7 @@ use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
+use crate::share::spans::{ShareRead, SharedBatches};
 use crate::snapshot::write::{MadePiece, SnapshotPiece};
 
 /// One accepted connection, never reused while the process lives.
@@ -109,6 +110,8 @@ pub enum Asker {
     Replication,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
+    /// Leaders of partitions and coordinators of groups: what share coordinators keep.
+    ShareStates,
 }
 
 /// Where another node listens.
@@ -130,6 +133,8 @@ pub enum Lane {
     Control,
     /// Records of partitions.
     Replication,
+    /// Questions to share coordinators, whose answers wait for replication.
+    ShareStates,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.
@@ -201,6 +206,8 @@ pub enum Job {
     MakeSnapshotPiece(SnapshotPiece),
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
+    /// `crate::share::spans::read`: records for a share group.
+    ReadShare(ShareRead),
     /// The next step of a compaction: `Round::step`.
     Clean(Box<Round>),
 }
@@ -217,6 +224,7 @@ pub enum JobResult {
     },
     SnapshotPiece(MadePiece),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
+    ShareRead(Result<SharedBatches, DiskError>),
     /// A step of a compaction, with the round that takes the next one.
     Cleaned {
         round: Box<Round>,

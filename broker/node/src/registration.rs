@@ -13,7 +13,9 @@ use strandline_protocol::metadata::partition::PartitionChangeRecord;
 
 use crate::broker::Broker;
 use crate::controller::membership;
-use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::features::{
+    ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
+};
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
@@ -25,8 +27,12 @@ const UNFENCE: i8 = -1;
 pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
     if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
         let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
-        let levels =
-            vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1), level(GROUP_VERSION, 1)];
+        let levels = vec![
+            level(METADATA_VERSION_NAME, METADATA_VERSION),
+            level(ELIGIBLE_LEADER_REPLICAS, 1),
+            level(GROUP_VERSION, 1),
+            level(SHARE_VERSION, 1),
+        ];
         broker.controller.emit(now, levels);
     }
 }

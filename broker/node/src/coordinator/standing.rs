@@ -6,6 +6,7 @@ use strandline_log::slice::{FirstBatch, Slice};
 use strandline_protocol::ids::{GroupId, Offset, TopicName};
 
 use super::shard::{Phase, Shard};
+use super::state::State;
 use crate::broker::Broker;
 use crate::node::Node;
 
@@ -60,8 +61,9 @@ impl Node {
         let active = |shard: &&Shard| shard.phase == Phase::Active;
         let mut standings = Standings::default();
         for shard in broker.coordinators.shards.values().filter(active) {
-            standings.groups.extend(shard.groups.summaries());
-            for (group, (topic, partition), committed) in shard.groups.committed() {
+            let State::Groups(groups) = &shard.state else { continue };
+            standings.groups.extend(groups.summaries());
+            for (group, (topic, partition), committed) in groups.committed() {
                 if standings.partitions.len() == partitions_max {
                     standings.left_out += 1;
                     continue;

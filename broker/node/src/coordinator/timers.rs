@@ -21,6 +21,10 @@ pub(crate) enum Timer {
     ConsumerRebalance { group: GroupId, member: String },
     /// A classic member of a consumer group has not asked in time what its last step gave it.
     ConsumerSync { group: GroupId, member: String },
+    /// A member of a share group was silent for too long.
+    ShareSession { group: GroupId, member: String },
+    /// What newer records replaced is cut off from a log of share states.
+    PruneShareStates,
     /// Committed offsets are looked at for expiry.
     ExpireOffsets,
 }

@@ -9,6 +9,7 @@ pub(crate) mod migration;
 pub(crate) mod offsets;
 mod removal;
 mod replay;
+pub(crate) mod share;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use strandline_protocol::messages::consumer_group_heartbeat::{ConsumerGroupHeart
 use strandline_protocol::messages::heartbeat::HeartbeatRequest;
 use strandline_protocol::messages::join_group::JoinGroupRequest;
 use strandline_protocol::messages::leave_group::{LeaveGroupResponse, MemberIdentity};
+use strandline_protocol::messages::share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
 use strandline_protocol::messages::sync_group::SyncGroupRequest;
 
 use self::classic::ClassicGroup;
 use self::consumer::ConsumerGroup;
 use self::offsets::Offsets;
+use self::share::ShareGroup;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::parked::ParkedId;
@@ -45,6 +48,7 @@ pub(crate) struct Asker {
 pub(crate) struct Groups {
     classic: BTreeMap<GroupId, ClassicGroup>,
     consumer: BTreeMap<GroupId, ConsumerGroup>,
+    share: BTreeMap<GroupId, ShareGroup>,
     offsets: Offsets,
 }
 
@@ -64,6 +68,9 @@ impl Groups {
         }
         if !self.classic.contains_key(&id) && !request.member_id.is_empty() {
             return turn.reply_now(asker.to, refuse(ErrorCode::UNKNOWN_MEMBER_ID));
+        }
+        if self.share.contains_key(&id) {
+            return turn.reply_now(asker.to, refuse(ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
         }
         if self.consumer.contains_key(&id) {
             self.remove_group(turn, &id);
@@ -85,7 +92,7 @@ impl Groups {
     ) -> Result<ConsumerGroupHeartbeatResponse, ErrorCode> {
         let id = request.group_id.clone();
         if !self.consumer.contains_key(&id) {
-            if request.member_epoch != consumer::JOINING {
+            if request.member_epoch != consumer::JOINING || self.share.contains_key(&id) {
                 return Err(ErrorCode::GROUP_ID_NOT_FOUND);
             }
             if self.classic.get(&id).is_some_and(|group| !group.is_empty()) {
@@ -98,6 +105,27 @@ impl Groups {
         let response = self.consumer.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request);
         self.downgrade_if_classic(turn, &id);
         response
+    }
+
+    /// A heartbeat of a share group. Joining makes the group, if no other kind has its name.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND, and what [`ShareGroup::heartbeat`] says.
+    pub(crate) fn share_heartbeat(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        request: ShareGroupHeartbeatRequest,
+    ) -> Result<ShareGroupHeartbeatResponse, ErrorCode> {
+        let id = request.group_id.clone();
+        if !self.share.contains_key(&id) {
+            let is_other = self.classic.contains_key(&id) || self.consumer.contains_key(&id);
+            if request.member_epoch != share::JOINING || is_other {
+                return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+            }
+            self.share.insert(id.clone(), ShareGroup::new(id.clone()));
+        }
+        self.share.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request)
     }
 
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, asker: &Asker, request: SyncGroupRequest) {
@@ -160,7 +188,14 @@ impl Groups {
                     self.downgrade_if_classic(turn, &id);
                 }
             }
+            Timer::ShareSession { group, member } => {
+                if let Some(group) = self.share.get_mut(&group) {
+                    group.fence(turn, &member);
+                }
+            }
             Timer::ExpireOffsets => self.expire_offsets(turn),
+            // Of another kind of coordinator.
+            Timer::PruneShareStates => {}
         }
     }
 
@@ -170,6 +205,9 @@ impl Groups {
             group.on_loaded(turn);
         }
         for group in self.consumer.values_mut() {
+            group.on_loaded(turn);
+        }
+        for group in self.share.values_mut() {
             group.on_loaded(turn);
         }
         turn.set_timer(Timer::ExpireOffsets, turn.settings.offsets_retention_check_interval_ms);

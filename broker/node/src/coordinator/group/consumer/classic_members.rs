@@ -52,7 +52,7 @@ impl ConsumerGroup {
         let is_new = !self.members.contains_key(&id);
         let member = classic_member(known, asker, &request, &wishes);
         let changed = is_new || before != member.subscribed || member.regex.is_some();
-        let timeouts = (member.session_timeout_ms(turn.settings), member.rebalance_timeout_ms);
+        let timeouts = (member.session_timeout_ms(turn.consumer_config(&self.id)), member.rebalance_timeout_ms);
         let owned = owned_parts(&wishes, turn.image);
         self.put(turn, Member { regex: None, ..member });
         self.refresh(turn, changed);
@@ -120,7 +120,8 @@ impl ConsumerGroup {
         if is_other {
             return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
         }
-        let (session_ms, rebalance_ms) = (member.session_timeout_ms(turn.settings), member.rebalance_timeout_ms);
+        let (session_ms, rebalance_ms) =
+            (member.session_timeout_ms(turn.consumer_config(&self.id)), member.rebalance_timeout_ms);
         if member.epoch < self.epoch && member.progress != Progress::Unrevoked {
             self.await_join(turn, id, rebalance_ms);
             return Err(ErrorCode::REBALANCE_IN_PROGRESS);
@@ -145,7 +146,8 @@ impl ConsumerGroup {
         self.check_classic(id, request.group_instance_id.as_deref(), request.generation_id)?;
         self.refresh(turn, false);
         let member = self.members.get(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        let (session_ms, rebalance_ms) = (member.session_timeout_ms(turn.settings), member.rebalance_timeout_ms);
+        let (session_ms, rebalance_ms) =
+            (member.session_timeout_ms(turn.consumer_config(&self.id)), member.rebalance_timeout_ms);
         let next_step = member.epoch < self.epoch
             || match member.progress {
                 Progress::Stable => false,

@@ -50,14 +50,15 @@ impl ConsumerGroup {
         self.refresh(turn, changed);
         self.retarget(turn);
         self.reconcile(turn, &id, owned.as_ref());
-        turn.set_timer(self.session_timer(&id), turn.settings.consumer_session_timeout_ms);
+        let config = turn.consumer_config(&self.id);
+        turn.set_timer(self.session_timer(&id), config.session_timeout_ms);
         turn.cancel_timer(self.sync_timer(&id));
         let member = self.members.get(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned_before;
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(id),
             member_epoch: member.epoch,
-            heartbeat_interval_ms: turn.settings.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms: config.heartbeat_interval_ms,
             assignment: tells.then(|| assignment(&member.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         })

@@ -16,7 +16,7 @@ use strandline_protocol::ids::{GroupId, TopicId, TopicName};
 use strandline_protocol::messages::join_group::JoinGroupRequestProtocol;
 
 use super::parts::Parts;
-use crate::coordinator::settings::CoordinatorSettings;
+use crate::config::consumer::ConsumerConfig;
 
 /// The epoch of a static member that left and is expected back.
 pub(crate) const LEFT_FOR_A_WHILE: i32 = -2;
@@ -82,9 +82,9 @@ impl Member {
     }
 
     /// After which silence it is out.
-    pub(crate) fn session_timeout_ms(&self, settings: &CoordinatorSettings) -> u64 {
+    pub(crate) fn session_timeout_ms(&self, config: ConsumerConfig) -> u64 {
         let own = self.classic.as_ref().and_then(|side| u64::try_from(side.session_timeout_ms).ok());
-        own.unwrap_or(settings.consumer_session_timeout_ms)
+        own.unwrap_or(config.session_timeout_ms)
     }
 
     /// Whether the epoch that the member believes in can be right; an answer that was lost leaves it one behind.

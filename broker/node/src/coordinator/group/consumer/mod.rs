@@ -9,7 +9,7 @@ mod assignor;
 mod classic_members;
 mod heartbeat;
 mod member;
-mod parts;
+pub(crate) mod parts;
 mod subscription;
 mod target;
 
@@ -37,9 +37,11 @@ use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::Turn;
 use crate::image::Image;
 
+pub(crate) use self::assignor::Counts;
 pub(crate) use self::classic_members::Convert;
 pub(crate) use self::heartbeat::{JOINING, LEAVING, refusal};
 pub(crate) use self::member::{ClassicSide, Member};
+pub(crate) use self::target::hash;
 
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
@@ -205,7 +207,7 @@ impl ConsumerGroup {
         for member in members {
             group.target.insert(member.id.clone(), member.assigned.clone());
             turn.emit(group.target_record(&member.id));
-            turn.set_timer(group.session_timer(&member.id), member.session_timeout_ms(turn.settings));
+            turn.set_timer(group.session_timer(&member.id), member.session_timeout_ms(turn.consumer_config(&group.id)));
             group.put(turn, member);
         }
         turn.emit(group.assignment_epoch_record(turn.now.wall_ms));
@@ -305,8 +307,9 @@ impl ConsumerGroup {
     /// Starts the clocks of a group that was read from the log.
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         self.empty_since_ms = turn.now.wall_ms;
+        let config = turn.consumer_config(&self.id);
         for (id, member) in &self.members {
-            turn.set_timer(self.session_timer(id), member.session_timeout_ms(turn.settings));
+            turn.set_timer(self.session_timer(id), member.session_timeout_ms(config));
             if member.progress == Progress::Unrevoked {
                 let timeout_ms = u64::try_from(member.rebalance_timeout_ms).unwrap_or(0);
                 turn.set_timer(self.rebalance_timer(id), timeout_ms);
