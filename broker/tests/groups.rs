@@ -9,7 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use strandline_client::{
-    Assignor, Client, Commit, CommittedOffset, Consumer, ErrorCode, GroupProtocol, KafkaError, NewTopic, Offset, Record, Start,
+    Assignor, Client, Commit, CommittedOffset, ConsumeError, Consumer, ErrorCode, GroupProtocol, KafkaError, NewTopic, Offset,
+    Record, Start,
 };
 
 /// Well above what any of these steps takes.
@@ -37,7 +38,8 @@ impl Broker {
             .args(["serve", "--data"])
             .arg(directory)
             .args(["--listen", address, "--http", "127.0.0.1:0", "--set", "group.initial.rebalance.delay.ms=200"])
-            .args(["--set", "group.consumer.heartbeat.interval.ms=300", "--set", "offsets.topic.num.partitions=3"])
+            .args(["--set", "group.consumer.min.heartbeat.interval.ms=1", "--set", "group.consumer.heartbeat.interval.ms=300"])
+            .args(["--set", "offsets.topic.num.partitions=3"])
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -243,6 +245,27 @@ async fn a_member_seeks_pauses_and_rewinds() {
     stopper.stop();
     assert!(consumer.poll().await.unwrap().is_none());
     consumer.close(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_poll_is_out_is_told_so_once_and_comes_back() {
+    let broker = Broker::start("overdue");
+    let client = broker.client().await;
+    make_topic(&client, "orders", 1).await;
+    produce(&client, "orders", 1, 0..10).await;
+    for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
+        let builder = client.consumer(format!("{protocol:?}")).topics(["orders"]).start(Start::Beginning).protocol(protocol);
+        let builder = builder.heartbeat_interval(Duration::from_millis(100)).poll_interval_max(Duration::from_secs(1));
+        let mut consumer = builder.build().await.unwrap();
+        let batch = consumer.poll().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(consumer.assignment().is_empty());
+        let error = consumer.poll().await.unwrap_err();
+        assert!(matches!(error, ConsumeError::PollIntervalExceeded { .. }), "{error}");
+        batch.ack();
+        assert_eq!(take(&mut consumer, 10).await, (0..10).collect(), "what was acknowledged too late is not committed");
+        consumer.close(PATIENCE).await;
+    }
 }
 
 #[tokio::test]

@@ -112,11 +112,18 @@ impl Shared {
         *locked(&self.polling) = Polling::Since(Instant::now());
     }
 
-    /// How long the caller has worked on what it polled, if that is too long.
+    /// Whether the caller has worked on what it polled for too long.
     pub(super) fn is_overdue(&self) -> bool {
         match *locked(&self.polling) {
             Polling::Waiting => false,
             Polling::Since(since) => since.elapsed() > self.settings.poll_interval_max,
+        }
+    }
+
+    /// Waits until the caller polls, after it has not for too long.
+    pub(super) async fn polled_again(&self) {
+        while self.is_overdue() {
+            self.polled.notified().await;
         }
     }
 
