@@ -466,6 +466,7 @@ impl Node {
                 }
             }
             Change::Config(Resource::Broker(_)) => self.broker.refresh_all_topics(),
+            Change::Broker(id) => leading::welcome(&mut self.broker, id),
             Change::Config(Resource::Group(_) | Resource::Other(..)) | Change::None => {}
         }
     }

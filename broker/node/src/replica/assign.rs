@@ -18,7 +18,7 @@ use crate::node::RecoveredPartition;
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
-use crate::replica::{Replica, Role};
+use crate::replica::{Replica, Role, leading};
 use crate::upkeep::write_log_starts;
 
 /// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
@@ -127,6 +127,8 @@ fn lead(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<Park
         }
     }
     replica.advance(now.monotonic_ms);
+    // One proposal is open at a time: somebody else may have waited for its end.
+    leading::expand(broker, slot);
     broker.fetchers.leave(slot);
     broker.mark_dirty(slot);
     for replica in state.replicas.iter().filter(|replica| **replica != here) {

@@ -17,7 +17,7 @@ use strandline_protocol::messages::alter_partition::{
 use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use strandline_protocol::metadata::MetadataRecord;
-use strandline_protocol::metadata::broker::{BrokerEndpoint, RegisterBrokerRecord};
+use strandline_protocol::metadata::broker::{BrokerEndpoint, FenceBrokerRecord, RegisterBrokerRecord, UnfenceBrokerRecord};
 use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
 use strandline_protocol::metadata::topic::TopicRecord;
 use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, Batches, NewRecord, Scratch, open};
@@ -299,6 +299,24 @@ impl Trio {
             let at = PeerAddress { node: CONTROLLER, host: Arc::from("controller"), port: 1 };
             machine.node.broker.active_controller = Some(at);
         }
+    }
+
+    pub(super) fn fence(&mut self, id: i32) {
+        self.commit(&[FenceBrokerRecord { id: BrokerId(id), epoch: 100 }.into()]);
+    }
+
+    pub(super) fn let_in(&mut self, id: i32) {
+        self.commit(&[UnfenceBrokerRecord { id: BrokerId(id), epoch: 100 }.into()]);
+    }
+
+    /// The controller refuses the oldest proposal.
+    pub(super) fn refuse_proposal(&mut self, error_code: ErrorCode) {
+        let (from, tag, _) = self.proposals.remove(0);
+        let partition = ResponsePartitionData { error_code, ..ResponsePartitionData::default() };
+        let topics = vec![ResponseTopicData { topic_id: TOPIC, partitions: vec![partition] }];
+        let response = AlterPartitionResponse { topics, ..AlterPartitionResponse::default() };
+        self.inputs.push_back((from, Input::Response { tag, result: Ok(Box::new(response.into())) }));
+        self.run();
     }
 
     pub(super) fn proposals(&self) -> Vec<AlterPartitionRequest> {
