@@ -34,7 +34,7 @@ use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
-use crate::replica::{Moved, assign, following};
+use crate::replica::{Moved, assign, following, renewal};
 use crate::snapshot;
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
@@ -138,6 +138,11 @@ impl Node {
                 }
                 members::on_disconnected(&mut self.broker, connection, outbox);
             }
+            Input::Damaged { log, base_offset } => {
+                for parked in renewal::found_damaged(&mut self.broker, now, &log, base_offset, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
         }
@@ -154,6 +159,7 @@ impl Node {
             // Whether the topics were made the committed metadata says.
             Asker::AutoCreation => {}
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+            Asker::Directories => renewal::answered(&mut self.broker, now, result.ok().map(|response| *response)),
         }
     }
 
