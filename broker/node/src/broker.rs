@@ -33,6 +33,7 @@ use crate::replica::Replica;
 use crate::replica::fetchers::Fetchers;
 use crate::replica::following::Asked;
 use crate::replica::in_sync::InSync;
+use crate::replica::renewal::Renewals;
 use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
 use crate::sessions::Sessions;
@@ -102,6 +103,7 @@ pub struct Broker {
     pub(crate) answer_now: Vec<ParkedId>,
     pub(crate) fetchers: Fetchers,
     pub(crate) in_sync: InSync,
+    pub(crate) renewals: Renewals,
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
@@ -180,6 +182,7 @@ impl Broker {
             answer_now: Vec::new(),
             fetchers: Fetchers::default(),
             in_sync: InSync::default(),
+            renewals: Renewals::default(),
             asked: BTreeMap::new(),
             next_tag: 0,
             active_controller: None,

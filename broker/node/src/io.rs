@@ -77,6 +77,8 @@ pub enum Input {
     Job { job: JobId, result: JobResult },
     /// What a request to another node came to. Every [`Effect::Send`] has exactly one.
     Response { tag: Tag, result: Result<Box<Response>, PeerLost> },
+    /// A reader found something else in a sealed segment than was written there.
+    Damaged { log: FilePath, base_offset: Offset },
     /// A connection is gone; nothing is sent to it any more.
     Disconnected { connection: ConnectionId },
     /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
@@ -108,6 +110,8 @@ pub enum Asker {
     AutoCreation,
     /// Replicas: fetches from leaders.
     Replication,
+    /// Replicas that are made anew: where they lie.
+    Directories,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
     /// Leaders of partitions and coordinators of groups: what share coordinators keep.

@@ -35,7 +35,7 @@ use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
-use crate::replica::{Moved, assign, following};
+use crate::replica::{Moved, assign, following, renewal};
 use crate::share;
 use crate::snapshot;
 use crate::tail::TailCache;
@@ -142,6 +142,11 @@ impl Node {
                 members::on_disconnected(&mut self.broker, connection, outbox);
                 share::on_disconnected(&mut self.broker, connection);
             }
+            Input::Damaged { log, base_offset } => {
+                for parked in renewal::found_damaged(&mut self.broker, now, &log, base_offset, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
         }
@@ -161,6 +166,7 @@ impl Node {
             Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
             Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
+            Asker::Directories => renewal::answered(&mut self.broker, now, result.ok().map(|response| *response)),
         }
     }
 
