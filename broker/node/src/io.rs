@@ -22,7 +22,8 @@ use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
-use crate::snapshot::write::{MadePiece, SnapshotPiece};
+use crate::metadata_log::{LoadError, SnapshotRead};
+use crate::snapshot::write::{MadePiece, SnapshotId, SnapshotPiece};
 
 /// One accepted connection, never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,6 +200,10 @@ pub enum Job {
     Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
     /// [`SnapshotPiece::make`]: the next piece of a snapshot of the metadata log.
     MakeSnapshotPiece(SnapshotPiece),
+    /// [`crate::metadata_log::read_snapshot`]: a snapshot that came from the leader is checked, and its image made.
+    ReadSnapshot { id: SnapshotId, file: FilePath },
+    /// A piece of a file, as it is.
+    ReadPiece { file: FilePath, position: u64, bytes: usize },
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
     /// The next step of a compaction: `Round::step`.
@@ -216,6 +221,8 @@ pub enum JobResult {
         usable_bytes: i64,
     },
     SnapshotPiece(MadePiece),
+    SnapshotRead(Result<Box<SnapshotRead>, LoadError>),
+    PieceRead(Result<Bytes, DiskError>),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
     /// A step of a compaction, with the round that takes the next one.
     Cleaned {

@@ -21,14 +21,19 @@ use crate::io::Now;
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
 
-/// The levels of a new cluster, for its first leader to say.
+/// What a new cluster begins with, for its first leader to say: as `format` chose it, or these levels.
 pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
     if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
-        let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
-        let levels =
-            vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1), level(GROUP_VERSION, 1)];
+        let chosen = std::mem::take(&mut broker.bootstrap);
+        let levels = if chosen.is_empty() { new_cluster() } else { chosen };
         broker.controller.emit(now, levels);
     }
+}
+
+/// The levels of a new cluster.
+pub(crate) fn new_cluster() -> Vec<MetadataRecord> {
+    let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
+    vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1), level(GROUP_VERSION, 1)]
 }
 
 /// Emits what serving needs. Answers with the offset at which all of it is committed.

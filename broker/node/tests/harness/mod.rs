@@ -331,6 +331,12 @@ impl TestBroker {
                         }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                        Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(
+                            strandline_node::metadata_log::read_snapshot(&self.disk, id, &file).map(Box::new),
+                        ),
+                        Job::ReadPiece { file, position, bytes } => {
+                            JobResult::PieceRead(self.disk.read(&file, position, bytes))
+                        }
                     };
                     self.input(Input::Job { job, result });
                 }

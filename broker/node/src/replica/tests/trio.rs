@@ -414,6 +414,10 @@ impl Trio {
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                    Job::ReadSnapshot { id, file } => {
+                        JobResult::SnapshotRead(crate::metadata_log::read_snapshot(disk, id, &file).map(Box::new))
+                    }
+                    Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(disk.read(&file, position, bytes)),
                     Job::Clean(mut round) => {
                         let result = round.step(disk);
                         JobResult::Cleaned { round, result }
