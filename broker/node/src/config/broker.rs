@@ -1,6 +1,7 @@
 //! The keys of a broker: Kafka 4.3.1's names and defaults for what is served, and a few of our own.
 
 use super::row::{Kind, Row, Scope};
+use crate::replica::selection::{LEADER, RACK_AWARE};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -124,6 +125,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("replica.fetch.wait.max.ms", Kind::Int { least: 0, most: INT_MAX }, Some("500"), "ms", "How long a follower's fetch waits at the leader for records."),
     start("replica.high.watermark.checkpoint.interval.ms", Kind::Long { least: 100, most: LONG_MAX }, Some("5000"), "ms", "How often high watermarks and log starts that moved are written."),
     start("replica.lag.time.max.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("30000"), "ms", "A follower that has not had everything for so long is taken out of the in-sync set."),
+    start("replica.selector.class", Kind::OneOf(&[LEADER, RACK_AWARE]), None, "", "Where consumers are sent to read from: the leader, which is the default, or an in-sync replica in their own rack (client.rack, broker.rack)."),
     start("request.threads", Kind::Int { least: 1, most: 1024 }, None, "threads", "Threads that serve connections; by default one for each core."),
     start("socket.listen.backlog.size", Kind::Int { least: 1, most: INT_MAX }, Some("50"), "connections", "Connections that wait to be accepted."),
     start("socket.request.max.bytes", Kind::Int { least: 1, most: INT_MAX }, Some("104857600"), "bytes", "Largest request frame."),

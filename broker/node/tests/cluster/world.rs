@@ -126,6 +126,7 @@ impl World {
         let controllers = if is_voter { format!(",CONTROLLER://node-{id}:9093") } else { String::new() };
         let mut pairs = vec![
             ("node.id", id.to_string()),
+            ("broker.rack", format!("rack-{id}")),
             ("process.roles", if is_voter { "broker,controller" } else { "broker" }.to_owned()),
             ("listeners", format!("PLAINTEXT://node-{id}:9092{controllers}")),
             ("controller.listener.names", "CONTROLLER".to_owned()),
