@@ -221,7 +221,8 @@ pub(crate) fn reply(broker: &mut Broker, fetch: &FetchWait, served: Served) -> R
 }
 
 fn must_tell(broker: &mut Broker, kind: Kind, partition: &ServedPartition) -> bool {
-    let told = is_plain(&partition.read.data).then_some((partition.read.data.high_watermark, partition.read.data.log_start_offset));
+    let told =
+        is_plain(&partition.read.data).then_some((partition.read.data.high_watermark, partition.read.data.log_start_offset));
     match kind {
         Kind::Full { session: 0 } => true,
         Kind::Full { session } => {

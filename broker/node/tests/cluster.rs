@@ -87,8 +87,7 @@ fn a_cluster_that_stops_as_a_whole_is_soon_gone_and_comes_back() {
     world.run_until("all serve again", 10_000, |world| (1..=3).all(|node| world.serves(node)));
 }
 
-const BY_RACK: &[(&str, &str)] =
-    &[("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")];
+const BY_RACK: &[(&str, &str)] = &[("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")];
 
 /// A topic of one partition on all nodes; answers with its id and leader.
 fn topic(world: &mut World, name: &str) -> (strandline_protocol::ids::TopicId, i32) {

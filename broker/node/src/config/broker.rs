@@ -1,8 +1,8 @@
 //! The keys of a broker: Kafka 4.3.1's names and defaults for what is served, and a few of our own.
 
 use super::row::{Kind, Row, Scope};
-use crate::replica::selection::{LEADER, RACK_AWARE};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
+use crate::replica::selection::{LEADER, RACK_AWARE};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;

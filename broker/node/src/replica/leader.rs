@@ -95,7 +95,8 @@ impl Leader {
         self.isr.clone_from(&state.isr);
         let me = self.me;
         // Whoever is new here has the whole lag time to show itself.
-        let fresh = Progress { end: Offset::NONE, log_start: Offset::NONE, caught_up_ms: now_ms, fetched: (now_ms, Offset::NONE) };
+        let fresh =
+            Progress { end: Offset::NONE, log_start: Offset::NONE, caught_up_ms: now_ms, fetched: (now_ms, Offset::NONE) };
         for replica in state.replicas.iter().filter(|replica| **replica != me) {
             self.followers.entry(*replica).or_insert(fresh);
         }
