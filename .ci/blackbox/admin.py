@@ -10,10 +10,10 @@ ADMIN_SECONDS = 30
 SHOWN_SECONDS = 10
 
 
-def create_topics(bootstrap: str, names: list[str], partitions: int = 1, config: dict[str, str] | None = None) -> None:
+def create_topics(bootstrap: str, names: list[str], partitions: int = 1, config: dict[str, str] | None = None, replicas: int = 1) -> None:
     """Creates the topics and waits until metadata shows them with all their partitions."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    wanted = [NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {}) for name in names]
+    wanted = [NewTopic(name, num_partitions=partitions, replication_factor=replicas, config=config or {}) for name in names]
     concurrent.futures.wait(created := list(admin.create_topics(wanted, operation_timeout=ADMIN_SECONDS).values()), timeout=ADMIN_SECONDS)
     for future in created:
         future.result(0)

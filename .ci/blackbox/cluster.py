@@ -43,10 +43,18 @@ class Failed(Exception):
     """The broker did something that no broker may do."""
 
 
+def strandline_binary() -> str:
+    binary = os.environ.get("STRANDLINE", str(ROOT / "target/release/strandline"))
+    if not os.access(binary, os.X_OK):
+        raise Failed(f"{binary} is not there: build it with `cargo build --release -p strandline`, or name it in STRANDLINE")
+    return binary
+
+
 class Broker:
     """What every kind offers. `log_path` is the file with the broker's own messages."""
 
     kind = ""
+    host = "127.0.0.1"
 
     def __init__(self, directory: pathlib.Path, port: int) -> None:
         self.directory = directory
@@ -74,7 +82,7 @@ class Broker:
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
-        while not wire.answers(self.port):
+        while not wire.answers(self.port, self.host):
             if self.process is not None and self.process.poll() is not None:
                 raise Failed(f"the broker stopped with {self.process.returncode} while starting:\n{self.log_tail()}")
             if time.monotonic() > deadline:
@@ -83,8 +91,11 @@ class Broker:
 
     def stop(self) -> None:
         """Asks to stop and waits; a broker that does not stop cleanly has failed."""
+        self.running().send_signal(signal.SIGTERM)
+        self.wait_until_stopped()
+
+    def wait_until_stopped(self) -> None:
         process = self.running()
-        process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired as late:
@@ -140,9 +151,7 @@ class Strandline(Broker):
         super().__init__(directory, port)
         self.settings = settings or {}
         self.http_port = port + 1
-        self.binary = os.environ.get("STRANDLINE", str(ROOT / "target/release/strandline"))
-        if not os.access(self.binary, os.X_OK):
-            raise Failed(f"{self.binary} is not there: build it with `cargo build --release -p strandline`, or name it in STRANDLINE")
+        self.binary = strandline_binary()
 
     def command(self) -> list[str]:
         command = [self.binary, "serve", "--data", str(self.directory), "--listen", self.bootstrap, "--http", f"127.0.0.1:{self.http_port}"]

@@ -97,11 +97,11 @@ def run(broker: Broker, fault: KillNine | PowerCut, rounds: int, rng: random.Ran
             began = time.monotonic()
             broker.start()
             restarts.append(time.monotonic() - began)
-            held = checked(held, known, everything(broker.bootstrap, TOPIC, PARTITIONS), number)
+            held = checked(held, known, everything(broker.bootstrap, TOPIC, PARTITIONS), f"round {number}")
             fail_on(load.problems, f"round {number}")
             print(f"round {number}: {len(known)} acknowledged before, {len(held)} records there, up again in {restarts[-1]:.2f} s", flush=True)
         load.finish()
-        checked(held, acknowledged_places(history, load), judged(broker, history, load), rounds)
+        checked(held, acknowledged_places(history, load), judged(broker, history, load), "at the end")
         broker.check_log()
         broker.stop()
         broker.start()
@@ -143,7 +143,7 @@ def acknowledged_places(history: History, load: Load) -> dict[Value, Place]:
         return {value: (send.partition, -1 if send.offset is None else send.offset) for value, send in history.sends.items() if send.ended is not None}
 
 
-def checked(held: dict[Place, Value | None], known: dict[Value, Place], reading: list[tuple[int, int, Value | None]], number: int) -> dict[Place, Value | None]:
+def checked(held: dict[Place, Value | None], known: dict[Value, Place], reading: list[tuple[int, int, Value | None]], when: str) -> dict[Place, Value | None]:
     """What was there before is there now, and so is what was acknowledged; returns the new state."""
     now = {(partition, offset): value for partition, offset, value in reading}
     problems = [f"offset {place} held {value}, now {now.get(place, 'nothing')}" for place, value in held.items() if now.get(place) != value or place not in now]
@@ -153,7 +153,7 @@ def checked(held: dict[Place, Value | None], known: dict[Value, Place], reading:
         if found is None or (place[1] >= 0 and found != place):
             problems.append(f"{value} acknowledged at {place}, now at {found or 'no offset'}")
     problems += [f"{value} is there {count} times" for value, count in collections.Counter(now.values()).items() if count > 1]
-    fail_on(problems, f"round {number}")
+    fail_on(problems, when)
     return now
 
 

@@ -33,15 +33,16 @@ def why_not() -> str | None:
 class Disk:
     """A mounted image for as long as the context lasts."""
 
-    def __init__(self, work: pathlib.Path) -> None:
-        self.image = work / "disk.img"
-        self.mount_point = work / "disk"
+    def __init__(self, work: pathlib.Path, name: str = "disk", image_bytes: int = IMAGE_BYTES) -> None:
+        self.image = work / f"{name}.img"
+        self.image_bytes = image_bytes
+        self.mount_point = work / name
         self.device = ""
 
     def __enter__(self) -> "Disk":
         self.mount_point.mkdir()
         with self.image.open("wb") as image:
-            image.truncate(IMAGE_BYTES)
+            image.truncate(self.image_bytes)
         subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True)
         self.device = subprocess.run(["losetup", "-f", "--show", str(self.image)], check=True, capture_output=True, text=True).stdout.strip()
         self.mount()

@@ -42,10 +42,10 @@ def frame(api_key: int, version: int, body: bytes, correlation: int = 7, flexibl
     return struct.pack(">i", len(header) + len(body)) + header + body
 
 
-def answers(port: int) -> bool:
-    """Whether somebody on loopback answers an ApiVersions request."""
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody there answers an ApiVersions request."""
     try:
-        with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection:
+        with socket.create_connection((host, port), ANSWER_SECONDS) as connection:
             return len(exchange(connection, api_versions())) > 6
     except OSError:
         return False

@@ -36,5 +36,18 @@ calls! {
     ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
     DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
     UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
+    FindCoordinator find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+    JoinGroup join_group::{JoinGroupRequest, JoinGroupResponse};
+    SyncGroup sync_group::{SyncGroupRequest, SyncGroupResponse};
+    Heartbeat heartbeat::{HeartbeatRequest, HeartbeatResponse};
+    LeaveGroup leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+    ConsumerGroupHeartbeat consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+    OffsetCommit offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+    OffsetFetch offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+    OffsetDelete offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+    ListGroups list_groups::{ListGroupsRequest, ListGroupsResponse};
+    DescribeGroups describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+    ConsumerGroupDescribe consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
+    DeleteGroups delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
     DescribeCluster describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 }

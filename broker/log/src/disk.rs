@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::names::SWAP_SUFFIX;
+use crate::names::{FileName, SWAP_SUFFIX};
 
 /// A file's or directory's path relative to its log directory, for example `orders-0/00000000000000000000.log`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,11 @@ impl FilePath {
     /// waits for that.
     pub fn settled(&self) -> Option<Self> {
         self.0.strip_suffix(SWAP_SUFFIX).map(|settled| Self(settled.into()))
+    }
+
+    /// Whether it is half of a file that is still being written, or was when a process ended.
+    pub fn is_temporary(&self) -> bool {
+        self.0.rsplit('/').next().is_some_and(|name| FileName::parse(name) == FileName::Temporary)
     }
 
     /// The path with `/` between its parts.

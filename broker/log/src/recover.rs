@@ -139,7 +139,9 @@ pub fn truncate(files: &dyn Files, log: Log, end: Offset, now_ms: i64) -> Result
         shutdown: Shutdown::Unclean,
         now_ms,
     };
-    let mut recovered = Recovering::begin(files, &recovery, end)?.run()?;
+    let mut recovering = Recovering::begin(files, &recovery, end)?;
+    recovering.spare_temporary_files();
+    let mut recovered = recovering.run()?;
     recovered.log.topic_id = log.topic_id;
     // The removals of the old log are still due.
     recovered.log.doomed = log.doomed;
@@ -198,6 +200,13 @@ impl<'a> Recovering<'a> {
             epochs_known,
             repairs: Vec::new(),
         })
+    }
+
+    /// Those of a crash were removed at the start. One that lies here now is just being written by somebody else: the quorum keeps
+    /// its state beside the metadata log, and a vote may fall into a cut. Removed under its writer's hands it fails the log directory.
+    fn spare_temporary_files(&mut self) {
+        self.listing.leftovers.retain(|file| !file.is_temporary());
+        self.report.files_removed = self.listing.leftovers.len();
     }
 
     fn run(mut self) -> Result<Recovered, RecoverError> {

@@ -7,13 +7,15 @@ use strandline_protocol::spec::Versions;
 use crate::broker::Broker;
 use crate::controller_channel;
 use crate::handlers::{
-    Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, api_versions,
-    assign_replicas_to_dirs, broker_heartbeat, broker_registration, consumer_group_describe, consumer_group_heartbeat,
-    controller_registration, create_partitions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster,
-    describe_configs, describe_groups, describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch,
-    fetch_snapshot, find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
+    Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, alter_share_group_offsets,
+    api_versions, assign_replicas_to_dirs, broker_heartbeat, broker_registration, consumer_group_describe,
+    consumer_group_heartbeat, controller_registration, create_partitions, create_topics, delete_groups, delete_records,
+    delete_share_group_offsets, delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_quorum, describe_share_group_offsets, describe_topic_partitions, elect_leaders, fetch, fetch_snapshot,
+    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
     list_partition_reassignments, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, quorum, sync_group, unregister_broker, update_features,
+    offset_for_leader_epoch, quorum, share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat,
+    share_group_state, sync_group, unregister_broker, update_features,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -108,6 +110,18 @@ pub const SERVED: &[Served] = &[
     inside(ApiKey::ControllerRegistration, 0, 0),
     inside(ApiKey::AssignReplicasToDirs, 0, 0),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
+    served(ApiKey::ShareGroupHeartbeat, 1, 1),
+    served(ApiKey::ShareGroupDescribe, 1, 1),
+    served(ApiKey::ShareFetch, 1, 2),
+    served(ApiKey::ShareAcknowledge, 1, 2),
+    served(ApiKey::InitializeShareGroupState, 0, 0),
+    served(ApiKey::ReadShareGroupState, 0, 0),
+    served(ApiKey::WriteShareGroupState, 0, 1),
+    served(ApiKey::DeleteShareGroupState, 0, 0),
+    served(ApiKey::ReadShareGroupStateSummary, 0, 1),
+    served(ApiKey::DescribeShareGroupOffsets, 0, 1),
+    served(ApiKey::AlterShareGroupOffsets, 0, 0),
+    served(ApiKey::DeleteShareGroupOffsets, 0, 0),
 ];
 
 /// The row of an API in a version that is served at such a listener, or nothing.
@@ -215,6 +229,38 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
             consumer_group_describe::consumer_group_describe(broker, now, context, request, outbox)
         }
         Request::DescribeTopicPartitions(request) => describe_topic_partitions::describe_topic_partitions(broker, request),
+        Request::ShareGroupHeartbeat(request) => {
+            share_group_heartbeat::share_group_heartbeat(broker, now, context, request, outbox)
+        }
+        Request::ShareGroupDescribe(request) => {
+            share_group_describe::share_group_describe(broker, now, context, request, outbox)
+        }
+        Request::ShareFetch(request) => share_fetch::share_fetch(broker, now, context, request),
+        Request::ShareAcknowledge(request) => share_acknowledge::share_acknowledge(broker, now, context, request),
+        Request::InitializeShareGroupState(request) => {
+            share_group_state::initialize_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::ReadShareGroupState(request) => {
+            share_group_state::read_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::WriteShareGroupState(request) => {
+            share_group_state::write_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::DeleteShareGroupState(request) => {
+            share_group_state::delete_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::ReadShareGroupStateSummary(request) => {
+            share_group_state::read_share_group_state_summary(broker, now, context, request, outbox)
+        }
+        Request::DescribeShareGroupOffsets(request) => {
+            describe_share_group_offsets::describe_share_group_offsets(broker, now, context, request, outbox)
+        }
+        Request::AlterShareGroupOffsets(request) => {
+            alter_share_group_offsets::alter_share_group_offsets(broker, now, context, request, outbox)
+        }
+        Request::DeleteShareGroupOffsets(request) => {
+            delete_share_group_offsets::delete_share_group_offsets(broker, now, context, request, outbox)
+        }
         _ => Answer::Close,
     }
 }

@@ -117,6 +117,13 @@ pub(crate) fn ask(
     Ok(())
 }
 
+/// Asks this node itself; the answer comes to the tag's asker.
+pub(crate) fn ask_here(broker: &mut Broker, now: Now, tag: Tag, request: Request, outbox: &mut Vec<Effect>) {
+    let connection = broker.channel.stand_in(StandIn::Own(tag));
+    let api_version = request.key().row().stable_last;
+    dispatch(broker, now, connection, ListenerKind::Broker, api_version, request, outbox);
+}
+
 /// Runs a handler for a stand-in. What it answers goes to the outbox under the stand-in's connection, now or later.
 fn dispatch(
     broker: &mut Broker,

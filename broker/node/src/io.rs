@@ -23,6 +23,7 @@ use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal}
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
 use crate::metadata_log::{LoadError, SnapshotRead};
+use crate::share::spans::{ShareRead, SharedBatches};
 use crate::snapshot::write::{MadePiece, SnapshotId, SnapshotPiece};
 
 /// One accepted connection, never reused while the process lives.
@@ -110,6 +111,8 @@ pub enum Asker {
     Replication,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
+    /// Leaders of partitions and coordinators of groups: what share coordinators keep.
+    ShareStates,
 }
 
 /// Where another node listens.
@@ -131,6 +134,8 @@ pub enum Lane {
     Control,
     /// Records of partitions.
     Replication,
+    /// Questions to share coordinators, whose answers wait for replication.
+    ShareStates,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.
@@ -206,6 +211,8 @@ pub enum Job {
     ReadPiece { file: FilePath, position: u64, bytes: usize },
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
+    /// `crate::share::spans::read`: records for a share group.
+    ReadShare(ShareRead),
     /// The next step of a compaction: `Round::step`.
     Clean(Box<Round>),
 }
@@ -224,6 +231,7 @@ pub enum JobResult {
     SnapshotRead(Result<Box<SnapshotRead>, LoadError>),
     PieceRead(Result<Bytes, DiskError>),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
+    ShareRead(Result<SharedBatches, DiskError>),
     /// A step of a compaction, with the round that takes the next one.
     Cleaned {
         round: Box<Round>,

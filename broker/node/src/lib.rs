@@ -36,6 +36,7 @@ mod registration;
 mod replica;
 mod sessions;
 mod settings;
+pub mod share;
 pub mod snapshot;
 mod tail;
 pub mod topology;

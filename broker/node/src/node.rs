@@ -35,6 +35,7 @@ use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
 use crate::replica::{Moved, assign, following};
+use crate::share;
 use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
@@ -131,13 +132,14 @@ impl Node {
             Input::Job { job, result: JobResult::Cleaned { round, result } } => {
                 cleaning::stepped(&mut self.broker, now, job, round, result, outbox)
             }
-            Input::Job { job, result } => self.on_job(job, result, outbox),
+            Input::Job { job, result } => self.on_job(now, job, result, outbox),
             Input::Response { tag, result } => self.on_response(now, tag, result, outbox),
             Input::Disconnected { connection } => {
                 for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
                     self.broker.waiting.take(parked);
                 }
                 members::on_disconnected(&mut self.broker, connection, outbox);
+                share::on_disconnected(&mut self.broker, connection);
             }
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
@@ -155,6 +157,7 @@ impl Node {
             // Whether the topics were made the committed metadata says.
             Asker::AutoCreation => {}
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+            Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
         }
     }
 
@@ -245,17 +248,18 @@ impl Node {
     /// Ends a burst of inputs: gives out the writes that it brought about, and what else follows.
     pub fn settle(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         loop {
+            let from = outbox.len();
+            share::settle(&mut self.broker, now, outbox);
             coordinator::settle(&mut self.broker, now, outbox);
             self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
             for parked in std::mem::take(&mut self.broker.answer_now) {
                 self.answer_follower(parked, outbox);
             }
-            let from = outbox.len();
             if self.is_serving() {
                 following::ask(&mut self.broker, now, outbox);
             }
             self.follow_up(now, from, outbox);
-            if !self.broker.is_unsettled() {
+            if !self.broker.is_unsettled(now) {
                 break;
             }
         }
@@ -267,7 +271,9 @@ impl Node {
             outbox.push(Effect::Publish(rules));
         }
         let coordinators = self.broker.coordinators.next_deadline().unwrap_or(u64::MAX);
-        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.next_due_ms()).min(coordinators);
+        let shares = self.broker.shares.next_due_ms().unwrap_or(u64::MAX);
+        let next =
+            self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.next_due_ms()).min(coordinators).min(shares);
         if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
             self.wake_ms = next;
             outbox.push(Effect::WakeAt { monotonic_ms: next });
@@ -405,6 +411,7 @@ impl Node {
         }
         if moved.high_watermark {
             coordinator::on_high_watermark(&mut self.broker, slot, high_watermark, outbox);
+            share::on_high_watermark(&mut self.broker, slot);
         }
         for parked in consumers {
             self.try_fetch(slot, parked, outbox);
@@ -467,7 +474,8 @@ impl Node {
                 }
             }
             Change::Config(Resource::Broker(_)) => self.broker.refresh_all_topics(),
-            Change::Config(Resource::Other(..)) | Change::None => {}
+            Change::Broker(id) => leading::welcome(&mut self.broker, id),
+            Change::Config(Resource::Group(_) | Resource::Other(..)) | Change::None => {}
         }
     }
 
@@ -518,7 +526,7 @@ impl Node {
         }
     }
 
-    fn on_job(&mut self, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
+    fn on_job(&mut self, now: Now, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
         if job == voter::METADATA_JOB {
             return self.on_metadata_read(result, outbox);
         }
@@ -530,6 +538,12 @@ impl Node {
                 if let Err(reason) = coordinator::on_loaded(&mut self.broker, slot, epoch, result) {
                     outbox.push(fail(reason));
                 }
+            }
+            (Some(JobOwner::ShareStart { key }), JobResult::FoundTimestamp(found)) => {
+                share::on_found(&mut self.broker, &key, found);
+            }
+            (Some(JobOwner::ShareRead { parked, index, key }), JobResult::ShareRead(result)) => {
+                share::waiting::read(&mut self.broker, now, parked, index, &key, result, outbox);
             }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
@@ -562,6 +576,7 @@ impl Node {
             | JobResult::SnapshotPiece(_)
             | JobResult::SnapshotRead(_)
             | JobResult::CoordinatorLoaded(_)
+            | JobResult::ShareRead(_)
             | JobResult::Cleaned { .. } => return,
         }
         *outstanding -= 1;
@@ -580,10 +595,13 @@ impl Node {
     fn on_tick(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         voter::tick(&mut self.broker, now);
         while let Some(parked) = self.broker.waiting.overdue(now.monotonic_ms) {
-            self.give_up(parked, outbox);
+            if !share::overdue(&mut self.broker, now, parked, outbox) {
+                self.give_up(parked, outbox);
+            }
         }
         if self.is_serving() {
             coordinator::on_tick(&mut self.broker, now, outbox);
+            share::on_tick(&mut self.broker, now);
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
             cleaning::run(&mut self.broker, now, outbox);
@@ -712,6 +730,8 @@ impl Node {
     fn give_up(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
         match self.broker.waiting.get(id).map(|parked| &parked.until) {
             Some(Until::FollowerNews(_)) => return self.answer_follower(id, outbox),
+            // It has a way of its own: see `share::overdue`.
+            Some(Until::Share(_)) => return,
             Some(Until::MetadataReadable(_)) => return metadata_fetch::end(&mut self.broker, id, outbox),
             _ => {}
         }
@@ -722,7 +742,7 @@ impl Node {
                 self.forget_batches(id, &wait);
                 Reply::Body(Box::new(produce::given_up(&self.broker, wait).into()))
             }
-            Until::FollowerNews(_) => return,
+            Until::FollowerNews(_) | Until::Share(_) => return,
             Until::BytesReadable(fetch) => {
                 self.forget_waiter(id, &fetch);
                 let served = fetching::serve(&self.broker, &fetch);

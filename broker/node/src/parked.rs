@@ -14,6 +14,7 @@ use crate::handlers::metadata_fetch::MetadataFetch;
 use crate::io::{ConnectionId, Sequence};
 use crate::replica::Acknowledged;
 use crate::replica::leading::FollowerWait;
+use crate::share::waiting::ShareWait;
 
 /// A place in the table of parked replies; stale ids are recognised by their generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,8 @@ pub enum Until {
     /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group
     /// has deadlines of its own.
     GroupMoves { slot: u32, lost: Box<Response> },
+    /// Acknowledgements of a share group are written, then records can be given out, or the time is over.
+    Share(Box<ShareWait>),
     /// What so many coordinators have emitted is committed.
     CoordinatorCommitted { outstanding: usize, response: Box<Response> },
 }
@@ -118,13 +121,19 @@ impl Waiting {
     /// A parked reply waits for something else from now on; `false` if it was taken meanwhile.
     pub fn defer(&mut self, id: ParkedId, deadline_ms: u64, until: Until) -> bool {
         let Some(parked) = self.get_mut(id) else { return false };
-        let before = parked.deadline_ms.replace(deadline_ms);
         parked.until = until;
+        self.set_deadline(id, deadline_ms);
+        true
+    }
+
+    /// A parked reply has another deadline from now on.
+    pub fn set_deadline(&mut self, id: ParkedId, deadline_ms: u64) {
+        let Some(parked) = self.get_mut(id) else { return };
+        let before = parked.deadline_ms.replace(deadline_ms);
         if let Some(before) = before {
             self.deadlines.remove(&(before, id));
         }
         self.deadlines.insert((deadline_ms, id));
-        true
     }
 
     /// Takes the reply out of the table; the id is stale from now on.

@@ -14,7 +14,9 @@ use strandline_protocol::metadata::partition::PartitionChangeRecord;
 use crate::broker::Broker;
 use crate::controller::feature_levels::common_min_isr;
 use crate::controller::membership;
-use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::features::{
+    ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
+};
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
@@ -37,7 +39,12 @@ pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
 /// The levels of a new cluster.
 pub(crate) fn new_cluster() -> Vec<MetadataRecord> {
     let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
-    vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1), level(GROUP_VERSION, 1)]
+    vec![
+        level(METADATA_VERSION_NAME, METADATA_VERSION),
+        level(ELIGIBLE_LEADER_REPLICAS, 1),
+        level(GROUP_VERSION, 1),
+        level(SHARE_VERSION, 1),
+    ]
 }
 
 /// Emits what serving needs. Answers with the offset at which all of it is committed.

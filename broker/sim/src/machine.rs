@@ -550,6 +550,7 @@ impl Machine {
             Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
             Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
             Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(&self.disk, &piece)),
+            Job::ReadShare(wanted) => JobResult::ShareRead(strandline_node::share::spans::read(&self.disk, &wanted)),
             Job::Clean(mut round) => {
                 let result = round.step(&self.disk);
                 JobResult::Cleaned { round, result }

@@ -11,6 +11,7 @@ mod cluster;
 mod connect;
 mod consume;
 mod exit;
+mod group;
 mod input;
 mod keys;
 mod log;
@@ -49,6 +50,9 @@ pub(crate) enum ClientCommand {
     /// Empty brokers and take them out of the cluster
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// Look after consumer groups: members, lag, offsets
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -71,6 +75,7 @@ impl ClientCommand {
             Self::Cluster(command) => command.run().await,
             Self::Partition(command) => command.run().await,
             Self::Broker(command) => command.run().await,
+            Self::Group(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

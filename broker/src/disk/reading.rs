@@ -59,7 +59,12 @@ impl LogFiles {
         let mut entries = Vec::new();
         for entry in fs::read_dir(locate(&self.root, directory))? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            // Somebody else may write in the same directory (the quorum keeps its state beside the metadata log): a name that is gone
+            // by now was never part of what is listed.
+            let metadata = match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             // A name that is no text is none of ours.
             if let Ok(name) = entry.file_name().into_string() {
                 let is_directory = metadata.is_dir();
@@ -125,6 +130,27 @@ mod tests {
             let listed = files.list(&FilePath::top("t-0")).unwrap();
             assert_eq!(listed, [Entry { name: "0.log".into(), bytes: 100_000, is_directory: false }]);
         }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_meanwhile_spoils_no_listing() {
+        let root = std::env::temp_dir().join(format!("strandline-listing-{}", std::process::id()));
+        fs::create_dir_all(root.join("t-0")).unwrap();
+        let files = LogFiles::new(&root, Access::Buffered, Arc::default());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let temporary = root.join("t-0/state.tmp");
+                    fs::write(&temporary, b"vote").unwrap();
+                    fs::rename(&temporary, root.join("t-0/state")).unwrap();
+                }
+            });
+            let listings: Vec<_> = (0..3000).map(|_| files.list(&FilePath::top("t-0"))).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(listings.iter().all(Result::is_ok));
+        });
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -458,6 +458,15 @@ fn a_truncated_log_ends_at_a_batch_and_forgets_what_came_behind() {
 }
 
 #[test]
+fn a_cut_leaves_alone_what_somebody_is_writing_beside_the_log() {
+    let mut world = appended(small(), 20);
+    let file = FilePath::inside(DIRECTORY, "quorum-state.tmp");
+    world.disk.put(file.clone(), b"half a vote".to_vec());
+    let recovered = truncate(&world.disk, world.log, Offset(5), NOW_MS).expect("the directory is sound");
+    assert!(!recovered.repairs.contains(&DiskOp::Delete { file }));
+}
+
+#[test]
 fn an_index_that_was_allocated_ahead_is_read_up_to_its_zeros() {
     let mut world = appended(roomy(), 100);
     world.log.checkpoint();

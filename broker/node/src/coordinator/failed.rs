@@ -6,8 +6,9 @@ use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::messages::consumer_group_describe;
 use strandline_protocol::messages::describe_groups::DescribedGroup;
 use strandline_protocol::messages::list_groups::ListGroupsResponse;
+use strandline_protocol::messages::share_group_describe;
 
-use super::group::{classic, consumer};
+use super::group::{classic, consumer, share};
 
 /// The same kind of reply with this error everywhere; errors that stand in it already stay.
 pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
@@ -65,6 +66,47 @@ pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
                 *group = consumer_group_describe::DescribedGroup { error_code: code, group_id, ..Default::default() };
             }
             described.into()
+        }
+        Response::ShareGroupHeartbeat(beat) if beat.error_code.is_none() => share::refusal(code).into(),
+        Response::ShareGroupDescribe(mut described) => {
+            for group in &mut described.groups {
+                let group_id = std::mem::take(&mut group.group_id);
+                *group = share_group_describe::DescribedGroup { error_code: code, group_id, ..Default::default() };
+            }
+            described.into()
+        }
+        Response::InitializeShareGroupState(mut done) => {
+            let partitions = done.results.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|partition| keep_or(&mut partition.error_code, code));
+            done.into()
+        }
+        Response::ReadShareGroupState(mut done) => {
+            let partitions = done.results.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|partition| keep_or(&mut partition.error_code, code));
+            done.into()
+        }
+        Response::WriteShareGroupState(mut done) => {
+            let partitions = done.results.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|partition| keep_or(&mut partition.error_code, code));
+            done.into()
+        }
+        Response::DeleteShareGroupState(mut done) => {
+            let partitions = done.results.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|partition| keep_or(&mut partition.error_code, code));
+            done.into()
+        }
+        Response::ReadShareGroupStateSummary(mut done) => {
+            let partitions = done.results.iter_mut().flat_map(|topic| &mut topic.partitions);
+            partitions.for_each(|partition| keep_or(&mut partition.error_code, code));
+            done.into()
+        }
+        Response::AlterShareGroupOffsets(mut done) => {
+            keep_or(&mut done.error_code, code);
+            done.into()
+        }
+        Response::DeleteShareGroupOffsets(mut done) => {
+            keep_or(&mut done.error_code, code);
+            done.into()
         }
         Response::ListGroups(_) => ListGroupsResponse { error_code: code, ..ListGroupsResponse::default() }.into(),
         other => other,

@@ -1,5 +1,6 @@
 //! Start-up keys that coordinators look at, read once.
 
+use super::kind::Kind;
 use crate::config::BrokerConfig;
 
 #[derive(Clone, Debug)]
@@ -15,7 +16,12 @@ pub(crate) struct CoordinatorSettings {
     pub commit_timeout_ms: u64,
     pub offsets_retention_ms: i64,
     pub offsets_retention_check_interval_ms: u64,
-    pub offsets_topic: InternalTopic,
+    pub share_members_max: usize,
+    pub share_updates_per_snapshot: i64,
+    pub share_prune_interval_ms: u64,
+    pub share_write_timeout_ms: u64,
+    offsets_topic: InternalTopic,
+    share_topic: InternalTopic,
 }
 
 /// How an internal topic is made when it is needed first.
@@ -24,6 +30,10 @@ pub(crate) struct InternalTopic {
     pub partitions: i32,
     pub replication_factor: i16,
     pub segment_bytes: i64,
+    pub cleanup_policy: &'static str,
+    pub compression: &'static str,
+    /// As the cluster has it, if nothing is said.
+    pub min_insync_replicas: Option<i32>,
 }
 
 impl CoordinatorSettings {
@@ -44,11 +54,36 @@ impl CoordinatorSettings {
             commit_timeout_ms: millis("offsets.commit.timeout.ms"),
             offsets_retention_ms: config.number("offsets.retention.minutes").saturating_mul(60_000),
             offsets_retention_check_interval_ms: millis("offsets.retention.check.interval.ms"),
+            share_members_max: count("group.share.max.size"),
+            share_updates_per_snapshot: config.number("share.coordinator.snapshot.update.records.per.snapshot"),
+            share_prune_interval_ms: millis("share.coordinator.state.topic.prune.interval.ms"),
+            share_write_timeout_ms: millis("share.coordinator.write.timeout.ms"),
+            share_topic: InternalTopic {
+                partitions: int("share.coordinator.state.topic.num.partitions"),
+                replication_factor: i16::try_from(config.number("share.coordinator.state.topic.replication.factor"))
+                    .unwrap_or(1),
+                segment_bytes: config.number("share.coordinator.state.topic.segment.bytes"),
+                // Updates build on each other, so compaction would lose some: see `share`.
+                cleanup_policy: "delete",
+                compression: "producer",
+                min_insync_replicas: Some(int("share.coordinator.state.topic.min.isr")),
+            },
             offsets_topic: InternalTopic {
                 partitions: int("offsets.topic.num.partitions"),
                 replication_factor: i16::try_from(config.number("offsets.topic.replication.factor")).unwrap_or(1),
                 segment_bytes: config.number("offsets.topic.segment.bytes"),
+                cleanup_policy: "compact",
+                compression: "producer",
+                min_insync_replicas: None,
             },
+        }
+    }
+
+    /// How the topic of a kind is made.
+    pub(crate) fn topic(&self, kind: Kind) -> InternalTopic {
+        match kind {
+            Kind::Groups => self.offsets_topic,
+            Kind::ShareStates => self.share_topic,
         }
     }
 }

@@ -8,12 +8,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::records::{BatchBuilder, BatchOptions, BuildError, NewRecord, ProducerStamp, Scratch};
 
-use super::group::Groups;
-use super::group::offsets::value_version;
+use super::kind::Kind;
+use super::state::State;
 use super::turn::{Emitted, Transactional};
 use crate::parked::ParkedId;
 
@@ -31,10 +30,11 @@ pub(crate) enum Phase {
 }
 
 pub(crate) struct Shard {
+    pub kind: Kind,
     pub partition: i32,
     pub epoch: LeaderEpoch,
     pub phase: Phase,
-    pub groups: Groups,
+    pub state: State,
     /// Emitted in this burst, by step.
     unwritten: Vec<Vec<Emitted>>,
     /// Replies that wait for what this burst emitted.
@@ -47,12 +47,13 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// A shard that is to read its log up to `below`.
-    pub(crate) fn new(partition: i32, epoch: LeaderEpoch, from: Offset, below: Offset) -> Self {
+    pub(crate) fn new(kind: Kind, partition: i32, epoch: LeaderEpoch, from: Offset, below: Offset) -> Self {
         Self {
+            kind,
             partition,
             epoch,
             phase: Phase::Loading { next: from, below },
-            groups: Groups::default(),
+            state: State::new(kind),
             unwritten: Vec::new(),
             unplaced: Vec::new(),
             waiters: VecDeque::new(),
@@ -98,7 +99,7 @@ impl Shard {
                 }
                 let (_, builder) =
                     open.get_or_insert_with(|| (emitted.transaction, BatchBuilder::new(options(emitted.transaction))));
-                let value = emitted.record.value(version_of(&emitted.record));
+                let value = emitted.record.value();
                 let key = emitted.record.key();
                 let record = NewRecord { timestamp: now_ms, key: Some(&key), value: value.as_deref(), ..NewRecord::default() };
                 builder.append(&record)?;
@@ -147,13 +148,4 @@ fn options(transaction: Option<Transactional>) -> BatchOptions {
         base_sequence: -1,
     });
     BatchOptions { producer, transactional: transaction.is_some(), ..BatchOptions::default() }
-}
-
-/// The versions that Kafka 4.3.1 writes, all readable by its predecessors.
-fn version_of(record: &ConsumerOffsetsRecord) -> i16 {
-    match record {
-        ConsumerOffsetsRecord::OffsetCommit(_, Some(value)) => value_version(value),
-        ConsumerOffsetsRecord::GroupMetadata(..) => 3,
-        _ => 0,
-    }
 }

@@ -19,6 +19,10 @@ pub(crate) enum Timer {
     ConsumerSession { group: GroupId, member: String },
     /// A member of a consumer group has not given back in time what it has to.
     ConsumerRebalance { group: GroupId, member: String },
+    /// A member of a share group was silent for too long.
+    ShareSession { group: GroupId, member: String },
+    /// What newer records replaced is cut off from a log of share states.
+    PruneShareStates,
     /// Committed offsets are looked at for expiry.
     ExpireOffsets,
 }

@@ -1,11 +1,14 @@
 //! One step of a shard: what it may look at, and where its wishes go.
 
 use strandline_protocol::api::Response;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
-use strandline_protocol::ids::{ProducerEpoch, ProducerId};
+use strandline_protocol::ids::{GroupId, ProducerEpoch, ProducerId};
 
+use super::group::consumer::parts::Parts;
 use super::settings::CoordinatorSettings;
+use super::state::StateRecord;
 use super::timers::{Timer, Timers};
+use crate::config::BrokerConfig;
+use crate::config::share::ShareConfig;
 use crate::dice::Dice;
 use crate::image::Image;
 use crate::io::Now;
@@ -38,8 +41,15 @@ pub(crate) struct Transactional {
 /// A record that was applied and is to be written.
 #[derive(Clone, Debug)]
 pub(crate) struct Emitted {
-    pub record: ConsumerOffsetsRecord,
+    pub record: StateRecord,
     pub transaction: Option<Transactional>,
+}
+
+/// What a shard wants of others; it is told what came of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Want {
+    /// The share coordinator is to begin states of these partitions.
+    BeginStates { group: GroupId, state_epoch: i32, parts: Parts },
 }
 
 /// What a shard is handed for a step.
@@ -47,17 +57,19 @@ pub(crate) struct Turn<'a> {
     pub now: Now,
     pub slot: u32,
     pub settings: &'a CoordinatorSettings,
+    pub config: &'a BrokerConfig,
     pub image: &'a Image,
     pub timers: &'a mut Timers,
     pub dice: &'a mut Dice,
     pub emitted: Vec<Emitted>,
     pub said: Vec<Said>,
+    pub wants: Vec<Want>,
 }
 
 impl Turn<'_> {
     /// Writes a record that the caller has applied.
-    pub(crate) fn emit(&mut self, record: ConsumerOffsetsRecord) {
-        self.emitted.push(Emitted { record, transaction: None });
+    pub(crate) fn emit(&mut self, record: impl Into<StateRecord>) {
+        self.emitted.push(Emitted { record: record.into(), transaction: None });
     }
 
     /// Replies once everything emitted so far is committed.
@@ -68,6 +80,15 @@ impl Turn<'_> {
     /// Replies at once.
     pub(crate) fn reply_now(&mut self, to: ParkedId, response: impl Into<Response>) {
         self.said.push(Said { to, response: response.into(), when: When::Now });
+    }
+
+    pub(crate) fn want(&mut self, want: Want) {
+        self.wants.push(want);
+    }
+
+    /// What the configuration says of a share group.
+    pub(crate) fn share_config(&self, group: &GroupId) -> ShareConfig {
+        ShareConfig::read(self.config, self.image.group_overrides(group.as_str()))
     }
 
     /// Sets or moves a timer.

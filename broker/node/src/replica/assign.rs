@@ -20,7 +20,7 @@ use crate::node::RecoveredPartition;
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
-use crate::replica::{Replica, Role};
+use crate::replica::{Replica, Role, leading};
 use crate::upkeep::write_log_starts;
 
 /// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
@@ -84,7 +84,7 @@ pub(crate) fn topic_removed(
         lost.append(&mut drop_slot(broker, slot, outbox));
     }
     broker.refresh_topic(topic);
-    coordinator::on_topic_removed(broker, now, name, outbox);
+    coordinator::on_topic_removed(broker, now, topic, name, outbox);
     lost
 }
 
@@ -111,6 +111,8 @@ pub(crate) fn replaced(
     for (topic, partition) in partitions {
         lost.append(&mut changed(broker, now, topic, partition, outbox));
     }
+    let brokers: Vec<i32> = broker.image.brokers.iter().map(|known| known.id).collect();
+    brokers.into_iter().for_each(|id| leading::welcome(broker, id));
     lost
 }
 
@@ -173,6 +175,8 @@ fn lead(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<Park
         }
     }
     replica.advance(now.monotonic_ms);
+    // One proposal is open at a time: somebody else may have waited for its end.
+    leading::expand(broker, slot);
     broker.fetchers.leave(slot);
     broker.mark_dirty(slot);
     for replica in state.replicas.iter().filter(|replica| **replica != here) {

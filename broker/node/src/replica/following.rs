@@ -22,7 +22,7 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Step;
 use crate::replica::in_sync::{self, Slots, Verdict};
 use crate::replica::truncation::{Cut, Step as CutStep, Truncation};
-use crate::replica::{Role, assign};
+use crate::replica::{Role, assign, leading};
 use crate::upkeep;
 
 /// How long the leader may be silent beyond the time that it may wait for news.
@@ -42,6 +42,9 @@ pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     }
     for leader in broker.fetchers.take_ready(now.monotonic_ms) {
         ask_leader(broker, now, leader, outbox);
+    }
+    for slot in broker.in_sync.take_withdrawn(now.monotonic_ms) {
+        leading::expand(broker, slot);
     }
     if let Some(slots) = broker.in_sync.take_pending(now.monotonic_ms) {
         ask_controller(broker, now, slots, outbox);
@@ -94,7 +97,8 @@ fn send(to: PeerAddress, lane: Lane, number: u64, request: Request, timeout_ms: 
     Effect::Send { to, lane, tag: Tag { asker: Asker::Replication, number }, request: Box::new(request), timeout_ms }
 }
 
-fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
+/// Where another broker is reached, if it is known.
+pub(crate) fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
     let known = broker.image.brokers.get(id)?;
     let endpoint = known.endpoints.iter().find(|endpoint| endpoint.listener == broker.topology.inter_broker)?;
     Some(PeerAddress { node: id, host: Arc::from(endpoint.host.as_str()), port: endpoint.port })
@@ -232,12 +236,16 @@ fn altered(broker: &mut Broker, now: Now, number: u64, response: AlterPartitionR
                     leader.settled(&isr, data.partition_epoch);
                 }
                 Verdict::Committed | Verdict::Wait => {}
-                Verdict::Withdraw => leader.withdraw(),
+                Verdict::Withdraw => {
+                    leader.withdraw();
+                    broker.in_sync.withdrew(slot, again_ms);
+                }
                 Verdict::Again => broker.in_sync.again([slot], again_ms),
             }
             if let Some(replica) = broker.replicas.get_mut(slot) {
                 replica.advance(now.monotonic_ms);
             }
+            leading::expand(broker, slot);
             broker.mark_dirty(slot);
         }
     }

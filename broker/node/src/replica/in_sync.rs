@@ -24,6 +24,8 @@ pub(crate) struct InSync {
     pending: BTreeSet<u32>,
     asked: Option<(u64, Slots)>,
     not_before_ms: u64,
+    /// Slots whose proposal was refused, by when they are looked at again.
+    withdrawn: BTreeSet<(u64, u32)>,
 }
 
 /// What the leader does after an answer.
@@ -84,8 +86,20 @@ impl InSync {
         self.not_before_ms = not_before_ms;
     }
 
+    /// The slot's proposal was withdrawn. What it was refused for may be over later, and nobody else would say so.
+    pub(crate) fn withdrew(&mut self, slot: u32, again_ms: u64) {
+        self.withdrawn.insert((again_ms, slot));
+    }
+
+    /// The slots to look at again now.
+    pub(crate) fn take_withdrawn(&mut self, now_ms: u64) -> Vec<u32> {
+        let later = self.withdrawn.split_off(&(now_ms + 1, 0));
+        std::mem::replace(&mut self.withdrawn, later).into_iter().map(|(_, slot)| slot).collect()
+    }
+
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        (self.asked.is_none() && !self.pending.is_empty()).then_some(self.not_before_ms)
+        let pending = (self.asked.is_none() && !self.pending.is_empty()).then_some(self.not_before_ms);
+        pending.into_iter().chain(self.withdrawn.first().map(|(at, _)| *at)).min()
     }
 }
 

@@ -27,6 +27,8 @@ struct Progress {
     caught_up_ms: u64,
     /// When it last fetched the partition by name, and what counted here at that time.
     fetched: (u64, Offset),
+    /// As which registration it fetched: what an earlier one had may be gone (KIP-903).
+    broker_epoch: i64,
 }
 
 /// A change of the in-sync set that is not committed.
@@ -40,6 +42,7 @@ pub(crate) struct Proposal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FollowerFetch {
     pub(crate) replica: i32,
+    pub(crate) broker_epoch: i64,
     /// It has everything below, as durably as the topic asks for.
     pub(crate) end: Offset,
     pub(crate) log_start: Offset,
@@ -95,8 +98,13 @@ impl Leader {
         self.isr.clone_from(&state.isr);
         let me = self.me;
         // Whoever is new here has the whole lag time to show itself.
-        let fresh =
-            Progress { end: Offset::NONE, log_start: Offset::NONE, caught_up_ms: now_ms, fetched: (now_ms, Offset::NONE) };
+        let fresh = Progress {
+            end: Offset::NONE,
+            log_start: Offset::NONE,
+            caught_up_ms: now_ms,
+            fetched: (now_ms, Offset::NONE),
+            broker_epoch: -1,
+        };
         for replica in state.replicas.iter().filter(|replica| **replica != me) {
             self.followers.entry(*replica).or_insert(fresh);
         }
@@ -130,6 +138,7 @@ impl Leader {
         // Not the larger of both: within an epoch a follower only goes back if it lost records, and then they do not count.
         let moved = progress.end != fetch.end;
         (progress.end, progress.log_start) = (fetch.end, fetch.log_start);
+        progress.broker_epoch = fetch.broker_epoch;
         moved
     }
 
@@ -170,12 +179,17 @@ impl Leader {
             .map(|(id, progress)| (*id, progress.end))
     }
 
-    /// The followers that are not in sync and have everything that they need to be. Below the epoch's start a follower
-    /// may still hold what no leader of this epoch has.
-    pub(crate) fn joining(&self, high_watermark: Offset) -> Vec<i32> {
+    /// The followers that are not in sync and have everything that they need to be, with the registration as which they showed it.
+    /// Below the epoch's start a follower may still hold what no leader of this epoch has.
+    pub(crate) fn joining(&self, high_watermark: Offset) -> Vec<(i32, i64)> {
         let ready = |progress: &Progress| progress.end >= high_watermark && progress.end >= self.epoch_start;
         let outside = self.followers.iter().filter(|(id, _)| !self.isr.contains(id));
-        outside.filter(|(_, progress)| ready(progress)).map(|(id, _)| *id).collect()
+        outside.filter(|(_, progress)| ready(progress)).map(|(id, progress)| (*id, progress.broker_epoch)).collect()
+    }
+
+    /// Whether this replica follows and is not in sync.
+    pub(crate) fn waits_outside(&self, id: i32) -> bool {
+        self.followers.contains_key(&id) && !self.isr.contains(&id)
     }
 
     /// The in-sync followers that have not kept up. `seen_ms` says when a replica fetched anything at all.
@@ -196,12 +210,13 @@ impl Leader {
 
     /// Proposes a changed in-sync set: without `leaving`, with `joining`. Says whether there is now something for the
     /// controller; one proposal is open at a time.
-    pub(crate) fn propose(&mut self, joining: &[i32], leaving: &[i32], epoch_of: impl Fn(i32) -> Option<i64>) -> bool {
+    pub(crate) fn propose(&mut self, joining: &[(i32, i64)], leaving: &[i32], epoch_of: impl Fn(i32) -> Option<i64>) -> bool {
         if self.proposal.is_some() || (joining.is_empty() && leaving.is_empty()) {
             return false;
         }
         let stays = self.isr.iter().filter(|id| !leaving.contains(id));
-        let isr: Vec<(i32, i64)> = stays.chain(joining).map(|id| (*id, epoch_of(*id).unwrap_or(-1))).collect();
+        let stays = stays.map(|id| (*id, epoch_of(*id).unwrap_or(-1)));
+        let isr: Vec<(i32, i64)> = stays.chain(joining.iter().copied()).collect();
         assert!(isr.iter().any(|(id, _)| *id == self.me), "a leader never leaves the in-sync set by itself");
         self.proposal = Some(Proposal { isr });
         true
@@ -251,8 +266,8 @@ mod tests {
     }
 
     fn fetch(leader: &mut Leader, replica: i32, end: i64, leader_end: i64, now_ms: u64) {
-        let end = Offset(end);
-        leader.fetched(FollowerFetch { replica, end, log_start: Offset::ZERO, now_ms, leader_end: Offset(leader_end) });
+        let (end, leader_end) = (Offset(end), Offset(leader_end));
+        leader.fetched(FollowerFetch { replica, broker_epoch: 7, end, log_start: Offset::ZERO, now_ms, leader_end });
     }
 
     #[test]
@@ -275,7 +290,14 @@ mod tests {
         assert_eq!(from(0), [(2, Offset(110))], "3 is not in sync");
         assert_eq!(from(110), [(2, Offset(110))]);
         assert_eq!(from(111), []);
-        let late = FollowerFetch { replica: 2, end: Offset(110), log_start: Offset(50), now_ms: 1, leader_end: Offset(120) };
+        let late = FollowerFetch {
+            replica: 2,
+            broker_epoch: 7,
+            end: Offset(110),
+            log_start: Offset(50),
+            now_ms: 1,
+            leader_end: Offset(120),
+        };
         leader.fetched(late);
         assert_eq!(leader.holders(Offset(49)).count(), 0, "its log begins behind");
     }
@@ -285,7 +307,7 @@ mod tests {
         let mut leader = leader(&[1, 2]);
         fetch(&mut leader, 2, 120, 120, 1000);
         fetch(&mut leader, 3, 110, 120, 1000);
-        assert!(leader.propose(&[3], &[], |_| Some(7)));
+        assert!(leader.propose(&[(3, 7)], &[], |_| Some(7)));
         assert_eq!(leader.high_watermark(Offset(120), 2), Some(Offset(110)));
         leader.withdraw();
         assert_eq!(leader.high_watermark(Offset(120), 2), Some(Offset(120)));
@@ -318,7 +340,7 @@ mod tests {
         assert!(leader.joining(Offset(90)).is_empty(), "below the epoch's start");
         fetch(&mut leader, 3, 100, 120, 1000);
         assert!(leader.joining(Offset(101)).is_empty(), "below the high watermark");
-        assert_eq!(leader.joining(Offset(100)), [3]);
+        assert_eq!(leader.joining(Offset(100)), [(3, 7)]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::handlers::fetch::{located, session_request};
 use crate::io::{FetchReply, ListenerKind, Now, PartitionSlices, Reply, RequestContext};
 use crate::parked::{Place, Until};
 use crate::replica::leader::FollowerFetch;
+use crate::replica::{Replica, Role};
 use crate::sessions::{FetchKey, SessionRequest, Wanted};
 
 /// The epoch of a request that opens a session.
@@ -48,13 +49,14 @@ impl FollowerWait {
 
 /// Answers a follower, or parks its fetch.
 pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, request: FetchRequest) -> Answer {
-    let (replica, epoch) = match context.api_version {
+    let (replica, said) = match context.api_version {
         15.. => (request.replica_state.replica_id.0, request.replica_state.replica_epoch),
         _ => (request.replica_id.0, -1),
     };
-    if let Err(code) = admit(broker, context, replica, epoch) {
-        return failed(code);
-    }
+    let epoch = match admit(broker, context, replica, said) {
+        Ok(epoch) => epoch,
+        Err(code) => return failed(code),
+    };
     broker.followers.saw(replica, now.monotonic_ms);
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let (bytes_min, bytes_max) = (i64::from(request.min_bytes), i64::from(request.max_bytes));
@@ -65,7 +67,7 @@ pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, req
         Err(code) => return failed(code),
     };
     let sessionless = asked.epoch == SESSIONLESS;
-    let refused = take_questions(broker, now, context, session, replica, asked);
+    let refused = take_questions(broker, now, context, session, (replica, epoch), asked);
     let wait = FollowerWait { session, bytes_min, bytes_max, refused, opening };
     let reply = serve(broker, &wait);
     if sessionless {
@@ -82,7 +84,8 @@ pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, req
     Answer::Parked
 }
 
-fn admit(broker: &Broker, context: &RequestContext, replica: i32, epoch: i64) -> Result<(), ErrorCode> {
+/// Answers with the registration as which the replica fetches: the one that is known if it does not say.
+fn admit(broker: &Broker, context: &RequestContext, replica: i32, epoch: i64) -> Result<i64, ErrorCode> {
     if context.listener != ListenerKind::Broker {
         return Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
@@ -91,7 +94,7 @@ fn admit(broker: &Broker, context: &RequestContext, replica: i32, epoch: i64) ->
     if epoch >= 0 && epoch < known.epoch {
         return Err(ErrorCode::STALE_BROKER_EPOCH);
     }
-    Ok(())
+    Ok(if epoch >= 0 { epoch } else { known.epoch })
 }
 
 fn begin(broker: &mut Broker, asked: &SessionRequest, replica: i32) -> Result<i32, ErrorCode> {
@@ -109,7 +112,7 @@ fn take_questions(
     now: Now,
     context: &RequestContext,
     session: i32,
-    replica: i32,
+    replica: (i32, i64),
     asked: SessionRequest,
 ) -> Vec<(FetchKey, ErrorCode)> {
     let mut refused = Vec::new();
@@ -131,7 +134,7 @@ fn take_questions(
 }
 
 /// What a fetch says of the follower's log: it has everything below the offset, if its log is a prefix of ours.
-fn note(broker: &mut Broker, now: Now, slot: u32, replica: i32, wanted: &Wanted) {
+fn note(broker: &mut Broker, now: Now, slot: u32, (replica, broker_epoch): (i32, i64), wanted: &Wanted) {
     let Some(partition) = broker.replicas.get_mut(slot) else { return };
     let Ok(leader) = partition.leader() else { return };
     let end = partition.log.positions().log_end;
@@ -142,7 +145,7 @@ fn note(broker: &mut Broker, now: Now, slot: u32, replica: i32, wanted: &Wanted)
     }
     let leader_end = partition.log.positions().readable_end;
     let (end, log_start) = (wanted.fetch_offset, wanted.log_start);
-    let fetch = FollowerFetch { replica, end, log_start, now_ms: now.monotonic_ms, leader_end };
+    let fetch = FollowerFetch { replica, broker_epoch, end, log_start, now_ms: now.monotonic_ms, leader_end };
     if let Some(leader) = partition.leader_mut() {
         leader.fetched(fetch);
     }
@@ -151,16 +154,29 @@ fn note(broker: &mut Broker, now: Now, slot: u32, replica: i32, wanted: &Wanted)
     expand(broker, slot);
 }
 
-/// Proposes followers that have come far enough, if they may join.
+/// Proposes followers that have come far enough, if they may join. To be called whenever one of the reasons against it may be
+/// gone: an idle partition is not named by the next fetch, and nobody would look at it again.
 pub(crate) fn expand(broker: &mut Broker, slot: u32) {
     let Some(partition) = broker.replicas.get_mut(slot) else { return };
     let high_watermark = partition.high_watermark();
     let Some(leader) = partition.leader_mut() else { return };
     let brokers = &broker.image.brokers;
-    let may = |id: &i32| brokers.get(*id).is_some_and(|known| !known.fenced && !known.in_controlled_shutdown);
-    let joining: Vec<i32> = leader.joining(high_watermark).into_iter().filter(may).collect();
+    let may = |(id, epoch): &(i32, i64)| brokers.get(*id).is_some_and(|known| known.is_active() && *epoch >= known.epoch);
+    let joining: Vec<(i32, i64)> = leader.joining(high_watermark).into_iter().filter(may).collect();
     if leader.propose(&joining, &[], |id| brokers.get(id).map(|known| known.epoch)) {
         broker.in_sync.want(slot);
+    }
+}
+
+/// A broker was let in, or something else about it changed: it may join where it has come far enough already.
+pub(crate) fn welcome(broker: &mut Broker, id: i32) {
+    if !broker.image.brokers.get(id).is_some_and(|known| known.is_active()) {
+        return;
+    }
+    let waits = |replica: &Replica| matches!(&replica.role, Role::Leader(leader) if leader.waits_outside(id));
+    let slots: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| waits(replica)).map(|(slot, _)| slot).collect();
+    for slot in slots {
+        expand(broker, slot);
     }
 }
 
@@ -255,7 +271,7 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
 }
 
 fn read(
-    partition: &crate::replica::Replica,
+    partition: &Replica,
     wanted: &Wanted,
     room: i64,
     is_first: bool,

@@ -5,7 +5,6 @@ mod trio;
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
-use strandline_protocol::messages::alter_partition::AlterPartitionRequest;
 
 use trio::{Trio, values};
 
@@ -150,11 +149,8 @@ fn a_follower_that_falls_silent_is_proposed_to_leave_and_the_rest_goes_on() {
     for _ in 0..50 {
         trio.pass(1_000);
     }
-    let proposed: Vec<AlterPartitionRequest> = trio.proposals();
-    let sets: Vec<i32> =
-        proposed[0].topics[0].partitions[0].new_isr_with_epochs.iter().map(|state| state.broker_id.0).collect();
-    assert_eq!(sets, [1, 2]);
-    assert_eq!(proposed.len(), 1, "one is under way at a time");
+    assert_eq!(proposed(&trio), Some(vec![1, 2]));
+    assert_eq!(trio.proposals().len(), 1, "one is under way at a time");
     assert_eq!(trio.view(1).high_watermark, Offset(1), "until it is committed the follower counts");
     trio.commit_proposal(1);
     assert_eq!(trio.view(1).high_watermark, Offset(2));
@@ -164,8 +160,39 @@ fn a_follower_that_falls_silent_is_proposed_to_leave_and_the_rest_goes_on() {
     for _ in 0..3 {
         trio.pass(600);
     }
-    let proposed = trio.proposals();
-    assert_eq!(proposed[0].topics[0].partitions[0].new_isr_with_epochs.len(), 3);
+    assert_eq!(proposed(&trio), Some(vec![1, 2, 3]));
+}
+
+/// Whom the oldest proposal names.
+fn proposed(trio: &Trio) -> Option<Vec<i32>> {
+    let proposals = trio.proposals();
+    let partition = &proposals.first()?.topics[0].partitions[0];
+    Some(partition.new_isr_with_epochs.iter().map(|state| state.broker_id.0).collect())
+}
+
+#[test]
+fn a_follower_of_an_idle_partition_joins_when_its_broker_is_let_in() {
+    let mut trio = Trio::new(&[]);
+    trio.play_controller();
+    trio.fence(3);
+    trio.create(&[1, 2, 3], &[1, 2]);
+    trio.pass(600);
+    assert_eq!(proposed(&trio), None, "it fetched while it was fenced, and has nothing more to ask");
+    trio.let_in(3);
+    assert_eq!(proposed(&trio), Some(vec![1, 2, 3]));
+}
+
+#[test]
+fn a_refused_follower_of_an_idle_partition_is_proposed_again_later() {
+    let mut trio = Trio::new(&[]);
+    trio.play_controller();
+    trio.create(&[1, 2, 3], &[1, 2]);
+    trio.pass(600);
+    assert_eq!(proposed(&trio), Some(vec![1, 2, 3]));
+    trio.refuse_proposal(ErrorCode::INELIGIBLE_REPLICA);
+    assert_eq!(proposed(&trio), None);
+    trio.pass(600);
+    assert_eq!(proposed(&trio), Some(vec![1, 2, 3]));
 }
 
 #[test]

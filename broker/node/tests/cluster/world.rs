@@ -61,11 +61,14 @@ struct Asker {
     tag: Tag,
 }
 
+/// The port of controllers; that of brokers and clients is another one.
+const CONTROLLERS: u16 = 9093;
+
 /// Who asks as a client.
 const CLIENT: i32 = -1;
 
 enum Letter {
-    Request { to: i32, asker: Asker, request: Box<Request> },
+    Request { to: i32, listener: ListenerKind, asker: Asker, request: Box<Request> },
     Answer { id: i32, tag: Tag, result: Result<Box<Response>, PeerLost> },
 }
 
@@ -274,7 +277,7 @@ impl World {
             Letter::Answer { id, tag, .. } if self.cut_off == Some(id) => {
                 self.input(id, Input::Response { tag, result: Err(PeerLost::TimedOut) });
             }
-            Letter::Request { to, asker, request } => self.ask(to, asker, *request),
+            Letter::Request { to, listener, asker, request } => self.ask(listener, to, asker, *request),
             Letter::Answer { id, tag, mut result } => {
                 if let Ok(response) = &mut result {
                     peers::check(response);
@@ -289,16 +292,12 @@ impl World {
         self.next += 1;
         let number = self.next;
         let asker = Asker { id: CLIENT, tag: Tag { asker: strandline_node::io::Asker::Forwarding, number } };
-        self.ask_at(ListenerKind::Broker, to, asker, request.into());
+        self.ask(ListenerKind::Broker, to, asker, request.into());
         self.run_until("an answer", 10_000, |world| world.answered.contains_key(&number));
         self.answered.remove(&number).expect("it came")
     }
 
-    fn ask(&mut self, to: i32, asker: Asker, request: Request) {
-        self.ask_at(ListenerKind::Controller, to, asker, request);
-    }
-
-    fn ask_at(&mut self, listener: ListenerKind, to: i32, asker: Asker, request: Request) {
+    fn ask(&mut self, listener: ListenerKind, to: i32, asker: Asker, request: Request) {
         if self.members[&to].node.is_none() {
             return self.answer(asker, Err(PeerLost::Refused));
         }
@@ -361,8 +360,9 @@ impl World {
                     }
                 }
                 Effect::Send { to, tag, request, .. } => {
+                    let listener = if to.port == CONTROLLERS { ListenerKind::Controller } else { ListenerKind::Broker };
                     let to = node_of(&to);
-                    self.post(Letter::Request { to, asker: Asker { id, tag }, request });
+                    self.post(Letter::Request { to, listener, asker: Asker { id, tag }, request });
                 }
                 Effect::Disk { owner, op } => {
                     if let Some(left) = self.fuses.get_mut(&id) {

@@ -325,6 +325,9 @@ impl TestBroker {
                         Job::LoadCoordinator(piece) => {
                             JobResult::CoordinatorLoaded(strandline_node::coordinator::loading::load(&self.disk, &piece))
                         }
+                        Job::ReadShare(wanted) => {
+                            JobResult::ShareRead(strandline_node::share::spans::read(&self.disk, &wanted))
+                        }
                         Job::Clean(mut round) => {
                             let result = round.step(&self.disk);
                             JobResult::Cleaned { round, result }

@@ -57,6 +57,9 @@ impl Groups {
                 _ => group.check_commit(commit.member, commit.generation).map_err(|code| (commit.stale)(code)),
             };
         }
+        if self.share.contains_key(commit.group) {
+            return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+        }
         if !self.classic.contains_key(commit.group) {
             if commit.generation >= 0 {
                 return Err(commit.unknown_group);
@@ -90,7 +93,7 @@ impl Groups {
             topic_id: position.topic_id,
         };
         let record = record(commit.group, &position.place, Some(&committed));
-        turn.emitted.push(Emitted { record, transaction: commit.transaction });
+        turn.emitted.push(Emitted { record: record.into(), transaction: commit.transaction });
         match commit.transaction {
             Some(transaction) => {
                 self.offsets.apply_pending(transaction.producer_id, commit.group.clone(), position.place, committed);

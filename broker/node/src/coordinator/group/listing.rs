@@ -4,9 +4,11 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::GroupId;
 use strandline_protocol::messages::consumer_group_describe::DescribedGroup as ConsumerGroupDescribed;
 use strandline_protocol::messages::describe_groups::DescribedGroup;
+use strandline_protocol::messages::share_group_describe::DescribedGroup as ShareGroupDescribed;
 
 use super::Groups;
 use super::classic::CONSUMER;
+use super::share::SHARE;
 use crate::image::Image;
 
 /// Which groups are listed; empty lists mean all.
@@ -47,7 +49,13 @@ impl Groups {
             state: group.state(),
             kind: "consumer",
         });
-        classic.chain(consumer).filter(|listed| filter.wants(listed)).collect()
+        let share = self.share.values().map(|group| Listed {
+            group: group.id.clone(),
+            protocol_type: SHARE.to_owned(),
+            state: group.state(),
+            kind: SHARE,
+        });
+        classic.chain(consumer).chain(share).filter(|listed| filter.wants(listed)).collect()
     }
 
     /// Describes a classic group.
@@ -64,5 +72,13 @@ impl Groups {
     /// GROUP_ID_NOT_FOUND.
     pub(crate) fn describe_consumer(&self, image: &Image, id: &GroupId) -> Result<ConsumerGroupDescribed, ErrorCode> {
         self.consumer.get(id).map(|group| group.described(image)).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
+    }
+
+    /// Describes a share group.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND.
+    pub(crate) fn describe_share(&self, image: &Image, id: &GroupId) -> Result<ShareGroupDescribed, ErrorCode> {
+        self.share(id).map(|group| group.described(image))
     }
 }

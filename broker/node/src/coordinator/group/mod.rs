@@ -8,6 +8,7 @@ mod listing;
 pub(crate) mod offsets;
 mod removal;
 mod replay;
+pub(crate) mod share;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use strandline_protocol::messages::consumer_group_heartbeat::{ConsumerGroupHeart
 use strandline_protocol::messages::heartbeat::HeartbeatRequest;
 use strandline_protocol::messages::join_group::JoinGroupRequest;
 use strandline_protocol::messages::leave_group::{LeaveGroupResponse, MemberIdentity};
+use strandline_protocol::messages::share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
 use strandline_protocol::messages::sync_group::SyncGroupRequest;
 
 use self::classic::ClassicGroup;
 use self::consumer::ConsumerGroup;
 use self::offsets::Offsets;
+use self::share::ShareGroup;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::parked::ParkedId;
@@ -44,6 +47,7 @@ pub(crate) struct Asker {
 pub(crate) struct Groups {
     classic: BTreeMap<GroupId, ClassicGroup>,
     consumer: BTreeMap<GroupId, ConsumerGroup>,
+    share: BTreeMap<GroupId, ShareGroup>,
     offsets: Offsets,
 }
 
@@ -67,11 +71,12 @@ impl Groups {
     }
 
     /// The classic group of this name, made if it does not exist or is an empty consumer group; `false` if it is one with
-    /// members.
+    /// members, or a share group.
     fn make_classic(&mut self, turn: &mut Turn<'_>, id: &GroupId) -> bool {
         match self.consumer.get(id) {
             Some(group) if !group.is_empty() => return false,
             Some(_) => self.remove_group(turn, id),
+            None if self.share.contains_key(id) => return false,
             None => {}
         }
         let now_ms = turn.now.wall_ms;
@@ -92,13 +97,34 @@ impl Groups {
         let id = request.group_id.clone();
         if !self.consumer.contains_key(&id) {
             let occupied = self.classic.get(&id).is_some_and(|group| !group.is_empty());
-            if request.member_epoch != consumer::JOINING || occupied {
+            if request.member_epoch != consumer::JOINING || occupied || self.share.contains_key(&id) {
                 return Err(ErrorCode::GROUP_ID_NOT_FOUND);
             }
             self.remove_group(turn, &id);
             self.consumer.insert(id.clone(), ConsumerGroup::new(id.clone(), turn.now.wall_ms));
         }
         self.consumer.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request)
+    }
+
+    /// A heartbeat of a share group. Joining makes the group, if no other kind has its name.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND, and what [`ShareGroup::heartbeat`] says.
+    pub(crate) fn share_heartbeat(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        request: ShareGroupHeartbeatRequest,
+    ) -> Result<ShareGroupHeartbeatResponse, ErrorCode> {
+        let id = request.group_id.clone();
+        if !self.share.contains_key(&id) {
+            let is_other = self.classic.contains_key(&id) || self.consumer.contains_key(&id);
+            if request.member_epoch != share::JOINING || is_other {
+                return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+            }
+            self.share.insert(id.clone(), ShareGroup::new(id.clone()));
+        }
+        self.share.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request)
     }
 
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, asker: &Asker, request: SyncGroupRequest) {
@@ -143,7 +169,14 @@ impl Groups {
                     group.fence(turn, &member);
                 }
             }
+            Timer::ShareSession { group, member } => {
+                if let Some(group) = self.share.get_mut(&group) {
+                    group.fence(turn, &member);
+                }
+            }
             Timer::ExpireOffsets => self.expire_offsets(turn),
+            // Of another kind of coordinator.
+            Timer::PruneShareStates => {}
         }
     }
 
@@ -153,6 +186,9 @@ impl Groups {
             group.on_loaded(turn);
         }
         for group in self.consumer.values_mut() {
+            group.on_loaded(turn);
+        }
+        for group in self.share.values_mut() {
             group.on_loaded(turn);
         }
         turn.set_timer(Timer::ExpireOffsets, turn.settings.offsets_retention_check_interval_ms);

@@ -17,7 +17,7 @@ use strandline_protocol::messages::alter_partition::{
 use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use strandline_protocol::metadata::MetadataRecord;
-use strandline_protocol::metadata::broker::{BrokerEndpoint, RegisterBrokerRecord};
+use strandline_protocol::metadata::broker::{BrokerEndpoint, FenceBrokerRecord, RegisterBrokerRecord, UnfenceBrokerRecord};
 use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
 use strandline_protocol::metadata::topic::TopicRecord;
 use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, Batches, NewRecord, Scratch, open};
@@ -301,6 +301,24 @@ impl Trio {
         }
     }
 
+    pub(super) fn fence(&mut self, id: i32) {
+        self.commit(&[FenceBrokerRecord { id: BrokerId(id), epoch: 100 }.into()]);
+    }
+
+    pub(super) fn let_in(&mut self, id: i32) {
+        self.commit(&[UnfenceBrokerRecord { id: BrokerId(id), epoch: 100 }.into()]);
+    }
+
+    /// The controller refuses the oldest proposal.
+    pub(super) fn refuse_proposal(&mut self, error_code: ErrorCode) {
+        let (from, tag, _) = self.proposals.remove(0);
+        let partition = ResponsePartitionData { error_code, ..ResponsePartitionData::default() };
+        let topics = vec![ResponseTopicData { topic_id: TOPIC, partitions: vec![partition] }];
+        let response = AlterPartitionResponse { topics, ..AlterPartitionResponse::default() };
+        self.inputs.push_back((from, Input::Response { tag, result: Ok(Box::new(response.into())) }));
+        self.run();
+    }
+
     pub(super) fn proposals(&self) -> Vec<AlterPartitionRequest> {
         self.proposals.iter().map(|(.., request)| request.clone()).collect()
     }
@@ -411,6 +429,7 @@ impl Trio {
                     Job::LoadCoordinator(piece) => {
                         JobResult::CoordinatorLoaded(crate::coordinator::loading::load(disk, &piece))
                     }
+                    Job::ReadShare(wanted) => JobResult::ShareRead(crate::share::spans::read(disk, &wanted)),
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),

@@ -8,7 +8,7 @@
 mod assignor;
 mod heartbeat;
 mod member;
-mod parts;
+pub(crate) mod parts;
 mod subscription;
 mod target;
 
@@ -33,7 +33,9 @@ use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::Turn;
 use crate::image::Image;
 
+pub(crate) use self::assignor::Counts;
 pub(crate) use self::heartbeat::{JOINING, LEAVING, refusal};
+pub(crate) use self::target::hash;
 
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
