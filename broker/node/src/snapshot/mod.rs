@@ -184,6 +184,10 @@ fn part_file(id: SnapshotId) -> FilePath {
 /// Begins a snapshot if it is time for one.
 pub(crate) fn consider(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     let log = broker.controller.log();
+    // One file is written at a time, and the leader's is on its way.
+    if broker.controller.quorum.wanted_snapshot().is_some() {
+        return;
+    }
     if broker.snapshots.is_due(now, broker.image.end, log.bytes())
         && let Some(job) = broker.snapshots.begin(now, &broker.image, log)
     {
