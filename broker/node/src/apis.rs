@@ -221,7 +221,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
             controller_registration::controller_registration(broker, now, context, request)
         }
         Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
-        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),
+        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, context, request),
         Request::ConsumerGroupHeartbeat(request) => {
             consumer_group_heartbeat::consumer_group_heartbeat(broker, now, context, request, outbox)
         }

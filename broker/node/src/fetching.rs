@@ -7,6 +7,7 @@
 //! Source: ReplicaManager.readFromLog, DelayedFetch.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use strandline_log::read::ReadError;
 use strandline_log::slice::{FirstBatch, Slice};
@@ -44,6 +45,8 @@ pub struct FetchWait {
     pub api_version: i16,
     /// Where the consumer stands; empty if it does not say.
     pub rack: String,
+    /// The name of the listener that it uses.
+    pub listener: Arc<str>,
     pub kind: Kind,
     pub isolation: Isolation,
     pub bytes_min: i64,
@@ -212,7 +215,7 @@ pub(crate) fn reply(broker: &mut Broker, fetch: &FetchWait, served: Served) -> R
             });
         }
     }
-    response.node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders);
+    response.node_endpoints = endpoints(&broker.image, &fetch.listener, leaders);
     if slices.is_empty() {
         Reply::Body(Box::new(Response::Fetch(response)))
     } else {
@@ -265,7 +268,7 @@ pub(crate) fn leader_of(
 pub(crate) fn endpoints(image: &Image, listener: &str, brokers: BTreeSet<i32>) -> Vec<NodeEndpoint> {
     let endpoint = |id: i32| {
         let known = image.brokers.get(id)?;
-        let end = known.endpoints.iter().find(|end| end.listener == listener)?;
+        let end = known.endpoint_at(listener)?;
         let (host, port) = (end.host.clone(), i32::from(end.port));
         Some(NodeEndpoint { node_id: BrokerId(id), host, port, rack: known.rack.clone() })
     };

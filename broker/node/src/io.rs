@@ -60,6 +60,8 @@ pub struct RequestContext {
     pub connection: ConnectionId,
     pub sequence: Sequence,
     pub listener: ListenerKind,
+    /// The listener's name: whoever is told of brokers is told where they listen by this name. Empty if the request came by none.
+    pub listener_name: Arc<str>,
     pub api_version: i16,
     /// From the request header; empty if the client gave none.
     pub client_id: Arc<str>,

@@ -620,6 +620,7 @@ impl Machine {
             connection,
             sequence,
             listener,
+            listener_name: "".into(),
             api_version: frame.version,
             client_id: "sim".into(),
             client_host: Arc::from("/127.0.0.1"),

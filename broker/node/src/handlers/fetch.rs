@@ -3,6 +3,8 @@
 //! v7 sessions (KIP-227) · v9 leader epochs (KIP-320) · v11 the nearest replica (KIP-392) · v12 diverging epochs (KIP-595) · v13 topic ids (KIP-516) · v15
 //! replica state (KIP-903). Waits up to max_wait_ms for min_bytes. Fetches of replicas go to `replica::leading`.
 
+use std::sync::Arc;
+
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::messages::fetch::{FetchRequest, FetchResponse};
@@ -34,7 +36,16 @@ pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, req
     };
     let wanted = wanted.into_iter().map(|(key, wanted)| target(broker, context, key, wanted)).collect();
     let bytes_max = bytes_max.min(broker.settings.fetch_bytes_max);
-    let fetch = FetchWait { api_version: context.api_version, rack, kind, isolation, bytes_min, bytes_max, wanted };
+    let fetch = FetchWait {
+        api_version: context.api_version,
+        rack,
+        listener: Arc::clone(&context.listener_name),
+        kind,
+        isolation,
+        bytes_min,
+        bytes_max,
+        wanted,
+    };
     let served = fetching::serve(broker, &fetch);
     if fetch.wanted.is_empty() || wait_ms <= 0 || served.is_enough(bytes_min) {
         return Answer::Reply(fetching::reply(broker, &fetch, served));

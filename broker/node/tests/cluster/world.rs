@@ -318,6 +318,7 @@ impl World {
             connection,
             sequence: Sequence(0),
             listener,
+            listener_name: "".into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
