@@ -12,6 +12,7 @@ mod exit;
 mod format;
 mod http;
 mod jobs;
+mod lag;
 mod metrics;
 mod net;
 mod peers;

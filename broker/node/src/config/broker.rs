@@ -2,6 +2,7 @@
 
 use super::row::{Kind, Row, Scope};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
+use crate::coordinator::group::migration::MigrationPolicy;
 use crate::replica::selection::{LEADER, RACK_AWARE};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -48,10 +49,16 @@ pub const BROKER_KEYS: &[Row] = &[
     start("delete.topic.enable", Kind::Boolean, Some("true"), "", "Whether topics can be deleted."),
     dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
     start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
-    start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "How often members of consumer groups are told to send heartbeats."),
+    start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Default of the group key `consumer.heartbeat.interval.ms`."),
+    start("group.consumer.max.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("15000"), "ms", "Longest heartbeat interval that a consumer group may set."),
+    start("group.consumer.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("60000"), "ms", "Longest session timeout that a consumer group may set."),
     start("group.consumer.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a consumer group."),
-    start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "A member of a consumer group that is silent for so long is out."),
+    start("group.consumer.migration.policy", Kind::OneOf(MigrationPolicy::NAMES), Some("bidirectional"), "", "Whether groups with members change their protocol: `upgrade` to the consumer protocol when its first member joins, `downgrade` to the classic one when its last member is gone."),
+    start("group.consumer.min.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Shortest heartbeat interval that a consumer group may set."),
+    start("group.consumer.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Shortest session timeout that a consumer group may set."),
+    start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Default of the group key `consumer.session.timeout.ms`: a member of a consumer group that is silent for so long is out."),
     start("group.initial.rebalance.delay.ms", Kind::Int { least: 0, most: INT_MAX }, Some("3000"), "ms", "How long the first rebalance of an empty classic group waits for more members."),
+    start("group.lag.partitions.max", Kind::Int { least: 0, most: INT_MAX }, Some("10000"), "partitions", "Most partitions of groups, over all groups that this broker coordinates, whose lag is shown on its pages `/metrics` and `/groups`."),
     start("group.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("1800000"), "ms", "Longest session timeout that a member of a classic group may ask for."),
     start("group.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a classic group."),
     start("group.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("6000"), "ms", "Shortest session timeout that a member of a classic group may ask for."),

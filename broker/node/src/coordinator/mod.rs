@@ -14,6 +14,7 @@ mod placement;
 pub(crate) mod settings;
 mod shard;
 pub(crate) mod share;
+pub mod standing;
 pub(crate) mod state;
 mod timers;
 pub(crate) mod turn;

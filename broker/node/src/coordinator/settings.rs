@@ -1,5 +1,6 @@
 //! Start-up keys that coordinators look at, read once.
 
+use super::group::migration::MigrationPolicy;
 use super::kind::Kind;
 use crate::config::BrokerConfig;
 
@@ -10,9 +11,9 @@ pub(crate) struct CoordinatorSettings {
     pub session_timeout_max_ms: i32,
     pub classic_members_max: usize,
     pub consumer_members_max: usize,
-    pub consumer_heartbeat_interval_ms: i32,
-    pub consumer_session_timeout_ms: u64,
+    pub migration_policy: MigrationPolicy,
     pub offset_metadata_bytes_max: usize,
+    pub lag_partitions_max: usize,
     pub commit_timeout_ms: u64,
     pub offsets_retention_ms: i64,
     pub offsets_retention_check_interval_ms: u64,
@@ -48,8 +49,8 @@ impl CoordinatorSettings {
             session_timeout_max_ms: int("group.max.session.timeout.ms"),
             classic_members_max: count("group.max.size"),
             consumer_members_max: count("group.consumer.max.size"),
-            consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
-            consumer_session_timeout_ms: millis("group.consumer.session.timeout.ms"),
+            migration_policy: MigrationPolicy::of(config.text("group.consumer.migration.policy").unwrap_or_default()),
+            lag_partitions_max: count("group.lag.partitions.max"),
             offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
             commit_timeout_ms: millis("offsets.commit.timeout.ms"),
             offsets_retention_ms: config.number("offsets.retention.minutes").saturating_mul(60_000),

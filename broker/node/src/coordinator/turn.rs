@@ -8,6 +8,7 @@ use super::settings::CoordinatorSettings;
 use super::state::StateRecord;
 use super::timers::{Timer, Timers};
 use crate::config::BrokerConfig;
+use crate::config::consumer::ConsumerConfig;
 use crate::config::share::ShareConfig;
 use crate::dice::Dice;
 use crate::image::Image;
@@ -91,9 +92,19 @@ impl Turn<'_> {
         ShareConfig::read(self.config, self.image.group_overrides(group.as_str()))
     }
 
+    /// What the configuration says of a consumer group.
+    pub(crate) fn consumer_config(&self, group: &GroupId) -> ConsumerConfig {
+        ConsumerConfig::read(self.config, self.image.group_overrides(group.as_str()))
+    }
+
     /// Sets or moves a timer.
     pub(crate) fn set_timer(&mut self, timer: Timer, after_ms: u64) {
         self.timers.set(self.slot, timer, self.now.monotonic_ms.saturating_add(after_ms));
+    }
+
+    /// Sets a timer unless it is set.
+    pub(crate) fn set_timer_if_none(&mut self, timer: Timer, after_ms: u64) {
+        self.timers.set_if_none(self.slot, timer, self.now.monotonic_ms.saturating_add(after_ms));
     }
 
     pub(crate) fn cancel_timer(&mut self, timer: Timer) {

@@ -465,6 +465,12 @@ impl SharePartition {
         self.dirty.is_left()
     }
 
+    /// Whether nobody has anything of it and all of it is written: then the share coordinator knows as much.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_held = |run: &Run| matches!(run.state, State::Acquired { .. });
+        !self.is_unsaved() && !self.is_writing() && !self.runs.values().any(is_held)
+    }
+
     pub(crate) fn is_writing(&self) -> bool {
         self.dirty.is_writing()
     }

@@ -159,7 +159,14 @@ pub(super) fn look(broker: &mut Broker, now: Now, id: ParkedId, outbox: &mut Vec
     if wait.outstanding > 0 {
         return;
     }
-    let Some(fetch) = wait.fetch.as_mut() else { return answer(broker, now, id, outbox) };
+    let owner = wait.owner.clone();
+    // Without its session it is answered with nothing: who left gets nothing more.
+    if broker.shares.sessions.check(&owner).is_err() {
+        return answer(broker, now, id, outbox);
+    }
+    let Some(fetch) = wait_mut(broker, id).and_then(|wait| wait.fetch.as_mut()) else {
+        return answer(broker, now, id, outbox);
+    };
     if fetch.reading.is_some() {
         return;
     }
@@ -302,10 +309,10 @@ struct Given {
 
 /// Acquires what was read and sends the reply; a fetch that came too late for all of it goes on waiting.
 fn answer(broker: &mut Broker, now: Now, id: ParkedId, outbox: &mut Vec<Effect>) {
-    let Some(wait) = wait_mut(broker, id) else { return };
-    let owner = wait.owner.clone();
+    let Some(owner) = wait_mut(broker, id).map(|wait| wait.owner.clone()) else { return };
+    let is_here = broker.shares.sessions.check(&owner).is_ok();
     let mut given = BTreeMap::new();
-    if let Some(fetch) = wait.fetch.as_mut() {
+    if is_here && let Some(fetch) = wait_mut(broker, id).and_then(|wait| wait.fetch.as_mut()) {
         let (limit, mut left) = (fetch.limits.limit, fetch.limits.records_max);
         let reads = fetch.reading.take().map(|reading| reading.reads).unwrap_or_default();
         let may_wait =
