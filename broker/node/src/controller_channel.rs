@@ -166,8 +166,15 @@ fn dispatch(
     outbox: &mut Vec<Effect>,
 ) {
     let sequence = Sequence(0);
-    let context =
-        RequestContext { connection, sequence, listener, api_version, client_id: "".into(), client_host: "/127.0.0.1".into() };
+    let context = RequestContext {
+        connection,
+        sequence,
+        listener,
+        listener_name: "".into(),
+        api_version,
+        client_id: "".into(),
+        client_host: "/127.0.0.1".into(),
+    };
     match apis::dispatch(broker, now, &context, request, outbox) {
         Answer::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
         Answer::Silence | Answer::Close => {

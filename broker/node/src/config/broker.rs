@@ -3,6 +3,7 @@
 use super::row::{Kind, Row, Scope};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
 use crate::coordinator::group::migration::MigrationPolicy;
+use crate::replica::selection::{LEADER, RACK_AWARE};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
@@ -148,6 +149,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("replica.fetch.wait.max.ms", Kind::Int { least: 0, most: INT_MAX }, Some("500"), "ms", "How long a follower's fetch waits at the leader for records."),
     start("replica.high.watermark.checkpoint.interval.ms", Kind::Long { least: 100, most: LONG_MAX }, Some("5000"), "ms", "How often high watermarks and log starts that moved are written."),
     start("replica.lag.time.max.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("30000"), "ms", "A follower that has not had everything for so long is taken out of the in-sync set."),
+    start("replica.selector.class", Kind::OneOf(&[LEADER, RACK_AWARE]), None, "", "Where consumers are sent to read from: the leader, which is the default, or an in-sync replica in their own rack (client.rack, broker.rack)."),
     start("request.threads", Kind::Int { least: 1, most: 1024 }, None, "threads", "Threads that serve connections; by default one for each core."),
     start("share.coordinator.snapshot.update.records.per.snapshot", Kind::Int { least: 0, most: 500 }, Some("500"), "records", "Updates of a share partition's state that are written between two records of all of it."),
     start("share.coordinator.state.topic.min.isr", Kind::Int { least: 1, most: 32_767 }, Some("2"), "replicas", "`min.insync.replicas` of `__share_group_state` when it is made; no more than it has replicas."),
