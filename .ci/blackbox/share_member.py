@@ -1,5 +1,5 @@
-"""A member of a share group as a process: says on its output, a JSON object a line, when it has joined, what it got, and what the broker took
-as accepted. Runs until SIGTERM, or until it is killed.
+"""A member of a share group as a process: says on its output, a JSON object a line, when it has joined, what it got, what it asks the broker to
+take as accepted, and what the broker said it took. Runs until SIGTERM, or until it is killed.
 """
 
 import argparse
@@ -67,6 +67,8 @@ def judge(consumer: ShareConsumer, messages: list, chosen: argparse.Namespace) -
 
 
 def settle(consumer: ShareConsumer, wanted: dict[tuple[str, int], list[int]]) -> None:
+    for values in wanted.values():
+        say("asked", values)
     try:
         results = consumer.commit_sync(20.0)
     except Exception as problem:

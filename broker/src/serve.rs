@@ -196,6 +196,12 @@ fn connect(broker: &Arc<Broker>, data: &Handle) {
             broker.submit(&mut ended.into_iter().map(input).collect());
         }
     });
+    let back: Weak<Broker> = Arc::downgrade(broker);
+    disk.reader().report_damage_to(move |log, base_offset| {
+        if let Some(broker) = back.upgrade() {
+            broker.submit(&mut vec![Input::Damaged { log, base_offset }]);
+        }
+    });
     let node: Weak<dyn Submit> = Arc::<Broker>::downgrade(broker);
     broker.executors().peers.connect(node.clone());
     let first = broker.executors().node.set(node).is_ok();

@@ -25,6 +25,7 @@ use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
+use crate::markers::Markers;
 use crate::membership::Membership;
 use crate::offline::{Offline, OfflinePartition};
 use crate::parked::{ParkedId, Place, Until, Waiting};
@@ -32,6 +33,7 @@ use crate::replica::Replica;
 use crate::replica::fetchers::Fetchers;
 use crate::replica::following::Asked;
 use crate::replica::in_sync::InSync;
+use crate::replica::renewal::Renewals;
 use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
 use crate::sessions::Sessions;
@@ -89,6 +91,9 @@ pub struct Broker {
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
     pub(crate) shares: Shares,
+    pub(crate) markers: Markers,
+    /// Requests that wait for a coordinator of transactions, by tag.
+    pub(crate) verifying: BTreeMap<u64, ParkedId>,
     pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -98,6 +103,7 @@ pub struct Broker {
     pub(crate) answer_now: Vec<ParkedId>,
     pub(crate) fetchers: Fetchers,
     pub(crate) in_sync: InSync,
+    pub(crate) renewals: Renewals,
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
@@ -157,6 +163,8 @@ impl Broker {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
             shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
+            markers: Markers::default(),
+            verifying: BTreeMap::new(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
@@ -174,6 +182,7 @@ impl Broker {
             answer_now: Vec::new(),
             fetchers: Fetchers::default(),
             in_sync: InSync::default(),
+            renewals: Renewals::default(),
             asked: BTreeMap::new(),
             next_tag: 0,
             active_controller: None,

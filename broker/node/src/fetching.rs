@@ -23,6 +23,7 @@ use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, diverging};
 use crate::image::Image;
 use crate::io::{FetchReply, PartitionSlices, Reply};
+use crate::replica::{Replica, Role};
 use crate::sessions::{FetchKey, Kind, Wanted};
 
 /// From this version on a consumer may read from a follower.
@@ -123,7 +124,7 @@ fn read(
     let fail = |code| failed(target, code, high_watermark, log_start);
     if api_version < FOLLOWERS_FROM {
         replica.leader().map_err(fail)?;
-    } else if replica.truncation.is_some() {
+    } else if replica.truncation.is_some() || is_behind(broker, replica) {
         return Err(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     }
     check_leader_epoch(replica.leader_epoch(), target.wanted.current_leader_epoch).map_err(fail)?;
@@ -158,6 +159,14 @@ fn read(
         aborted = Some(replica.log.aborted(from, below)).filter(|query| !query.indexes.is_empty());
     }
     Ok(Read { data, slices: read.slices, aborted, bytes: i64::try_from(read.bytes_estimate).unwrap_or(i64::MAX) })
+}
+
+/// A follower that is not in sync may have nothing yet, and its end would pass for the partition's: whoever still asks here after the
+/// lead went elsewhere would take an empty log for one that he has read.
+fn is_behind(broker: &Broker, replica: &Replica) -> bool {
+    let Role::Follower(_) = &replica.role else { return false };
+    let state = broker.image.topics.by_id(replica.topic).and_then(|topic| topic.partitions.get(&replica.partition));
+    state.is_some_and(|state| !state.isr.contains(&broker.identity.node_id))
 }
 
 fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: Offset) -> Box<PartitionData> {

@@ -77,6 +77,8 @@ pub enum Input {
     Job { job: JobId, result: JobResult },
     /// What a request to another node came to. Every [`Effect::Send`] has exactly one.
     Response { tag: Tag, result: Result<Box<Response>, PeerLost> },
+    /// A reader found something else in a sealed segment than was written there.
+    Damaged { log: FilePath, base_offset: Offset },
     /// A connection is gone; nothing is sent to it any more.
     Disconnected { connection: ConnectionId },
     /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
@@ -108,10 +110,16 @@ pub enum Asker {
     AutoCreation,
     /// Replicas: fetches from leaders.
     Replication,
+    /// Replicas that are made anew: where they lie.
+    Directories,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
     /// Leaders of partitions and coordinators of groups: what share coordinators keep.
     ShareStates,
+    /// A coordinator of transactions: markers for the leaders of partitions.
+    Markers,
+    /// A leader of partitions: whether they belong to a transaction.
+    Verification,
 }
 
 /// Where another node listens.
@@ -135,6 +143,10 @@ pub enum Lane {
     Replication,
     /// Questions to share coordinators, whose answers wait for replication.
     ShareStates,
+    /// Markers of transactions, which wait for their replication.
+    Markers,
+    /// Questions about transactions, for which producers wait.
+    Verification,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.

@@ -2,6 +2,7 @@
 //! join, and what one decides all of them know.
 
 mod cluster {
+    #[allow(dead_code, reason = "the tests of single partitions use the rest")]
     pub(crate) mod world;
 }
 
@@ -79,4 +80,16 @@ fn a_cluster_that_stops_as_a_whole_is_soon_gone_and_comes_back() {
     world.run_until("all are gone", 8_000, |world| (1..=3).all(|node| !world.is_running(node)));
     (1..=3).for_each(|node| world.start(node));
     world.run_until("all serve again", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+}
+
+#[test]
+fn a_controller_whose_disk_failed_meets_its_end_without_a_panic() {
+    let mut world = World::new(3);
+    world.run_until("all serve", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+    let leader = world.leader().expect("there is one");
+    world.fail_disk(leader);
+    // Brokers beat, one dies and is to be fenced: there is something to decide.
+    world.kill(1 + leader % 3);
+    world.run(5_000);
+    assert!(world.is_running(leader));
 }

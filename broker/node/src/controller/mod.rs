@@ -31,6 +31,7 @@ mod worlds;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use strandline_log::append::AppendError;
 use strandline_log::disk::{DiskDone, DiskError, DiskOp};
 use strandline_log::log::Log;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
@@ -280,9 +281,11 @@ impl Controller {
         Ok(())
     }
 
+    /// A log that failed has ended the process, and one that is closed is about to: what is decided until then is never committed.
     fn append(&mut self, now: Now, batch: Bytes) {
-        self.log
-            .append_as_is(now.wall_ms, batch)
-            .expect("batches of the controller are well formed and its epoch is the newest");
+        let appended = self.log.append_as_is(now.wall_ms, batch);
+        if appended != Err(AppendError::Closed) {
+            appended.expect("batches of the controller are well formed and its epoch is the newest");
+        }
     }
 }

@@ -27,6 +27,10 @@ pub(crate) enum Timer {
     PruneShareStates,
     /// Committed offsets are looked at for expiry.
     ExpireOffsets,
+    /// Transactions are looked at for their timeouts.
+    AbortTimedOut,
+    /// Transactional ids are looked at for expiry.
+    ExpireTransactionalIds,
 }
 
 /// Deadlines on the monotonic clock, by the slot of the shard that set them.

@@ -18,7 +18,7 @@ use crate::node::RecoveredPartition;
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
-use crate::replica::{Replica, Role, leading};
+use crate::replica::{Replica, Role, leading, renewal};
 use crate::upkeep::write_log_starts;
 
 /// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
@@ -86,11 +86,21 @@ fn one(
         let Some(slot) = broker.replicas.unlink_one(id, index) else { return Vec::new() };
         return drop_slot(broker, slot, outbox);
     }
-    if broker.offline.contains(id, index) {
-        return Vec::new();
+    let mut parked = Vec::new();
+    if !broker.offline.contains(id, index) {
+        let slot = broker.replicas.slot(id, index).unwrap_or_else(|| host(broker, id, name, index, found));
+        parked = assume(broker, now, slot, &state);
     }
-    let slot = broker.replicas.slot(id, index).unwrap_or_else(|| host(broker, id, name, index, found));
-    assume(broker, now, slot, &state)
+    parked.append(&mut renewal::look(broker, now, id, index, outbox));
+    parked
+}
+
+/// Hosts the partition with an empty log.
+pub(crate) fn begin_anew(broker: &mut Broker, now: Now, id: TopicId, index: i32, state: &Partition) {
+    let Some(name) = broker.image.topics.by_id(id).map(|topic| topic.name.clone()) else { return };
+    let slot = host(broker, id, name, index, None);
+    // Nobody waits for a replica that was just made.
+    assume(broker, now, slot, state);
 }
 
 fn host(broker: &mut Broker, id: TopicId, name: TopicName, index: i32, found: Option<RecoveredPartition>) -> u32 {

@@ -5,6 +5,7 @@
 //! assignments are the group coordinator's (`coordinator::group::share`), the states are kept by `coordinator::share`.
 
 pub(crate) mod acknowledging;
+mod answering;
 mod ask_wire;
 pub(crate) mod flows;
 mod hosted;

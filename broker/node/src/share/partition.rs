@@ -54,7 +54,7 @@ pub(super) enum Outcome {
     Archived,
 }
 
-/// A decision that is not written yet.
+/// A decision that is not written yet, about records that somebody has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pending {
     to: Outcome,
@@ -73,7 +73,7 @@ struct Run {
 
 impl Run {
     fn is_free(&self) -> bool {
-        self.state == State::Available && self.pending.is_none()
+        self.state == State::Available
     }
 
     fn is_over(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strandline_log::disk::{DiskError, Entry, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
 use strandline_log::memory::MemoryDisk;
 use strandline_node::Node;
 use strandline_node::apis::{SERVED, find};
@@ -16,7 +16,7 @@ use strandline_node::io::{
 };
 use strandline_node::metadata_log::load;
 use strandline_node::peers;
-use strandline_node::recovery::survey;
+use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
@@ -50,6 +50,8 @@ struct Member {
     node: Option<Node>,
     wake_ms: u64,
     serving: bool,
+    /// Its disk takes nothing any more.
+    failing: bool,
 }
 
 /// Who waits for the answer to a request.
@@ -60,7 +62,7 @@ struct Asker {
 }
 
 enum Letter {
-    Request { to: i32, asker: Asker, request: Box<Request> },
+    Request { to: i32, listener: ListenerKind, asker: Asker, request: Box<Request> },
     Answer { id: i32, tag: Tag, result: Result<Box<Response>, PeerLost> },
 }
 
@@ -72,7 +74,12 @@ pub(crate) struct World {
     next: u64,
     /// By connection, who was asked and who waits: every request has one of its own.
     askers: BTreeMap<ConnectionId, (i32, Asker)>,
+    /// What clients were answered.
+    replies: Vec<Result<Box<Response>, PeerLost>>,
 }
+
+/// Who asks as a client.
+const CLIENT: Asker = Asker { id: 0, tag: Tag { asker: strandline_node::io::Asker::Forwarding, number: 0 } };
 
 impl World {
     pub(crate) fn new(nodes: i32) -> Self {
@@ -83,9 +90,12 @@ impl World {
             letters: BTreeMap::new(),
             next: 0,
             askers: BTreeMap::new(),
+            replies: Vec::new(),
         };
         for id in 1..=nodes {
-            world.members.insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false });
+            world
+                .members
+                .insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false, failing: false });
         }
         (1..=nodes).for_each(|id| world.start(id));
         world
@@ -106,12 +116,23 @@ impl World {
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
         let survey = survey(&member.disk).expect("the directory can be read");
         let mut repairs = metadata.repairs.clone();
-        let mut recovered = Vec::new();
+        let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         for found in &survey.partitions {
-            let opened = survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms).expect("it opens");
-            repairs.extend(opened.repairs);
-            recovered.push(opened.recovered);
+            match survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms) {
+                Ok(opened) => {
+                    repairs.extend(opened.repairs);
+                    recovered.push(opened.recovered);
+                }
+                Err(reason) => {
+                    assert!(reason.is_damage(), "{reason}");
+                    match survey.set_aside(&member.disk, found, &metadata.image) {
+                        Aside::Offline(partition) => offline.push(partition),
+                        Aside::Stray(op) => repairs.push(op),
+                    }
+                }
+            }
         }
+        repairs.push(DiskOp::Delete { file: FilePath::top(".kafka_cleanshutdown") });
         repairs.iter().for_each(|op| {
             member.disk.0.perform(op).expect("repairs succeed");
         });
@@ -124,7 +145,7 @@ impl World {
             seed: self.seed,
             metadata,
             recovered,
-            offline: Vec::new(),
+            offline,
             previous_broker_epoch: survey.previous_broker_epoch,
         };
         let mut node = boot.node();
@@ -143,6 +164,11 @@ impl World {
     /// Asks a node to end, as SIGTERM does.
     pub(crate) fn stop(&mut self, id: i32) {
         self.input(id, Input::Shutdown);
+    }
+
+    /// From now on every operation of the node's disk fails.
+    pub(crate) fn fail_disk(&mut self, id: i32) {
+        self.members.get_mut(&id).expect("known").failing = true;
     }
 
     pub(crate) fn is_running(&self, id: i32) -> bool {
@@ -195,6 +221,29 @@ impl World {
         }
     }
 
+    /// What a client is answered; nothing if it had to wait for longer than `most_ms`.
+    pub(crate) fn call(&mut self, to: i32, api_version: i16, request: Asked, most_ms: u64) -> Option<Response> {
+        self.replies.clear();
+        self.hand(to, ListenerKind::Broker, api_version, CLIENT, request);
+        let until_ms = self.now.monotonic_ms + most_ms;
+        while self.replies.is_empty() && self.now.monotonic_ms < until_ms {
+            self.pass();
+        }
+        self.replies.pop().and_then(Result::ok).map(|response| *response)
+    }
+
+    pub(crate) fn node(&self, id: i32) -> &Node {
+        self.members[&id].node.as_ref().expect("it runs")
+    }
+
+    pub(crate) fn contents(&self, id: i32, file: &str) -> Vec<u8> {
+        self.members[&id].disk.0.contents(&FilePath::top(file)).map(<[u8]>::to_vec).unwrap_or_default()
+    }
+
+    pub(crate) fn put(&mut self, id: i32, file: &str, contents: Vec<u8>) {
+        self.members.get_mut(&id).expect("known").disk.0.put(FilePath::top(file), contents);
+    }
+
     fn post(&mut self, letter: Letter) {
         self.next += 1;
         self.letters.insert((self.now.monotonic_ms + 1, self.next), letter);
@@ -202,7 +251,8 @@ impl World {
 
     fn deliver(&mut self, letter: Letter) {
         match letter {
-            Letter::Request { to, asker, request } => self.ask(to, asker, *request),
+            Letter::Request { to, listener, asker, request } => self.ask(to, listener, asker, *request),
+            Letter::Answer { id: 0, result, .. } => self.replies.push(result),
             Letter::Answer { id, tag, mut result } => {
                 if let Ok(response) = &mut result {
                     peers::check(response);
@@ -212,11 +262,10 @@ impl World {
         }
     }
 
-    fn ask(&mut self, to: i32, asker: Asker, request: Request) {
+    fn ask(&mut self, to: i32, listener: ListenerKind, asker: Asker, request: Request) {
         if self.members[&to].node.is_none() {
             return self.answer(asker, Err(PeerLost::Refused));
         }
-        let listener = ListenerKind::Controller;
         let served: Vec<ApiVersion> = SERVED
             .iter()
             .filter(|row| row.is_on(listener))
@@ -227,6 +276,10 @@ impl World {
         else {
             return self.answer(asker, Err(PeerLost::Unsupported));
         };
+        self.hand(to, listener, api_version, asker, Asked::Other(Box::new(request)));
+    }
+
+    fn hand(&mut self, to: i32, listener: ListenerKind, api_version: i16, asker: Asker, request: Asked) {
         self.next += 1;
         let connection = ConnectionId(self.next);
         self.askers.insert(connection, (to, asker));
@@ -238,7 +291,7 @@ impl World {
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
         };
-        self.input(to, Input::Request { context, request: Asked::Other(Box::new(request)) });
+        self.input(to, Input::Request { context, request });
     }
 
     fn answer(&mut self, asker: Asker, result: Result<Box<Response>, PeerLost>) {
@@ -246,7 +299,7 @@ impl World {
         self.post(Letter::Answer { id, tag, result });
     }
 
-    fn input(&mut self, id: i32, input: Input) {
+    pub(crate) fn input(&mut self, id: i32, input: Input) {
         let Some(node) = &mut self.members.get_mut(&id).expect("known").node else { return };
         let mut outbox = Vec::new();
         node.step(self.now, input, &mut outbox);
@@ -270,11 +323,13 @@ impl World {
                     }
                 }
                 Effect::Send { to, tag, request, .. } => {
+                    let listener = if to.port == 9092 { ListenerKind::Broker } else { ListenerKind::Controller };
                     let to = node_of(&to);
-                    self.post(Letter::Request { to, asker: Asker { id, tag }, request });
+                    self.post(Letter::Request { to, listener, asker: Asker { id, tag }, request });
                 }
                 Effect::Disk { owner, op } => {
-                    let result = member.disk.0.perform(&op);
+                    let full = || Err(DiskError::Full { file: FilePath::top("data") });
+                    let result = if member.failing { full() } else { member.disk.0.perform(&op) };
                     self.input(id, Input::Disk { owner, result });
                 }
                 Effect::Start { job, what } => {
@@ -290,6 +345,8 @@ impl World {
                 Effect::Serving => member.serving = true,
                 Effect::Stopped => self.end(id),
                 Effect::Publish(_) => {}
+                // The process ends, but not before what is under way has come in.
+                Effect::Fail { .. } if member.failing => {}
                 Effect::Fail { file, reason } => panic!("the directory of {id} failed: {file}: {reason}"),
             }
         }

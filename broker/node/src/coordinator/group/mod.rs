@@ -194,8 +194,8 @@ impl Groups {
                 }
             }
             Timer::ExpireOffsets => self.expire_offsets(turn),
-            // Of another kind of coordinator.
-            Timer::PruneShareStates => {}
+            // Of other kinds.
+            Timer::AbortTimedOut | Timer::ExpireTransactionalIds | Timer::PruneShareStates => {}
         }
     }
 

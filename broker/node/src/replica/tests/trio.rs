@@ -277,6 +277,14 @@ impl Trio {
         values_of(response.responses[0].partitions[0].records.as_ref())
     }
 
+    /// What a consumer's fetch at a broker ends in.
+    pub(super) fn read_error(&mut self, at: i32) -> ErrorCode {
+        let request = fetch_request(ReplicaState { replica_id: BrokerId(-1), replica_epoch: -1 });
+        let asked = self.ask(at, 12, ListenerKind::Broker, Asked::Other(Box::new(request.into())));
+        let Some(Some(Response::Fetch(response))) = self.replies.remove(&asked) else { panic!("not answered") };
+        response.responses[0].partitions[0].error_code
+    }
+
     /// What a broker says to a fetch in the name of a replica.
     pub(super) fn fetch_as(&mut self, replica: i32, epoch: i64) -> ErrorCode {
         self.replica_fetch(replica, epoch, ListenerKind::Broker)
