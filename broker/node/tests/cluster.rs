@@ -2,7 +2,6 @@
 //! join, and what one decides all of them know.
 
 mod cluster {
-    #[allow(dead_code, reason = "the tests of single partitions use the rest")]
     pub(crate) mod world;
 }
 

@@ -19,6 +19,9 @@ use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
 use strandline_protocol::messages::describe_groups::{DescribeGroupsRequest, DescribedGroup};
 use strandline_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use strandline_protocol::messages::heartbeat::HeartbeatRequest;
+use strandline_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use strandline_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use strandline_protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
 use strandline_protocol::messages::list_groups::ListGroupsRequest;
@@ -620,4 +623,30 @@ fn a_group_keeps_its_protocol_if_the_policy_says_so_or_if_it_is_not_of_consumers
     let mut broker = self::broker();
     stable(&mut broker);
     assert_eq!(Consumer::new("new").beat(&mut broker), ErrorCode::GROUP_ID_NOT_FOUND, "its members say what nobody can read");
+}
+
+fn configure(broker: &mut TestBroker, key: &str, value: &str) -> ErrorCode {
+    let config = AlterableConfig { name: key.to_owned(), config_operation: 0, value: Some(value.to_owned()) };
+    let resource = AlterConfigsResource { resource_type: 32, resource_name: GROUP.to_owned(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let Response::IncrementalAlterConfigs(response) = broker.call(1, request) else { panic!("another response") };
+    response.responses[0].error_code
+}
+
+#[test]
+fn a_groups_own_configuration_holds_from_the_next_heartbeat_on() {
+    let mut broker = broker();
+    let mut consumer = Consumer::new("a");
+    let request = consumer.request(topic_id(&mut broker));
+    assert_eq!(consumer_call(&mut broker, request).heartbeat_interval_ms, 5000);
+    assert_eq!(configure(&mut broker, "consumer.heartbeat.interval.ms", "6000"), ErrorCode::NONE);
+    assert_eq!(configure(&mut broker, "consumer.session.timeout.ms", "60000"), ErrorCode::NONE);
+    assert_eq!(configure(&mut broker, "consumer.session.timeout.ms", "60001"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE);
+    let request = consumer.request(topic_id(&mut broker));
+    assert_eq!(consumer_call(&mut broker, request).heartbeat_interval_ms, 6000);
+    broker.pass(50_000);
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE, "the broker's own timeout would have been over");
+    broker.pass(61_000);
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::UNKNOWN_MEMBER_ID);
 }

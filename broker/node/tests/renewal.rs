@@ -1,7 +1,6 @@
 //! A replica whose files are damaged, in a cluster: it leaves the in-sync set, is made anew from its leader, and comes back.
 
 mod cluster {
-    #[allow(dead_code, reason = "the other tests of clusters use the rest")]
     pub(crate) mod world;
 }
 
