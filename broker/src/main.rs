@@ -11,6 +11,7 @@ mod disk;
 mod exit;
 mod http;
 mod jobs;
+mod lag;
 mod metrics;
 mod net;
 mod peers;

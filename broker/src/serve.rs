@@ -130,7 +130,13 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let broker = Arc::new(Shell::new(node, first, clock, rim));
     connect(&broker, data.handle());
     let is_ready = Arc::new(AtomicBool::new(false));
-    let pages = http::Pages { metrics: Arc::clone(&metrics), shell: Arc::clone(&broker), is_ready: Arc::clone(&is_ready) };
+    let pages = http::Pages {
+        metrics: Arc::clone(&metrics),
+        shell: Arc::clone(&broker),
+        is_ready: Arc::clone(&is_ready),
+        lag: Arc::default(),
+        clock,
+    };
     http::serve(http, pages).map_err(failed)?;
     Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directory, executor, begun, data, peers })
 }

@@ -50,9 +50,9 @@ mod record;
 
 pub use address::{Address, InvalidAddress};
 pub use admin::{
-    Admin, AdminError, BrokerDescription, Change, ClusterDescription, CommittedOffset, ConfigEntry, ConfigResource,
-    ConfigSource, CreatedTopic, Election, GroupDescription, GroupListing, GroupMember, NewTopic, PerItem, QuorumDescription,
-    QuorumReplica, Reassignment,
+    ActiveProducer, Admin, AdminError, BrokerDescription, Change, ClusterDescription, CommittedOffset, ConfigEntry,
+    ConfigResource, ConfigSource, CreatedTopic, Election, GroupDescription, GroupListing, GroupMember, ListedTransaction,
+    NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment, TransactionDescription, TransactionFilter,
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};

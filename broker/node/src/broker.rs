@@ -25,6 +25,7 @@ use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
+use crate::markers::Markers;
 use crate::membership::Membership;
 use crate::offline::{Offline, OfflinePartition};
 use crate::parked::{ParkedId, Place, Until, Waiting};
@@ -89,6 +90,9 @@ pub struct Broker {
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
     pub(crate) shares: Shares,
+    pub(crate) markers: Markers,
+    /// Requests that wait for a coordinator of transactions, by tag.
+    pub(crate) verifying: BTreeMap<u64, ParkedId>,
     pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -157,6 +161,8 @@ impl Broker {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
             shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
+            markers: Markers::default(),
+            verifying: BTreeMap::new(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,

@@ -112,6 +112,10 @@ pub enum Asker {
     Liveness,
     /// Leaders of partitions and coordinators of groups: what share coordinators keep.
     ShareStates,
+    /// A coordinator of transactions: markers for the leaders of partitions.
+    Markers,
+    /// A leader of partitions: whether they belong to a transaction.
+    Verification,
 }
 
 /// Where another node listens.
@@ -135,6 +139,10 @@ pub enum Lane {
     Replication,
     /// Questions to share coordinators, whose answers wait for replication.
     ShareStates,
+    /// Markers of transactions, which wait for their replication.
+    Markers,
+    /// Questions about transactions, for which producers wait.
+    Verification,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.

@@ -24,6 +24,7 @@ pub mod image;
 pub mod inspect;
 pub mod io;
 mod leaving;
+mod markers;
 mod membership;
 pub mod metadata_log;
 mod node;
@@ -41,6 +42,7 @@ pub mod snapshot;
 mod tail;
 pub mod topology;
 mod upkeep;
+mod verification;
 mod voter;
 
 pub use cleaning::CleaningTotals;

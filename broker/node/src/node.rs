@@ -27,9 +27,10 @@ use crate::image::{Change, Resource};
 use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
 };
+use crate::markers;
 use crate::membership::{self, Stage};
 use crate::metadata_log::unusable;
-use crate::parked::{ParkedId, ProduceWait, Until};
+use crate::parked::{AppendWait, ParkedId, Until};
 use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
@@ -39,6 +40,7 @@ use crate::share;
 use crate::snapshot;
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
+use crate::verification;
 use crate::voter;
 
 /// How long the controller may take to give a leaving broker's partitions away; then it ends all the same. Below what the
@@ -157,6 +159,8 @@ impl Node {
             Asker::AutoCreation => {}
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
             Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
+            Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
+            Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
         }
     }
 
@@ -165,6 +169,7 @@ impl Node {
         loop {
             self.follow_metadata(now, outbox);
             self.follow_membership(now, outbox);
+            markers::follow_up(&mut self.broker, now, outbox);
             let answers = controller_channel::collect(&mut self.broker, from, outbox);
             if answers.is_empty() {
                 return;
@@ -291,7 +296,8 @@ impl Node {
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
         let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
         let quorum = self.broker.controller.next_due_ms();
-        upkeep.min(membership).min(leaving).min(quorum).min(self.broker.channel.next_due_ms())
+        let asked = self.broker.channel.next_due_ms().min(self.broker.markers.next_due_ms());
+        upkeep.min(membership).min(leaving).min(quorum).min(asked)
     }
 
     fn settle_slot(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
@@ -343,22 +349,14 @@ impl Node {
         let answer = match (&self.phase, request) {
             (_, Asked::Other(request)) if is_controllers => apis::dispatch(&mut self.broker, now, context, *request, outbox),
             (Phase::Serving | Phase::Leaving { .. }, Asked::Produce(checked)) => {
-                produce::produce(&mut self.broker, now, context, *checked)
+                produce::produce(&mut self.broker, now, context, *checked, outbox)
             }
             (Phase::Serving | Phase::Leaving { .. }, Asked::Other(request)) => {
                 apis::dispatch(&mut self.broker, now, context, *request, outbox)
             }
             _ => Answer::Close,
         };
-        let (connection, sequence) = (context.connection, context.sequence);
-        match answer {
-            Answer::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
-            Answer::Silence => outbox.push(Effect::Reply { connection, sequence, reply: Reply::Silence }),
-            Answer::Close => {
-                outbox.push(Effect::Close { connection, sequence, reason: CloseReason::UnacknowledgedProduceFailed })
-            }
-            Answer::Parked => {}
-        }
+        answer.send(context, outbox);
     }
 
     fn on_partition_disk(&mut self, now: Now, slot: u32, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
@@ -662,7 +660,7 @@ impl Node {
             let replica = self.broker.replicas.get(slot);
             let code = replica.map_or(ErrorCode::NONE, |replica| produce::acknowledged_as(replica, pending.acknowledged));
             if code != ErrorCode::NONE {
-                produce::fail(wait, pending, code);
+                wait.response.fail(pending, code);
             }
         }
         if wait.pending.is_empty()
@@ -732,7 +730,7 @@ impl Node {
         let reply = match parked.until {
             Until::HighWatermark(wait) => {
                 self.forget_batches(id, &wait);
-                Reply::Body(Box::new(produce::given_up(&self.broker, wait).into()))
+                Reply::Body(Box::new(produce::given_up(&self.broker, wait)))
             }
             Until::FollowerNews(_) | Until::Share(_) => return,
             Until::BytesReadable(fetch) => {
@@ -740,7 +738,8 @@ impl Node {
                 let served = fetching::serve(&self.broker, &fetch);
                 fetching::reply(&mut self.broker, &fetch, served)
             }
-            Until::MetadataReadable(_) => return,
+            // It has no deadline: an answer or its loss always comes.
+            Until::MetadataReadable(_) | Until::Verified(_) => return,
             Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response } => {
                 Reply::Body(response)
             }
@@ -751,7 +750,7 @@ impl Node {
     }
 
     /// What a reply waited for in other partitions is waited for no more.
-    fn forget_batches(&mut self, id: ParkedId, wait: &ProduceWait) {
+    fn forget_batches(&mut self, id: ParkedId, wait: &AppendWait) {
         for pending in &wait.pending {
             if let Some(replica) = self.broker.replicas.get_mut(pending.slot) {
                 replica.produce_waiters.retain(|waiter| waiter.parked != id);

@@ -15,6 +15,7 @@ use crate::broker::Broker;
 use crate::controller::membership;
 use crate::features::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
+    TRANSACTION_VERSION,
 };
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
@@ -32,6 +33,7 @@ pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
             level(ELIGIBLE_LEADER_REPLICAS, 1),
             level(GROUP_VERSION, 1),
             level(SHARE_VERSION, 1),
+            level(TRANSACTION_VERSION, 2),
         ];
         broker.controller.emit(now, levels);
     }

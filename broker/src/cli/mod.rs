@@ -23,6 +23,7 @@ mod render;
 mod table;
 mod time;
 mod topic;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,9 @@ pub(crate) enum ClientCommand {
     /// Look after consumer groups: members, lag, offsets
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// List, describe and abort transactions
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -76,6 +80,7 @@ impl ClientCommand {
             Self::Partition(command) => command.run().await,
             Self::Broker(command) => command.run().await,
             Self::Group(command) => command.run().await,
+            Self::Txn(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

@@ -12,6 +12,7 @@ mod partitions;
 mod quorum;
 mod records;
 mod topics;
+mod transactions;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use partitions::{Election, Reassignment};
 pub use quorum::{QuorumDescription, QuorumReplica};
 pub use topics::{CreatedTopic, NewTopic};
+pub use transactions::{ActiveProducer, ListedTransaction, TransactionDescription, TransactionFilter};
 
 /// What became of each item.
 pub type PerItem<K, T> = Vec<(K, Result<T, AdminError>)>;

@@ -2,6 +2,7 @@
 
 use super::row::{Kind, Row, Scope};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
+use crate::coordinator::group::migration::MigrationPolicy;
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
@@ -47,10 +48,16 @@ pub const BROKER_KEYS: &[Row] = &[
     start("delete.topic.enable", Kind::Boolean, Some("true"), "", "Whether topics can be deleted."),
     dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
     start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
-    start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "How often members of consumer groups are told to send heartbeats."),
+    start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Default of the group key `consumer.heartbeat.interval.ms`."),
+    start("group.consumer.max.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("15000"), "ms", "Longest heartbeat interval that a consumer group may set."),
+    start("group.consumer.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("60000"), "ms", "Longest session timeout that a consumer group may set."),
     start("group.consumer.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a consumer group."),
-    start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "A member of a consumer group that is silent for so long is out."),
+    start("group.consumer.migration.policy", Kind::OneOf(MigrationPolicy::NAMES), Some("bidirectional"), "", "Whether groups with members change their protocol: `upgrade` to the consumer protocol when its first member joins, `downgrade` to the classic one when its last member is gone."),
+    start("group.consumer.min.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Shortest heartbeat interval that a consumer group may set."),
+    start("group.consumer.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Shortest session timeout that a consumer group may set."),
+    start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Default of the group key `consumer.session.timeout.ms`: a member of a consumer group that is silent for so long is out."),
     start("group.initial.rebalance.delay.ms", Kind::Int { least: 0, most: INT_MAX }, Some("3000"), "ms", "How long the first rebalance of an empty classic group waits for more members."),
+    start("group.lag.partitions.max", Kind::Int { least: 0, most: INT_MAX }, Some("10000"), "partitions", "Most partitions of groups, over all groups that this broker coordinates, whose lag is shown on its pages `/metrics` and `/groups`."),
     start("group.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("1800000"), "ms", "Longest session timeout that a member of a classic group may ask for."),
     start("group.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a classic group."),
     start("group.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("6000"), "ms", "Shortest session timeout that a member of a classic group may ask for."),
@@ -152,5 +159,14 @@ pub const BROKER_KEYS: &[Row] = &[
     start("socket.listen.backlog.size", Kind::Int { least: 1, most: INT_MAX }, Some("50"), "connections", "Connections that wait to be accepted."),
     start("socket.request.max.bytes", Kind::Int { least: 1, most: INT_MAX }, Some("104857600"), "bytes", "Largest request frame."),
     start("tail.cache.bytes", Kind::Long { least: 0, most: LONG_MAX }, Some("134217728"), "bytes", "Memory of the whole broker for the newest bytes of its partitions, from which tail readers are answered."),
+    start("transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("10000"), "ms", "How often a coordinator looks for transactions that are open for longer than their producers said, and aborts them."),
+    start("transaction.max.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("900000"), "ms", "Longest time that a producer may ask for to finish a transaction."),
+    start("transaction.partition.verification.enable", Kind::Boolean, Some("true"), "", "Whether a leader asks the coordinator before it takes a transaction's first records from a client that adds partitions itself; without, a late request may leave a transaction open for ever."),
+    start("transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("3600000"), "ms", "How often transactional ids are looked at for expiry."),
+    start("transaction.state.log.min.isr", Kind::Int { least: 1, most: INT_MAX }, Some("2"), "replicas", "`min.insync.replicas` of `__transaction_state` when it is made; never more than it has replicas."),
+    start("transaction.state.log.num.partitions", Kind::Int { least: 1, most: INT_MAX }, Some("50"), "partitions", "Partitions of `__transaction_state` when it is made; not to be changed afterwards."),
+    start("transaction.state.log.replication.factor", Kind::Int { least: 1, most: 32_767 }, Some("3"), "replicas", "Replicas of `__transaction_state` when it is made; fewer if the cluster has fewer brokers."),
+    start("transaction.state.log.segment.bytes", Kind::Int { least: 1_048_576, most: INT_MAX }, Some("104857600"), "bytes", "Segment size of `__transaction_state` when it is made."),
+    start("transactional.id.expiration.ms", Kind::Int { least: 1, most: INT_MAX }, Some("604800000"), "ms", "A transactional id that nobody used for so long is forgotten."),
     dynamic("unclean.leader.election.enable", Kind::OneOf(&["false"]), Some("false"), "", "A replica that is not in sync never becomes leader by itself; `true` is refused."),
 ];

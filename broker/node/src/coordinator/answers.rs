@@ -6,6 +6,7 @@ use strandline_protocol::error::ErrorCode;
 use super::failed::failed;
 use super::group::Asker;
 use super::kind::Kind;
+use super::shard::Waiter;
 use super::turn::{Said, When};
 use crate::broker::Broker;
 use crate::handlers::Answer;
@@ -73,7 +74,7 @@ pub(super) fn say(broker: &mut Broker, now: Now, slot: u32, said: Said, outbox: 
 fn wait(broker: &mut Broker, slot: u32, parked: ParkedId) -> bool {
     let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return false };
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return false };
-    let waits = shard.wait(high_watermark, parked);
+    let waits = shard.wait(high_watermark, Waiter::Reply(parked)).is_none();
     if waits
         && let Some(Until::CoordinatorCommitted { outstanding, .. }) =
             broker.waiting.get_mut(parked).map(|parked| &mut parked.until)

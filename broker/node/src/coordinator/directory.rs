@@ -34,11 +34,20 @@ pub(crate) fn find(broker: &mut Broker, now: Now, kind: Kind, key: &str) -> Resu
         make(broker, now, kind);
         return Err(ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
-    let known = broker.image.topics.by_name(&kind.topic().into()).and_then(|topic| topic.partitions.get(&partition));
-    let leader = known.map(|partition| partition.leader).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+    let leader = led_by(broker, kind, partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
     let alive = broker.image.brokers.iter().find(|known| known.id == leader && !known.fenced);
     let endpoint = alive.and_then(|known| known.endpoints.first()).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
     Ok(Coordinator { node: leader, host: endpoint.host.clone(), port: endpoint.port })
+}
+
+/// The broker that coordinates a key, if the topic exists and the key's partition has a leader.
+pub(crate) fn leader_of(broker: &Broker, kind: Kind, key: &str) -> Option<i32> {
+    led_by(broker, kind, partition_of(broker, kind, key)?).filter(|leader| *leader >= 0)
+}
+
+fn led_by(broker: &Broker, kind: Kind, partition: i32) -> Option<i32> {
+    let topic = broker.image.topics.by_name(&kind.topic().into())?;
+    topic.partitions.get(&partition).map(|partition| partition.leader)
 }
 
 /// Makes the topic of a kind with as many replicas as are wanted, or as there are brokers.

@@ -7,16 +7,19 @@ pub(crate) enum Kind {
     Groups,
     /// What share groups have done with partitions.
     ShareStates,
+    /// Transactional ids and the transactions under them.
+    Transactions,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Groups, Self::ShareStates];
+    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::ShareStates, Self::Transactions];
 
     /// The topic that state of this kind lives in.
     pub(crate) const fn topic(self) -> &'static str {
         match self {
             Self::Groups => "__consumer_offsets",
             Self::ShareStates => "__share_group_state",
+            Self::Transactions => "__transaction_state",
         }
     }
 

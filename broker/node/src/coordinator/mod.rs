@@ -14,8 +14,10 @@ mod placement;
 pub(crate) mod settings;
 mod shard;
 pub(crate) mod share;
+pub mod standing;
 pub(crate) mod state;
 mod timers;
+pub(crate) mod transaction;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,18 +25,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::DiskError;
 use strandline_log::slice::FirstBatch;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName};
+use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TransactionalId};
 
 use self::answers::{complete, refuse_all, say};
 use self::group::Groups;
 use self::kind::Kind;
 use self::loading::{LoadPiece, LoadedPiece, PIECE_BYTES};
 use self::settings::CoordinatorSettings;
-use self::shard::{Phase, Shard};
+use self::shard::{Phase, Shard, Waiter};
 use self::share::ShareStates;
 use self::state::State;
 use self::timers::{Timer, Timers};
-use self::turn::Turn;
+use self::transaction::Transactions;
+use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
 use crate::io::{Effect, Job, Now};
 
@@ -96,6 +99,14 @@ pub(crate) fn slot_of(broker: &Broker, group: &GroupId) -> Result<u32, ErrorCode
     slot_of_key(broker, Kind::Groups, group.as_str())
 }
 
+/// The slot of the shard that coordinates a transactional id here.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn slot_of_transaction(broker: &Broker, id: &TransactionalId) -> Result<u32, ErrorCode> {
+    slot_of_key(broker, Kind::Transactions, id.as_str())
+}
+
 /// The slot of the shard that coordinates a key here.
 ///
 /// # Errors
@@ -104,8 +115,16 @@ pub(crate) fn slot_of_key(broker: &Broker, kind: Kind, key: &str) -> Result<u32,
     let partition = directory::partition_of(broker, kind, key).ok_or(ErrorCode::NOT_COORDINATOR)?;
     let coordinators = &broker.coordinators;
     let slot = *coordinators.by_partition.get(&(kind, partition)).ok_or(ErrorCode::NOT_COORDINATOR)?;
-    match coordinators.shards.get(&slot).map(|shard| shard.phase) {
-        Some(Phase::Active) => Ok(slot),
+    check_active(broker, slot).map(|()| slot)
+}
+
+/// Whether the shard in this slot may be asked.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn check_active(broker: &Broker, slot: u32) -> Result<(), ErrorCode> {
+    match broker.coordinators.shards.get(&slot).map(|shard| shard.phase) {
+        Some(Phase::Active) => Ok(()),
         Some(Phase::Loading { .. }) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
         None => Err(ErrorCode::NOT_COORDINATOR),
     }
@@ -124,7 +143,7 @@ pub(crate) fn enter<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Groups(groups) => act(groups, turn),
-        State::Shares(_) => unreachable!("the slot is of a shard of groups"),
+        _ => unreachable!("the slot is of a shard of groups"),
     })
 }
 
@@ -141,8 +160,30 @@ pub(crate) fn enter_shares<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Shares(states) => act(states, turn),
-        State::Groups(_) => unreachable!("the slot is of a shard of share states"),
+        _ => unreachable!("the slot is of a shard of share states"),
     })
+}
+
+/// One step of the transactional ids in this slot.
+///
+/// # Panics
+/// If there is no such shard: the slot comes from [`slot_of_transaction`], or from [`Coordinators::active`] for this kind.
+pub(crate) fn enter_transactions<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut Transactions, &mut Turn<'_>) -> T,
+) -> T {
+    step(broker, now, slot, outbox, |state, turn| match state {
+        State::Transactions(transactions) => act(transactions, turn),
+        _ => unreachable!("the slot is of a shard of transactional ids"),
+    })
+}
+
+/// The epoch in which the shard in this slot leads, if there is one.
+pub(crate) fn epoch_of(broker: &Broker, slot: u32) -> Option<LeaderEpoch> {
+    broker.coordinators.shards.get(&slot).map(|shard| shard.epoch)
 }
 
 /// One step of the shard in this slot: what it emits is gathered, what it says is sent when it may be.
@@ -166,9 +207,10 @@ fn step<T>(
         emitted: Vec::new(),
         said: Vec::new(),
         wants: Vec::new(),
+        tasks: Vec::new(),
     };
     let result = act(&mut shard.state, &mut turn);
-    let (said, wants) = (turn.said, turn.wants);
+    let (said, wants, tasks) = (turn.said, turn.wants, turn.tasks);
     broker.shares.wanted(wants);
     shard.gather(turn.emitted);
     if shard.has_unwritten() {
@@ -177,7 +219,25 @@ fn step<T>(
     for said in said {
         say(broker, now, slot, said, outbox);
     }
+    for task in tasks {
+        later(broker, slot, task);
+    }
     result
+}
+
+/// A task waits until everything that its shard has emitted so far is committed.
+fn later(broker: &mut Broker, slot: u32, task: Task) {
+    let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return };
+    let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
+    if let Some(Waiter::Task(task)) = shard.wait(high_watermark, Waiter::Task(task)) {
+        go_on(broker, slot, task);
+    }
+}
+
+fn go_on(broker: &mut Broker, slot: u32, task: Task) {
+    match task {
+        Task::SendMarkers { id, producer } => broker.markers.decide(slot, id, producer),
+    }
 }
 
 /// This broker leads the partition in this slot in this epoch: its state is read. Other topics are ignored.
@@ -212,8 +272,11 @@ pub(crate) fn on_high_watermark(broker: &mut Broker, slot: u32, high_watermark: 
         // What it has to read may be readable now.
         broker.coordinators.unsettled.insert(slot);
     }
-    for parked in shard.committed(high_watermark) {
-        complete(broker, parked, outbox);
+    for waiter in shard.committed(high_watermark) {
+        match waiter {
+            Waiter::Reply(parked) => complete(broker, parked, outbox),
+            Waiter::Task(task) => go_on(broker, slot, task),
+        }
     }
 }
 
@@ -225,6 +288,8 @@ pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, id: TopicId, topic
         step(broker, now, slot, outbox, |state, turn| match state {
             State::Groups(groups) => groups.on_topic_removed(turn, topic),
             State::Shares(states) => states.on_topic_removed(turn, id),
+            // A topic that is gone needs no marker: `markers.rs` finds out.
+            State::Transactions(_) => {}
         });
     }
 }
@@ -317,10 +382,13 @@ pub(crate) fn on_loaded(
     Ok(())
 }
 
-/// Writes what a shard emitted in this burst.
-fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+/// Writes what a shard emitted so far.
+pub(crate) fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
     let Some(replica) = broker.replicas.get_mut(slot) else { return };
+    if !shard.has_unwritten() {
+        return;
+    }
     let leads = replica.leader().is_ok_and(|leader| leader.epoch == shard.epoch);
     let (from, mut end) = (replica.log.positions().log_end, None);
     let batches = shard.take_batches(now.wall_ms);

@@ -1,7 +1,7 @@
 //! What a shard keeps, whatever its kind, and the records that say it.
 
 use bytes::Bytes;
-use strandline_protocol::coordinator::{ConsumerOffsetsRecord, ShareGroupStateRecord};
+use strandline_protocol::coordinator::{ConsumerOffsetsRecord, ShareGroupStateRecord, TransactionStateRecord};
 use strandline_protocol::ids::Offset;
 use strandline_protocol::wire::WireError;
 
@@ -11,6 +11,7 @@ use super::kind::Kind;
 use super::loading::Loaded;
 use super::share::ShareStates;
 use super::timers::Timer;
+use super::transaction::Transactions;
 use super::turn::Turn;
 
 /// The state of a shard.
@@ -18,6 +19,7 @@ use super::turn::Turn;
 pub(crate) enum State {
     Groups(Groups),
     Shares(ShareStates),
+    Transactions(Transactions),
 }
 
 impl State {
@@ -25,6 +27,7 @@ impl State {
         match kind {
             Kind::Groups => Self::Groups(Groups::default()),
             Kind::ShareStates => Self::Shares(ShareStates::default()),
+            Kind::Transactions => Self::Transactions(Transactions::default()),
         }
     }
 
@@ -33,6 +36,7 @@ impl State {
         match self {
             Self::Groups(groups) => groups.replay(loaded),
             Self::Shares(states) => states.replay(loaded),
+            Self::Transactions(transactions) => transactions.replay(loaded),
         }
     }
 
@@ -41,6 +45,7 @@ impl State {
         match self {
             Self::Groups(groups) => groups.on_loaded(turn),
             Self::Shares(states) => states.on_loaded(turn),
+            Self::Transactions(transactions) => transactions.on_loaded(turn),
         }
     }
 
@@ -50,6 +55,7 @@ impl State {
             Self::Groups(groups) => groups.on_timer(turn, timer),
             // Their only timer is the log's.
             Self::Shares(_) => {}
+            Self::Transactions(transactions) => transactions.on_timer(turn, &timer),
         }
     }
 
@@ -66,6 +72,11 @@ impl State {
 pub enum StateRecord {
     Group(ConsumerOffsetsRecord),
     Share(ShareGroupStateRecord),
+    /// With the version that its value is written in.
+    Transaction {
+        record: TransactionStateRecord,
+        version: i16,
+    },
 }
 
 impl StateRecord {
@@ -77,6 +88,10 @@ impl StateRecord {
         match kind {
             Kind::Groups => ConsumerOffsetsRecord::decode(key, value).map(Self::Group),
             Kind::ShareStates => ShareGroupStateRecord::decode(key, value).map(Self::Share),
+            Kind::Transactions => {
+                let record = TransactionStateRecord::decode(key, value)?;
+                Ok(Self::Transaction { record, version: 0 })
+            }
         }
     }
 
@@ -84,6 +99,7 @@ impl StateRecord {
         match self {
             Self::Group(record) => record.key(),
             Self::Share(record) => record.key(),
+            Self::Transaction { record, .. } => record.key(),
         }
     }
 
@@ -92,6 +108,7 @@ impl StateRecord {
         match self {
             Self::Group(record) => record.value(group_version(record)),
             Self::Share(record) => record.value(0),
+            Self::Transaction { record, version } => record.value(*version),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! v4 several keys in one request (KIP-699) · v6 share groups (KIP-932). The internal topic is made when somebody asks
 //! for the first time; until it is there the answer is COORDINATOR_NOT_AVAILABLE, which clients take as "ask again".
-//! The key of a share group's state is `group:topic-id:partition`. Transactions have no coordinators here yet and are answered so too.
+//! The key of a share group's state is `group:topic-id:partition`.
 //! Source: KafkaApis.getCoordinator.
 
 use strandline_protocol::error::ErrorCode;
@@ -21,6 +21,7 @@ const SEVERAL_FROM: i16 = 4;
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
 const SHARE: i8 = 2;
+const TRANSACTION: i8 = 1;
 
 pub(crate) fn find_coordinator(
     broker: &mut Broker,
@@ -49,6 +50,7 @@ fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
         GROUP => directory::find(broker, now, Kind::Groups, &key),
         SHARE if !is_share_key(&key) => Err(ErrorCode::INVALID_REQUEST),
         SHARE => directory::find(broker, now, Kind::ShareStates, &key),
+        TRANSACTION => directory::find(broker, now, Kind::Transactions, &key),
         kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
         _ => Err(ErrorCode::INVALID_REQUEST),
     };

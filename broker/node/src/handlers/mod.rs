@@ -1,5 +1,7 @@
 //! One file an API: decode is done, the handler asks the owner of what it needs and answers.
 
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
 pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
@@ -22,10 +24,13 @@ pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
 pub(crate) mod describe_quorum;
 pub(crate) mod describe_share_group_offsets;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
+pub(crate) mod end_txn;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
@@ -35,6 +40,7 @@ pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
+pub(crate) mod list_transactions;
 pub(crate) mod metadata;
 pub(crate) mod metadata_fetch;
 mod named;
@@ -51,12 +57,14 @@ pub(crate) mod share_group_describe;
 pub(crate) mod share_group_heartbeat;
 pub(crate) mod share_group_state;
 pub(crate) mod sync_group;
+pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
 pub(crate) mod update_features;
+pub(crate) mod write_txn_markers;
 
 use strandline_protocol::api::Response;
 
-use crate::io::Reply;
+use crate::io::{CloseReason, Effect, Reply, RequestContext};
 
 /// What a handler says.
 #[derive(Debug)]
@@ -75,5 +83,18 @@ impl Answer {
     /// A reply that is known at once.
     pub fn now(response: impl Into<Response>) -> Self {
         Self::Reply(Reply::Body(Box::new(response.into())))
+    }
+
+    /// Puts what is to be done into the outbox.
+    pub(crate) fn send(self, context: &RequestContext, outbox: &mut Vec<Effect>) {
+        let (connection, sequence) = (context.connection, context.sequence);
+        match self {
+            Self::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
+            Self::Silence => outbox.push(Effect::Reply { connection, sequence, reply: Reply::Silence }),
+            Self::Close => {
+                outbox.push(Effect::Close { connection, sequence, reason: CloseReason::UnacknowledgedProduceFailed });
+            }
+            Self::Parked => {}
+        }
     }
 }

@@ -97,7 +97,7 @@ fn send(to: PeerAddress, lane: Lane, number: u64, request: Request, timeout_ms: 
     Effect::Send { to, lane, tag: Tag { asker: Asker::Replication, number }, request: Box::new(request), timeout_ms }
 }
 
-/// Where another broker is reached, if it is known.
+/// Where brokers reach a broker; `None` while it is not known.
 pub(crate) fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
     let known = broker.image.brokers.get(id)?;
     let endpoint = known.endpoints.iter().find(|endpoint| endpoint.listener == broker.topology.inter_broker)?;

@@ -17,8 +17,8 @@ impl Groups {
         match loaded {
             Loaded::Record { record, producer } => match *record {
                 StateRecord::Group(record) => self.replay_record(record, producer),
-                // Of another kind of coordinator.
-                StateRecord::Share(_) => {}
+                // Of other kinds.
+                StateRecord::Share(_) | StateRecord::Transaction { .. } => {}
             },
             Loaded::Marker { producer, outcome } => self.offsets.decide(producer, outcome == Outcome::Commit),
         }
