@@ -9,7 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use strandline_client::{
-    Assignor, Client, Commit, CommittedOffset, Consumer, ErrorCode, GroupProtocol, KafkaError, NewTopic, Offset, Record, Start,
+    Assignor, Client, Commit, CommittedOffset, ConsumeError, Consumer, ErrorCode, GroupProtocol, KafkaError, NewTopic, Offset,
+    Record, Start,
 };
 
 /// Well above what any of these steps takes.
@@ -37,7 +38,8 @@ impl Broker {
             .args(["serve", "--data"])
             .arg(directory)
             .args(["--listen", address, "--http", "127.0.0.1:0", "--set", "group.initial.rebalance.delay.ms=200"])
-            .args(["--set", "group.consumer.heartbeat.interval.ms=300", "--set", "offsets.topic.num.partitions=3"])
+            .args(["--set", "group.consumer.min.heartbeat.interval.ms=1", "--set", "group.consumer.heartbeat.interval.ms=300"])
+            .args(["--set", "offsets.topic.num.partitions=3"])
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -198,7 +200,8 @@ async fn a_rebalance_waits_for_a_batch_and_what_was_acknowledged_is_committed() 
     let client = broker.client().await;
     make_topic(&client, "orders", 1).await;
     produce(&client, "orders", 1, 0..10).await;
-    let builder = client.consumer("g").topics(["orders"]).start(Start::Beginning).commit(Commit::Manual);
+    let builder =
+        client.consumer("g").topics(["orders"]).start(Start::Beginning).commit(Commit::OnAck(Duration::from_secs(3600)));
     let builder = builder.protocol(GroupProtocol::Classic).heartbeat_interval(Duration::from_millis(100));
     let mut first = builder.clone().build().await.unwrap();
     let batch = first.poll().await.unwrap().unwrap();
@@ -245,6 +248,27 @@ async fn a_member_seeks_pauses_and_rewinds() {
 }
 
 #[tokio::test]
+async fn a_member_that_does_not_poll_is_out_is_told_so_once_and_comes_back() {
+    let broker = Broker::start("overdue");
+    let client = broker.client().await;
+    make_topic(&client, "orders", 1).await;
+    produce(&client, "orders", 1, 0..10).await;
+    for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
+        let builder = client.consumer(format!("{protocol:?}")).topics(["orders"]).start(Start::Beginning).protocol(protocol);
+        let builder = builder.heartbeat_interval(Duration::from_millis(100)).poll_interval_max(Duration::from_secs(1));
+        let mut consumer = builder.build().await.unwrap();
+        let batch = consumer.poll().await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(consumer.assignment().is_empty());
+        let error = consumer.poll().await.unwrap_err();
+        assert!(matches!(error, ConsumeError::PollIntervalExceeded { .. }), "{error}");
+        batch.ack();
+        assert_eq!(take(&mut consumer, 10).await, (0..10).collect(), "what was acknowledged too late is not committed");
+        consumer.close(PATIENCE).await;
+    }
+}
+
+#[tokio::test]
 async fn members_of_both_protocols_survive_a_broker_that_is_killed() {
     for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
         let mut broker = Broker::start(&format!("kill-{protocol:?}"));
@@ -273,6 +297,10 @@ async fn groups_are_listed_described_reset_and_deleted_from_the_command_line() {
     produce(&client, "orders", 2, 0..20).await;
     let consumed = broker.run(&["consume", "orders", "--group", "billing", "-n", "7"]).await;
     assert_eq!(consumed.stdout.iter().filter(|byte| **byte == b'\n').count(), 7);
+
+    // To look without a trace.
+    let looked = broker.run(&["consume", "orders", "--group", "billing", "--commit", "false"]).await;
+    assert_eq!(looked.stdout.iter().filter(|byte| **byte == b'\n').count(), 13);
 
     let mut consumer = client.consumer("billing").topics(["orders"]).start(Start::Beginning).build().await.unwrap();
     take(&mut consumer, 13).await;
@@ -317,4 +345,61 @@ async fn an_administrator_makes_a_group_by_its_offsets() {
     assert!(admin.delete_groups(["g"]).await.remove(0).1.is_ok());
     let again = admin.delete_groups(["g"]).await.remove(0).1.unwrap_err();
     assert_eq!(again.code(), Some(ErrorCode::GROUP_ID_NOT_FOUND));
+}
+
+#[tokio::test]
+async fn a_group_changes_its_protocol_both_ways_with_its_members_in_it() {
+    for assignor in [Assignor::Range, Assignor::CooperativeSticky] {
+        let mut broker = Broker::start(&format!("migration-{}", assignor.name()));
+        let client = broker.client().await;
+        make_topic(&client, "orders", 4).await;
+        produce(&client, "orders", 4, 0..100).await;
+        let builder = client.consumer("g").topics(["orders"]).start(Start::Beginning).assignors([assignor]);
+        let builder = builder.heartbeat_interval(Duration::from_millis(200));
+        let mut classic = builder.clone().protocol(GroupProtocol::Classic).build().await.unwrap();
+        assert_eq!(take(&mut classic, 100).await.len(), 100);
+        classic.commit().await.unwrap();
+
+        let mut modern = builder.clone().protocol(GroupProtocol::Consumer).build().await.unwrap();
+        settle(&mut [&mut classic, &mut modern], 2).await;
+        assert!(classic.assignment().is_disjoint(&modern.assignment()));
+        assert_eq!(group_type(&client).await, ("consumer".to_owned(), 2));
+        produce(&client, "orders", 4, 100..200).await;
+        let (of_classic, of_modern) = (take(&mut classic, 50).await, take(&mut modern, 50).await);
+        assert!(of_classic.is_disjoint(&of_modern));
+        classic.commit().await.unwrap();
+        modern.commit().await.unwrap();
+
+        // What the log says of such a group is all of it.
+        broker.kill();
+        broker.start_again();
+        let mut second = builder.clone().protocol(GroupProtocol::Classic).build().await.unwrap();
+        tokio::time::timeout(PATIENCE, async {
+            while [&classic, &modern, &second].iter().map(|member| member.assignment().len()).collect::<BTreeSet<_>>()
+                != BTreeSet::from([1, 2])
+            {
+                for member in [&mut classic, &mut modern, &mut second] {
+                    let polled = tokio::time::timeout(Duration::from_millis(50), member.poll()).await;
+                    assert!(polled.is_err(), "everything was acknowledged and committed: {polled:?}");
+                }
+            }
+        })
+        .await
+        .expect("the group settles in time");
+        assert_eq!(group_type(&client).await, ("consumer".to_owned(), 3));
+
+        modern.close(PATIENCE).await;
+        settle(&mut [&mut classic, &mut second], 2).await;
+        assert_eq!(group_type(&client).await, ("classic".to_owned(), 2));
+        produce(&client, "orders", 4, 200..240).await;
+        let all: BTreeSet<i32> = take(&mut classic, 20).await.union(&take(&mut second, 20).await).copied().collect();
+        assert_eq!(all, (200..240).collect());
+        classic.close(PATIENCE).await;
+        second.close(PATIENCE).await;
+    }
+}
+
+async fn group_type(client: &Client) -> (String, usize) {
+    let described = client.admin().describe_groups(["g"]).await.remove(0).1.unwrap();
+    (described.group_type.to_owned(), described.members.len())
 }

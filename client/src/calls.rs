@@ -28,6 +28,7 @@ calls! {
     DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
     DeleteRecords delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
     InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+    FindCoordinator find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
     WriteTxnMarkers write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
     DescribeProducers describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
     DescribeTransactions describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
@@ -40,7 +41,6 @@ calls! {
     ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
     DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
     UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
-    FindCoordinator find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
     JoinGroup join_group::{JoinGroupRequest, JoinGroupResponse};
     SyncGroup sync_group::{SyncGroupRequest, SyncGroupResponse};
     Heartbeat heartbeat::{HeartbeatRequest, HeartbeatResponse};

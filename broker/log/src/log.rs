@@ -155,6 +155,11 @@ impl Log {
         self.recovery_point
     }
 
+    /// Whether a segment begins there that is not written to any more.
+    pub fn is_sealed(&self, base: Offset) -> bool {
+        self.sealed.binary_search_by_key(&base, |segment| segment.base).is_ok()
+    }
+
     /// The partition's directory below the log directory.
     pub fn directory(&self) -> &str {
         &self.directory

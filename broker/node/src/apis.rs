@@ -12,11 +12,11 @@ use crate::handlers::{
     broker_registration, consumer_group_describe, consumer_group_heartbeat, controller_registration, create_partitions,
     create_topics, delete_groups, delete_records, delete_share_group_offsets, delete_topics, describe_cluster,
     describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
-    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, find_coordinator, heartbeat,
-    init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments, list_transactions,
-    metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, quorum,
-    share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat, share_group_state, sync_group,
-    txn_offset_commit, unregister_broker, update_features, write_txn_markers,
+    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, fetch_snapshot, find_coordinator,
+    heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments,
+    list_transactions, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, quorum, share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat,
+    share_group_state, sync_group, txn_offset_commit, unregister_broker, update_features, write_txn_markers,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -105,6 +105,7 @@ pub const SERVED: &[Served] = &[
     inside(ApiKey::AlterPartition, 2, 3),
     everywhere(ApiKey::UpdateFeatures, 0, 2),
     inside(ApiKey::Envelope, 0, 0),
+    inside(ApiKey::FetchSnapshot, 0, 1),
     served(ApiKey::DescribeCluster, 0, 2),
     served(ApiKey::DescribeProducers, 0, 0),
     inside(ApiKey::BrokerRegistration, 0, 4),
@@ -183,6 +184,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::Vote(request) => quorum::vote(broker, now, context, &request),
         Request::BeginQuorumEpoch(request) => quorum::begin(broker, now, context, &request),
         Request::EndQuorumEpoch(request) => quorum::end(broker, now, context, &request),
+        Request::FetchSnapshot(request) => fetch_snapshot::fetch_snapshot(broker, now, context, &request, outbox),
         Request::Fetch(request) => fetch::fetch(broker, now, context, request),
         Request::ListOffsets(request) => list_offsets::list_offsets(broker, context, request, outbox),
         Request::Metadata(request) => metadata::metadata(broker, now, context, request),
@@ -240,7 +242,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
             controller_registration::controller_registration(broker, now, context, request)
         }
         Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
-        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),
+        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, context, request),
         Request::ConsumerGroupHeartbeat(request) => {
             consumer_group_heartbeat::consumer_group_heartbeat(broker, now, context, request, outbox)
         }

@@ -33,6 +33,7 @@ use crate::replica::Replica;
 use crate::replica::fetchers::Fetchers;
 use crate::replica::following::Asked;
 use crate::replica::in_sync::InSync;
+use crate::replica::renewal::Renewals;
 use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
 use crate::sessions::Sessions;
@@ -86,14 +87,16 @@ pub struct Broker {
     pub image: Image,
     pub controller: Controller,
     pub snapshots: Snapshots,
+    /// What `format` chose for a new cluster to begin with.
+    pub(crate) bootstrap: Vec<MetadataRecord>,
     pub channel: ControllerChannel,
     pub membership: Membership,
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
+    pub(crate) shares: Shares,
     pub(crate) markers: Markers,
     /// Requests that wait for a coordinator of transactions.
     pub(crate) verifying: verification::Queues,
-    pub(crate) shares: Shares,
     pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -103,6 +106,7 @@ pub struct Broker {
     pub(crate) answer_now: Vec<ParkedId>,
     pub(crate) fetchers: Fetchers,
     pub(crate) in_sync: InSync,
+    pub(crate) renewals: Renewals,
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
@@ -146,6 +150,7 @@ pub struct Parts {
     pub image: Image,
     pub controller: Controller,
     pub snapshots: Snapshots,
+    pub bootstrap: Vec<MetadataRecord>,
     pub offline: Offline,
     pub directory: Directory,
     pub dice: Dice,
@@ -161,9 +166,9 @@ impl Broker {
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
+            shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
             markers: Markers::default(),
             verifying: verification::Queues::default(),
-            shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
@@ -172,6 +177,7 @@ impl Broker {
             image: parts.image,
             controller: parts.controller,
             snapshots: parts.snapshots,
+            bootstrap: parts.bootstrap,
             channel: ControllerChannel::default(),
             membership,
             replicas: Replicas::default(),
@@ -181,6 +187,7 @@ impl Broker {
             answer_now: Vec::new(),
             fetchers: Fetchers::default(),
             in_sync: InSync::default(),
+            renewals: Renewals::default(),
             asked: BTreeMap::new(),
             next_tag: 0,
             active_controller: None,

@@ -119,6 +119,13 @@ pub(crate) fn ask(
     Ok(())
 }
 
+/// Asks this node itself; the answer comes to the tag's asker.
+pub(crate) fn ask_here(broker: &mut Broker, now: Now, tag: Tag, request: Request, outbox: &mut Vec<Effect>) {
+    let connection = broker.channel.stand_in(StandIn::Own(tag));
+    let api_version = request.key().row().stable_last;
+    dispatch(broker, now, connection, ListenerKind::Broker, api_version, request, outbox);
+}
+
 /// Asks a broker, which may be this one; the answer comes to the tag's asker.
 ///
 /// # Errors
@@ -148,13 +155,6 @@ pub(crate) struct Ask {
     pub timeout_ms: u32,
 }
 
-/// Asks this node itself; the answer comes to the tag's asker.
-pub(crate) fn ask_here(broker: &mut Broker, now: Now, tag: Tag, request: Request, outbox: &mut Vec<Effect>) {
-    let connection = broker.channel.stand_in(StandIn::Own(tag));
-    let api_version = request.key().row().stable_last;
-    dispatch(broker, now, connection, ListenerKind::Broker, api_version, request, outbox);
-}
-
 /// Runs a handler for a stand-in. What it answers goes to the outbox under the stand-in's connection, now or later.
 fn dispatch(
     broker: &mut Broker,
@@ -166,8 +166,15 @@ fn dispatch(
     outbox: &mut Vec<Effect>,
 ) {
     let sequence = Sequence(0);
-    let context =
-        RequestContext { connection, sequence, listener, api_version, client_id: "".into(), client_host: "/127.0.0.1".into() };
+    let context = RequestContext {
+        connection,
+        sequence,
+        listener,
+        listener_name: "".into(),
+        api_version,
+        client_id: "".into(),
+        client_host: "/127.0.0.1".into(),
+    };
     match apis::dispatch(broker, now, &context, request, outbox) {
         Answer::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
         Answer::Silence | Answer::Close => {

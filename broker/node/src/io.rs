@@ -22,8 +22,9 @@ use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
+use crate::metadata_log::{LoadError, SnapshotRead};
 use crate::share::spans::{ShareRead, SharedBatches};
-use crate::snapshot::write::{MadePiece, SnapshotPiece};
+use crate::snapshot::write::{MadePiece, SnapshotId, SnapshotPiece};
 
 /// One accepted connection, never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,8 @@ pub struct RequestContext {
     pub connection: ConnectionId,
     pub sequence: Sequence,
     pub listener: ListenerKind,
+    /// The listener's name: whoever is told of brokers is told where they listen by this name. Empty if the request came by none.
+    pub listener_name: Arc<str>,
     pub api_version: i16,
     /// From the request header; empty if the client gave none.
     pub client_id: Arc<str>,
@@ -77,6 +80,8 @@ pub enum Input {
     Job { job: JobId, result: JobResult },
     /// What a request to another node came to. Every [`Effect::Send`] has exactly one.
     Response { tag: Tag, result: Result<Box<Response>, PeerLost> },
+    /// A reader found something else in a sealed segment than was written there.
+    Damaged { log: FilePath, base_offset: Offset },
     /// A connection is gone; nothing is sent to it any more.
     Disconnected { connection: ConnectionId },
     /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
@@ -108,14 +113,16 @@ pub enum Asker {
     AutoCreation,
     /// Replicas: fetches from leaders.
     Replication,
+    /// Replicas that are made anew: where they lie.
+    Directories,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
+    /// Leaders of partitions and coordinators of groups: what share coordinators keep.
+    ShareStates,
     /// A coordinator of transactions: markers for the leaders of partitions.
     Markers,
     /// A leader of partitions: whether they belong to a transaction.
     Verification,
-    /// Leaders of partitions and coordinators of groups: what share coordinators keep.
-    ShareStates,
 }
 
 /// Where another node listens.
@@ -137,12 +144,12 @@ pub enum Lane {
     Control,
     /// Records of partitions.
     Replication,
+    /// Questions to share coordinators, whose answers wait for replication.
+    ShareStates,
     /// Markers of transactions, which wait for their replication.
     Markers,
     /// Questions about transactions, for which producers wait.
     Verification,
-    /// Questions to share coordinators, whose answers wait for replication.
-    ShareStates,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.
@@ -212,6 +219,10 @@ pub enum Job {
     Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
     /// [`SnapshotPiece::make`]: the next piece of a snapshot of the metadata log.
     MakeSnapshotPiece(SnapshotPiece),
+    /// [`crate::metadata_log::read_snapshot`]: a snapshot that came from the leader is checked, and its image made.
+    ReadSnapshot { id: SnapshotId, file: FilePath },
+    /// A piece of a file, as it is.
+    ReadPiece { file: FilePath, position: u64, bytes: usize },
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
     /// `crate::share::spans::read`: records for a share group.
@@ -231,6 +242,8 @@ pub enum JobResult {
         usable_bytes: i64,
     },
     SnapshotPiece(MadePiece),
+    SnapshotRead(Result<Box<SnapshotRead>, LoadError>),
+    PieceRead(Result<Bytes, DiskError>),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
     ShareRead(Result<SharedBatches, DiskError>),
     /// A step of a compaction, with the round that takes the next one.

@@ -22,22 +22,22 @@ use crate::controller_channel;
 use crate::coordinator;
 use crate::directory::After;
 use crate::fetching;
-use crate::handlers::{Answer, describe_log_dirs, init_producer_id, list_offsets, metadata_fetch, produce};
+use crate::handlers::{Answer, describe_log_dirs, fetch_snapshot, init_producer_id, list_offsets, metadata_fetch, produce};
 use crate::image::{Change, Resource};
 use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
 };
 use crate::markers;
 use crate::membership::{self, Stage};
-use crate::metadata_log::unusable;
+use crate::metadata_log::{LoadError, SnapshotRead, unusable};
 use crate::parked::{AppendWait, ParkedId, Until};
 use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
-use crate::replica::{Moved, assign, following};
+use crate::replica::{Moved, assign, following, renewal};
 use crate::share;
-use crate::snapshot;
+use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
 use crate::verification;
@@ -130,6 +130,7 @@ impl Node {
             Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
             Input::Disk { owner: Owner::Snapshot, result } => self.on_snapshot_disk(now, result, outbox),
             Input::Job { result: JobResult::SnapshotPiece(made), .. } => snapshot::on_made(&mut self.broker, made, outbox),
+            Input::Job { result: JobResult::SnapshotRead(read), .. } => self.on_snapshot_read(now, read, outbox),
             Input::Job { job, result: JobResult::Cleaned { round, result } } => {
                 cleaning::stepped(&mut self.broker, now, job, round, result, outbox)
             }
@@ -142,6 +143,11 @@ impl Node {
                 members::on_disconnected(&mut self.broker, connection, outbox);
                 share::on_disconnected(&mut self.broker, connection);
             }
+            Input::Damaged { log, base_offset } => {
+                for parked in renewal::found_damaged(&mut self.broker, now, &log, base_offset, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
         }
@@ -150,7 +156,7 @@ impl Node {
 
     fn on_response(&mut self, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>, outbox: &mut Vec<Effect>) {
         match tag.asker {
-            Asker::Quorum => voter::on_response(&mut self.broker, now, tag, result),
+            Asker::Quorum => voter::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Membership => membership::on_response(&mut self.broker, now, tag, result.ok().map(|response| *response)),
             Asker::Liveness => members::on_probed(&mut self.broker, now, tag, result),
             Asker::Forwarding => controller_channel::on_response(&mut self.broker, now, tag, result, outbox),
@@ -158,9 +164,10 @@ impl Node {
             // Whether the topics were made the committed metadata says.
             Asker::AutoCreation => {}
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+            Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
             Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
-            Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
+            Asker::Directories => renewal::answered(&mut self.broker, now, result.ok().map(|response| *response)),
         }
     }
 
@@ -207,6 +214,12 @@ impl Node {
 
     /// What came of the metadata log and its quorum: committed records, leadership won or lost, letters.
     fn follow_metadata(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        if let Some(image) = fetched::install(&mut self.broker, now, outbox) {
+            let is_started = !matches!(self.phase, Phase::Starting { .. });
+            for parked in assign::replaced(&mut self.broker, now, image, is_started, outbox) {
+                self.give_up(parked, outbox);
+            }
+        }
         voter::follow_up(&mut self.broker, now, outbox);
         if self.broker.controller.has_lost(&self.broker.image) {
             for parked in self.broker.abandoned_waiters() {
@@ -295,7 +308,7 @@ impl Node {
         let is_member = self.broker.topology.roles.broker && !self.broker.topology.is_alone();
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
         let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
-        let quorum = self.broker.controller.next_due_ms();
+        let quorum = self.broker.controller.next_due_ms(fetched::is_free(&self.broker));
         let asked = self.broker.channel.next_due_ms().min(self.broker.markers.next_due_ms());
         upkeep.min(membership).min(leaving).min(quorum).min(asked)
     }
@@ -455,8 +468,9 @@ impl Node {
                 }
             }
             Change::TopicRemoved { topic, name, .. } => {
-                self.remove_topic(topic, outbox);
-                coordinator::on_topic_removed(&mut self.broker, now, topic, &name, outbox);
+                for parked in assign::topic_removed(&mut self.broker, now, topic, &name, outbox) {
+                    self.give_up(parked, outbox);
+                }
             }
             Change::Config(Resource::Topic(name)) => {
                 if let Some(topic) = self.broker.image.topics.id_of(&name) {
@@ -467,16 +481,6 @@ impl Node {
             Change::Broker(id) => leading::welcome(&mut self.broker, id),
             Change::Config(Resource::Group(_) | Resource::Other(..)) | Change::None => {}
         }
-    }
-
-    fn remove_topic(&mut self, topic: TopicId, outbox: &mut Vec<Effect>) {
-        self.broker.host_to_delete(topic);
-        for slot in self.broker.replicas.unlink(topic) {
-            for parked in assign::drop_slot(&mut self.broker, slot, outbox) {
-                self.give_up(parked, outbox);
-            }
-        }
-        self.broker.refresh_topic(topic);
     }
 
     fn on_directory_disk(&mut self, now: Now, number: u64, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
@@ -515,6 +519,14 @@ impl Node {
         match snapshot::on_disk(&mut self.broker, now, result, outbox) {
             Ok(()) => self.stop_when_closed(outbox),
             Err(reason) => outbox.push(fail(reason)),
+        }
+    }
+
+    /// A snapshot of the leader was read. What is wrong with it is the leader's; what is wrong with the disk is ours.
+    fn on_snapshot_read(&mut self, now: Now, read: Result<Box<SnapshotRead>, LoadError>, outbox: &mut Vec<Effect>) {
+        match read {
+            Err(LoadError::Disk(reason)) => outbox.push(fail(reason)),
+            read => fetched::on_read(&mut self.broker, now, read.ok(), outbox),
         }
     }
 
@@ -563,8 +575,10 @@ impl Node {
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
                 describe_log_dirs::measured(response, total_bytes, usable_bytes)
             }
+            JobResult::PieceRead(read) => fetch_snapshot::piece_read(response, read),
             JobResult::Truncated(_)
             | JobResult::SnapshotPiece(_)
+            | JobResult::SnapshotRead(_)
             | JobResult::CoordinatorLoaded(_)
             | JobResult::ShareRead(_)
             | JobResult::Cleaned { .. } => return,

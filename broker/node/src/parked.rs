@@ -54,10 +54,10 @@ pub enum Until {
     /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group
     /// has deadlines of its own.
     GroupMoves { slot: u32, lost: Box<Response> },
-    /// A transaction's coordinator says whether the partitions of a request belong to it; then the request goes on.
-    Verified(Box<Unverified>),
     /// Acknowledgements of a share group are written, then records can be given out, or the time is over.
     Share(Box<ShareWait>),
+    /// A transaction's coordinator says whether the partitions of a request belong to it; then the request goes on.
+    Verified(Box<Unverified>),
     /// What so many coordinators have emitted is committed.
     CoordinatorCommitted { outstanding: usize, response: Box<Response> },
 }

@@ -10,6 +10,7 @@ use strandline_protocol::ids::{GroupId, Offset, TopicId, TopicName};
 use strandline_protocol::messages::alter_share_group_offsets::{
     AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsRequestPartition, AlterShareGroupOffsetsRequestTopic,
 };
+use strandline_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use strandline_protocol::messages::delete_groups::DeleteGroupsRequest;
 use strandline_protocol::messages::delete_share_group_offsets::{
     DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsRequestTopic,
@@ -21,8 +22,12 @@ use strandline_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use strandline_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
+use strandline_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use strandline_protocol::messages::list_groups::ListGroupsRequest;
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use strandline_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use strandline_protocol::messages::share_acknowledge::{
     AcknowledgePartition, AcknowledgeTopic, AcknowledgementBatch, ShareAcknowledgeRequest,
 };
@@ -32,6 +37,7 @@ use strandline_protocol::messages::share_fetch::{
 };
 use strandline_protocol::messages::share_group_describe::ShareGroupDescribeRequest;
 use strandline_protocol::messages::share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
+use strandline_protocol::messages::update_features::{FeatureUpdateKey, UpdateFeaturesRequest};
 
 const GROUP: &str = "workers";
 const SETTINGS: &[(&str, &str)] = &[
@@ -324,6 +330,135 @@ fn a_group_that_begins_at_the_latest_record_begins_there_also_after_a_restart() 
     broker.produce("t", 0, &["after"]);
     let mut a = Consumer::new(&mut broker, "a");
     assert_eq!(ranges(&a.poll(&mut broker)), [(1, 1, 1)]);
+}
+
+#[test]
+fn a_name_is_of_one_kind_of_group() {
+    let mut broker = broker(1);
+    join(&mut broker, "a");
+    let beat_as_consumer = ConsumerGroupHeartbeatRequest {
+        group_id: GroupId::from(GROUP),
+        member_id: "c".to_owned(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec![TopicName::from("t")]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let Response::ConsumerGroupHeartbeat(refused) = broker.call(1, beat_as_consumer) else { panic!("another response") };
+    assert_eq!(refused.error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+    let join_classic = JoinGroupRequest {
+        group_id: GroupId::from(GROUP),
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".to_owned(), metadata: "m".into() }],
+        ..Default::default()
+    };
+    let Response::JoinGroup(refused) = broker.call(9, join_classic) else { panic!("another response") };
+    assert_eq!(refused.error_code, ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    let commit = |group: &str| OffsetCommitRequest {
+        group_id: GroupId::from(group),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: TopicName::from("t"),
+            partitions: vec![OffsetCommitRequestPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let Response::OffsetCommit(refused) = broker.call(9, commit(GROUP)) else { panic!("another response") };
+    assert_eq!(refused.topics[0].partitions[0].error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+    broker.call(9, commit("readers"));
+    let request = ShareGroupHeartbeatRequest {
+        group_id: GroupId::from("readers"),
+        member_id: "a".to_owned(),
+        subscribed_topic_names: Some(vec![TopicName::from("t")]),
+        ..Default::default()
+    };
+    let Response::ShareGroupHeartbeat(refused) = broker.call(1, request) else { panic!("another response") };
+    assert_eq!(refused.error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+}
+
+#[test]
+fn share_groups_are_switched_off_and_on_by_their_feature() {
+    let mut broker = broker(1);
+    let level = |broker: &mut TestBroker, level: i16, upgrade_type: i8| {
+        let update = FeatureUpdateKey {
+            feature: "share.version".to_owned(),
+            max_version_level: level,
+            upgrade_type,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+        let Response::UpdateFeatures(response) = broker.call(2, request) else { panic!("another response") };
+        response.error_code
+    };
+    assert_eq!(level(&mut broker, 0, 2), ErrorCode::NONE);
+    assert_eq!(beat(&mut broker, "a", 0).error_code, ErrorCode::UNSUPPORTED_VERSION);
+    let request = fetch_request(topic_id(&mut broker), "a", 0, &[0]);
+    let Response::ShareFetch(refused) = broker.call(2, request) else { panic!("another response") };
+    assert_eq!(refused.error_code, ErrorCode::UNSUPPORTED_VERSION);
+    assert_eq!(level(&mut broker, 1, 1), ErrorCode::NONE);
+    assert_eq!(join(&mut broker, "a"), [0]);
+}
+
+#[test]
+fn a_group_may_begin_so_long_ago() {
+    let mut broker = broker(1);
+    assert_eq!(configure(&mut broker, "share.auto.offset.reset", "by_duration:soon"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(configure(&mut broker, "share.auto.offset.reset", "by_duration:PT0S"), ErrorCode::NONE);
+    broker.produce("t", 0, &["old"]);
+    join(&mut broker, "a");
+    // Records of the harness are as old as its start: none is from now on.
+    let mut a = Consumer::new(&mut broker, "a");
+    assert_eq!(ranges(&a.poll(&mut broker)), []);
+    assert_eq!(start_of(&mut broker).0, 1);
+    let mut broker = self::broker(1);
+    assert_eq!(configure(&mut broker, "share.auto.offset.reset", "by_duration:PT1H"), ErrorCode::NONE);
+    broker.produce("t", 0, &["old"]);
+    join(&mut broker, "a");
+    let mut a = Consumer::new(&mut broker, "a");
+    assert_eq!(ranges(&a.poll(&mut broker)), [(0, 0, 1)]);
+}
+
+#[test]
+fn who_closes_its_session_gets_nothing_more_and_others_get_what_it_had() {
+    let mut broker = broker(1);
+    join(&mut broker, "a");
+    let mut a = Consumer::new(&mut broker, "a");
+    let request = a.request();
+    let waits = broker.send(2, request);
+    let close = fetch_request(a.topic, "a", -1, &[]);
+    broker.call(2, close);
+    let Some(Response::ShareFetch(response)) = broker.reply(waits) else { panic!("not answered") };
+    assert_eq!(given(&response), []);
+    broker.produce("t", 0, &["one"]);
+    let mut b = Consumer::new(&mut broker, "b");
+    assert_eq!(ranges(&b.poll(&mut broker)), [(0, 0, 1)]);
+    let close = fetch_request(b.topic, "b", -1, &[]);
+    broker.call(2, close);
+    let mut c = Consumer::new(&mut broker, "c");
+    assert_eq!(ranges(&c.poll(&mut broker)), [(0, 0, 2)]);
+}
+
+#[test]
+fn what_snapshots_replaced_is_cut_off_and_a_restart_needs_none_of_it() {
+    let mut broker = broker(1);
+    join(&mut broker, "a");
+    let mut a = Consumer::new(&mut broker, "a");
+    for offset in 0..40 {
+        broker.produce("t", 0, &["x"]);
+        assert_eq!(ranges(&a.poll(&mut broker)), [(offset, offset, 1)]);
+        assert_eq!(a.say(&mut broker, offset, offset, ACCEPT), ErrorCode::NONE);
+    }
+    let log_starts = |broker: &TestBroker| -> Vec<i64> {
+        let states = broker.node.partitions().filter(|partition| partition.name.as_str() == "__share_group_state");
+        states.map(|partition| partition.positions.log_start.0).collect()
+    };
+    assert_eq!(log_starts(&broker), [0, 0, 0]);
+    broker.pass(300_001);
+    assert!(log_starts(&broker).iter().any(|start| *start > 30), "{:?}", log_starts(&broker));
+    let mut broker = broker.restart();
+    assert_eq!(start_of(&mut broker), (40, 0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
+use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath, Files as _};
 use strandline_log::lookup;
 use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_log::recover::truncate;
@@ -20,6 +20,7 @@ use strandline_node::io::{
     ConnectionId, Effect, Input, Job, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, RulesTable,
     Sequence,
 };
+use strandline_node::metadata_log::read_snapshot;
 use strandline_node::topology::Topology;
 use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
@@ -556,6 +557,8 @@ impl Machine {
             }
             Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
             Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+            Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(read_snapshot(&self.disk, id, &file).map(Box::new)),
+            Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(self.disk.read(&file, position, bytes)),
         };
         self.step(core, Input::Job { job, result });
     }
@@ -617,6 +620,7 @@ impl Machine {
             connection,
             sequence,
             listener,
+            listener_name: "".into(),
             api_version: frame.version,
             client_id: "sim".into(),
             client_host: Arc::from("/127.0.0.1"),

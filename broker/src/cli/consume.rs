@@ -142,9 +142,12 @@ async fn print_group(
         output.flush()?;
         left -= printed;
         let whole = printed == batch.records().len() as u64;
+        if !commit {
+            continue;
+        }
         if whole {
             batch.ack();
-        } else if let Some(next) = batch.records().get(usize::try_from(printed).unwrap_or(usize::MAX)).filter(|_| commit) {
+        } else if let Some(next) = batch.records().get(usize::try_from(printed).unwrap_or(usize::MAX)) {
             let partition = (batch.topic().to_owned(), batch.partition());
             consumer.commit_offsets([(partition, CommittedOffset::at(next.offset))]).await?;
         }

@@ -60,14 +60,14 @@ pub(crate) enum Failure {
         "no broker can take {topic}:{partition} over from broker {broker}: add a broker, or give the topic fewer replicas with `strandline partition move`"
     )]
     NoHeir { broker: i32, topic: String, partition: i32 },
-    #[error(
-        "producer {producer} has no transaction open in {topic}:{partition}; `strandline txn list` shows what coordinators know"
-    )]
-    NothingOpen { producer: i64, topic: String, partition: i32 },
     #[error("group {group} has {members} members, which would go on where they are: stop them first")]
     GroupInUse { group: String, members: usize },
     #[error("group {group} has committed nothing there; name partitions with --topic to set offsets all the same")]
     NothingToReset { group: String },
+    #[error(
+        "producer {producer} has no transaction open in {topic}:{partition}; `strandline txn list` shows what coordinators know"
+    )]
+    NothingOpen { producer: i64, topic: String, partition: i32 },
     /// Some items failed, and what became of each has been printed.
     #[error("{failed} of {all} failed")]
     Some { failed: usize, all: usize },
@@ -82,8 +82,8 @@ impl Failure {
             Self::Consume(error) => code_of(error),
             Self::Produce(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
-            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,
             Self::GroupInUse { .. } | Self::NothingToReset { .. } => FAILED,
+            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,
             Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
             Self::File { .. } | Self::Input(_) | Self::Output(_) | Self::Runtime(_) => LOCAL,
         }

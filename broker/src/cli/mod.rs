@@ -51,12 +51,12 @@ pub(crate) enum ClientCommand {
     /// Empty brokers and take them out of the cluster
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
-    /// List, describe and abort transactions
-    #[command(subcommand)]
-    Txn(txn::TxnCommand),
     /// Look after consumer groups: members, lag, offsets
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// List, describe and abort transactions
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -79,8 +79,8 @@ impl ClientCommand {
             Self::Cluster(command) => command.run().await,
             Self::Partition(command) => command.run().await,
             Self::Broker(command) => command.run().await,
-            Self::Txn(command) => command.run().await,
             Self::Group(command) => command.run().await,
+            Self::Txn(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

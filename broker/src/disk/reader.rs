@@ -5,17 +5,22 @@
 //! runs on a thread. Bytes below a slice's `position_end` never change, so what was read ahead stays true; only a file
 //! that is cut back, removed or renamed is forgotten ([`Reader::forget`]).
 //!
+//! What comes from a file is served only if the checksums of its batches hold. What does not hold twice is told to the node
+//! ([`Reader::report_damage_to`]): the first time a segment may have been cut or exchanged under the reader's hands.
+//!
 //! Not here: the tail cache, which the log keeps, and who may read what, which the node decided.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use strandline_log::cut::{Cut, cut};
 use strandline_log::disk::{DiskError, FilePath, Files};
 use strandline_log::slice::{FileSlice, FirstBatch, Start};
 use strandline_protocol::ids::Offset;
-use strandline_protocol::records::BatchHeader;
+use strandline_protocol::records::{BatchHeader, crc32c, position};
 use tokio::runtime::Handle;
 
 use crate::disk::blocks::BLOCK_BYTES;
@@ -35,6 +40,12 @@ const AHEAD_MAX: usize = 32;
 
 /// Reading ahead begins with answers of this size: smaller readers are at the tail, or slow.
 const SEQUENTIAL_BYTES_MIN: usize = 128 << 10;
+
+/// How long a suspicious read waits before it is made again: whoever cuts or exchanges a segment is done by then.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
+
+/// Who is told of damage: the segment, and its base offset.
+type Alarm = Box<dyn Fn(FilePath, Offset) + Send + Sync>;
 
 /// Where a reader goes on, and the bytes there once they are read.
 struct Ahead {
@@ -61,6 +72,20 @@ pub(crate) struct Reader {
     /// Something under way was read, or could not be.
     settled: Condvar,
     threads: Handle,
+    alarm: OnceLock<Alarm>,
+}
+
+/// Why bytes of a file are no answer.
+enum Fault {
+    Disk(DiskError),
+    /// It is something else than what was written there.
+    Damage(String),
+}
+
+impl From<DiskError> for Fault {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
 }
 
 /// An answer, and where in the file it ends.
@@ -80,7 +105,14 @@ impl Found {
 
 impl Reader {
     pub(crate) fn new(files: LogFiles, threads: Handle) -> Arc<Self> {
-        Arc::new(Self { files, indexes: Indexes::default(), ahead: Mutex::default(), settled: Condvar::new(), threads })
+        let (ahead, settled) = (Mutex::default(), Condvar::new());
+        Arc::new(Self { files, indexes: Indexes::default(), ahead, settled, threads, alarm: OnceLock::new() })
+    }
+
+    /// Says who is told of damaged segments. To be called once.
+    pub(crate) fn report_damage_to(&self, alarm: impl Fn(FilePath, Offset) + Send + Sync + 'static) {
+        let first = self.alarm.set(Box::new(alarm)).is_ok();
+        assert!(first, "the reader is connected once");
     }
 
     pub(crate) fn files(&self) -> &LogFiles {
@@ -109,13 +141,39 @@ impl Reader {
                 return Ok(batches);
             }
         }
+        let found = match self.find(slice, known) {
+            Err(Fault::Damage(_)) => {
+                thread::sleep(SECOND_LOOK);
+                self.forget(&slice.log);
+                self.find(slice, None)
+            }
+            found => found,
+        };
+        let found = found.map_err(|fault| match fault {
+            Fault::Disk(error) => error,
+            Fault::Damage(reason) => {
+                if let Some(alarm) = self.alarm.get() {
+                    alarm(slice.log.clone(), slice.base_offset);
+                }
+                DiskError::Failed { file: slice.log.clone(), reason }
+            }
+        })?;
+        self.read_ahead(slice, &found);
+        Ok(found.batches)
+    }
+
+    fn find(&self, slice: &FileSlice, known: Option<u64>) -> Result<Found, Fault> {
         let begin = match known {
             Some(position) => position,
             None => self.begin(slice)?,
         };
         let found = self.read_from(slice, begin)?;
-        self.read_ahead(slice, &found);
-        Ok(found.batches)
+        match damage(&found.batches) {
+            None => Ok(found),
+            Some(at) => {
+                Err(damaged(found.end - found.batches.len() as u64 + at as u64, "the checksum of a batch does not hold"))
+            }
+        }
     }
 
     /// Forgets what was learned of the files at or below `path`.
@@ -142,7 +200,7 @@ impl Reader {
         }
     }
 
-    fn read_from(&self, slice: &FileSlice, begin: u64) -> Result<Found, DiskError> {
+    fn read_from(&self, slice: &FileSlice, begin: u64) -> Result<Found, Fault> {
         let bytes_max = (slice.bytes_max as usize).min(READ_BYTES_MAX);
         let mut position = begin;
         let mut wanted = bytes_max.max(SEEK_BYTES);
@@ -150,13 +208,13 @@ impl Reader {
             let room = usize::try_from(slice.position_end - position).unwrap_or(usize::MAX);
             let bytes = self.files.read_segment(&slice.log, position, wanted.min(room))?;
             let found = cut(&bytes, slice.from, slice.below, bytes_max, slice.first);
-            match found.map_err(|error| failed(slice, position, &error.to_string()))? {
+            match found.map_err(|error| damaged(position, &error.to_string()))? {
                 Cut::Batches(batches) if batches.is_empty() => return Ok(Found { batches, end: position }),
                 Cut::Batches(batches) => return Ok(Found::at(&bytes, position, batches)),
                 Cut::Short { skipped, bytes: needed } => {
                     let stuck = skipped == 0 && (needed <= bytes.len() || bytes.len() == room);
                     if stuck {
-                        return Err(failed(slice, position, "the segment ends inside a batch"));
+                        return Err(damaged(position, "the segment ends inside a batch"));
                     }
                     position += skipped as u64;
                     wanted = needed.max(SEEK_BYTES);
@@ -183,7 +241,7 @@ impl Reader {
         let inside = usize::try_from(slice.position_end.saturating_sub(entry.position)).unwrap_or(usize::MAX);
         let bytes = bytes.slice(..bytes.len().min(inside));
         match cut(&bytes, slice.from, slice.below, slice.bytes_max as usize, slice.first) {
-            Ok(Cut::Batches(batches)) if !batches.is_empty() => {
+            Ok(Cut::Batches(batches)) if !batches.is_empty() && damage(&batches).is_none() => {
                 let found = Found::at(&bytes, entry.position, batches);
                 self.read_ahead(slice, &found);
                 Some(found.batches)
@@ -253,8 +311,21 @@ fn next_offset(batches: &Bytes) -> Option<Offset> {
     next
 }
 
-fn failed(slice: &FileSlice, position: u64, reason: &str) -> DiskError {
-    DiskError::Failed { file: slice.log.clone(), reason: format!("at byte {position}: {reason}") }
+/// Where in `batches` the first one begins whose checksum does not hold.
+fn damage(batches: &Bytes) -> Option<usize> {
+    let mut begin = 0;
+    while let Ok(header) = BatchHeader::parse(batches.get(begin..)?) {
+        let covered = batches.get(begin + position::ATTRIBUTES..begin + header.size_bytes())?;
+        if crc32c(covered) != header.crc {
+            return Some(begin);
+        }
+        begin += header.size_bytes();
+    }
+    None
+}
+
+fn damaged(position: u64, reason: &str) -> Fault {
+    Fault::Damage(format!("at byte {position}: {reason}"))
 }
 
 #[cfg(test)]
@@ -347,7 +418,7 @@ mod tests {
         let since = Instant::now();
         while !matches!(reader.ahead().front().unwrap().state, State::Read(_)) {
             assert!(since.elapsed() < Duration::from_secs(20));
-            std::thread::yield_now();
+            thread::yield_now();
         }
         assert!(reader.at_hand(&bench.slice(0, 300_000)).is_none());
         assert!(reader.at_hand(&slice).is_some_and(|batches| batches.len() > 250_000));
@@ -366,6 +437,23 @@ mod tests {
         assert_eq!(reader.read(&slice).unwrap(), [batch(1), batch(2)].concat());
         let slice = FileSlice { first: FirstBatch::Fitting, ..bench.slice(3, 100) };
         assert_eq!(reader.read(&slice).unwrap(), Bytes::new());
+    }
+
+    #[test]
+    fn a_batch_with_a_turned_bit_is_not_served_and_is_told() {
+        let bench = Bench::new("turned");
+        let one = batch(0).len();
+        let mut contents = bench.contents.clone();
+        contents[one * 150 + 1000] ^= 4;
+        std::fs::write(bench.root.join("t-0/0.log"), contents).unwrap();
+        let reader = bench.reader();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        reader.report_damage_to(move |file, base| tell.lock().unwrap().push((file, base)));
+        assert!(reader.read(&bench.slice(0, 300_000)).is_ok());
+        assert!(matches!(reader.read(&bench.slice(150 * 3, 300_000)), Err(DiskError::Failed { .. })));
+        assert_eq!(*told.lock().unwrap(), [(FilePath::inside("t-0", "0.log"), Offset(0))]);
+        assert!(reader.read(&bench.slice(151 * 3, 300_000)).is_ok());
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Admin {
     async fn at_coordinator<T>(&self, id: &str, ask: impl AsyncFn(BrokerId) -> Result<T, AdminError>) -> Result<T, AdminError> {
         let (deadline, mut dice) = (Instant::now() + self.timeout, Dice::new());
         for failures in 1.. {
-            let answer = match self.transaction_coordinator(id).await {
+            let answer = match self.coordinator_of(id).await {
                 Ok(coordinator) => ask(coordinator).await,
                 Err(error) => Err(error),
             };
@@ -212,7 +212,7 @@ impl Admin {
         Err(AdminError::Unanswered)
     }
 
-    async fn transaction_coordinator(&self, id: &str) -> Result<BrokerId, AdminError> {
+    async fn coordinator_of(&self, id: &str) -> Result<BrokerId, AdminError> {
         let request =
             FindCoordinatorRequest { key: id.to_owned(), key_type: TRANSACTIONS, coordinator_keys: vec![id.to_owned()] };
         let response = self.client.shared.metadata.call_any(request).await?;

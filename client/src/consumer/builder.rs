@@ -24,14 +24,15 @@ pub enum GroupProtocol {
     Consumer,
 }
 
-/// When offsets are committed. What is done is also committed when partitions are given back, and by `close`.
+/// When offsets are committed. Unless that is the caller's alone, what is done is also committed when partitions are given
+/// back, and by `close`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// Batches that were acknowledged, at this interval: every record is processed at least once.
     OnAck(Duration),
     /// As `OnAck`, and a batch that is dropped counts as acknowledged.
     Auto(Duration),
-    /// When `commit` is called.
+    /// When `commit` or `commit_offsets` is called, and never else.
     Manual,
 }
 

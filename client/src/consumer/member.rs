@@ -81,7 +81,7 @@ async fn be_member(member: &mut Member, shared: &Shared) -> std::convert::Infall
                 shared.lose_all();
                 member.leave().await;
                 shared.trouble(ConsumeError::PollIntervalExceeded { after: shared.settings.poll_interval_max });
-                shared.polled.notified().await;
+                shared.polled_again().await;
             }
             Err(error) if error.is_retriable() => {
                 tracing::debug!(group = %shared.settings.group, %error, "the group cannot be joined yet");

@@ -249,7 +249,7 @@ impl Consumer {
         Ok(lag)
     }
 
-    /// Gives all partitions back, commits what was acknowledged and leaves the group. Batches that are held are waited for
+    /// Gives all partitions back, commits what was acknowledged, unless commits are the caller's alone, and leaves the group. Batches that are held are waited for
     /// until the deadline. A static member stays in the group until its session ends.
     pub async fn close(mut self, deadline: Duration) {
         self.leave.send_replace(Leave::Within(deadline));

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::Rebalance;
-use super::builder::Settings;
+use super::builder::{Commit, Settings};
 use super::error::ConsumeError;
 use super::ledger::Ledger;
 use crate::TopicPartition;
@@ -112,11 +112,18 @@ impl Shared {
         *locked(&self.polling) = Polling::Since(Instant::now());
     }
 
-    /// How long the caller has worked on what it polled, if that is too long.
+    /// Whether the caller has worked on what it polled for too long.
     pub(super) fn is_overdue(&self) -> bool {
         match *locked(&self.polling) {
             Polling::Waiting => false,
             Polling::Since(since) => since.elapsed() > self.settings.poll_interval_max,
+        }
+    }
+
+    /// Waits until the caller polls, after it has not for too long.
+    pub(super) async fn polled_again(&self) {
+        while self.is_overdue() {
+            self.polled.notified().await;
         }
     }
 
@@ -255,7 +262,8 @@ impl Shared {
             tracing::warn!(group = %self.settings.group, "partitions are given back while batches of them are held");
         }
         self.notice(&Rebalance::Revoked(partitions.clone()));
-        if let Err(error) = self.commit_done(patience.min(self.patience())).await {
+        let by_itself = self.settings.commit != Commit::Manual;
+        if by_itself && let Err(error) = self.commit_done(patience.min(self.patience())).await {
             tracing::warn!(group = %self.settings.group, %error, "offsets were not committed before partitions were given back");
         }
         self.forget(&partitions);

@@ -2,6 +2,8 @@
 
 use super::row::{Kind, Row, Scope};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
+use crate::coordinator::group::migration::MigrationPolicy;
+use crate::replica::selection::{LEADER, RACK_AWARE};
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
@@ -47,10 +49,16 @@ pub const BROKER_KEYS: &[Row] = &[
     start("delete.topic.enable", Kind::Boolean, Some("true"), "", "Whether topics can be deleted."),
     dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
     start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
-    start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "How often members of consumer groups are told to send heartbeats."),
+    start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Default of the group key `consumer.heartbeat.interval.ms`."),
+    start("group.consumer.max.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("15000"), "ms", "Longest heartbeat interval that a consumer group may set."),
+    start("group.consumer.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("60000"), "ms", "Longest session timeout that a consumer group may set."),
     start("group.consumer.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a consumer group."),
-    start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "A member of a consumer group that is silent for so long is out."),
+    start("group.consumer.migration.policy", Kind::OneOf(MigrationPolicy::NAMES), Some("bidirectional"), "", "Whether groups with members change their protocol: `upgrade` to the consumer protocol when its first member joins, `downgrade` to the classic one when its last member is gone."),
+    start("group.consumer.min.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Shortest heartbeat interval that a consumer group may set."),
+    start("group.consumer.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Shortest session timeout that a consumer group may set."),
+    start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Default of the group key `consumer.session.timeout.ms`: a member of a consumer group that is silent for so long is out."),
     start("group.initial.rebalance.delay.ms", Kind::Int { least: 0, most: INT_MAX }, Some("3000"), "ms", "How long the first rebalance of an empty classic group waits for more members."),
+    start("group.lag.partitions.max", Kind::Int { least: 0, most: INT_MAX }, Some("10000"), "partitions", "Most partitions of groups, over all groups that this broker coordinates, whose lag is shown on its pages `/metrics` and `/groups`."),
     start("group.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("1800000"), "ms", "Longest session timeout that a member of a classic group may ask for."),
     start("group.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a classic group."),
     start("group.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("6000"), "ms", "Shortest session timeout that a member of a classic group may ask for."),
@@ -141,6 +149,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("replica.fetch.wait.max.ms", Kind::Int { least: 0, most: INT_MAX }, Some("500"), "ms", "How long a follower's fetch waits at the leader for records."),
     start("replica.high.watermark.checkpoint.interval.ms", Kind::Long { least: 100, most: LONG_MAX }, Some("5000"), "ms", "How often high watermarks and log starts that moved are written."),
     start("replica.lag.time.max.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("30000"), "ms", "A follower that has not had everything for so long is taken out of the in-sync set."),
+    start("replica.selector.class", Kind::OneOf(&[LEADER, RACK_AWARE]), None, "", "Where consumers are sent to read from: the leader, which is the default, or an in-sync replica in their own rack (client.rack, broker.rack)."),
     start("request.threads", Kind::Int { least: 1, most: 1024 }, None, "threads", "Threads that serve connections; by default one for each core."),
     start("share.coordinator.snapshot.update.records.per.snapshot", Kind::Int { least: 0, most: 500 }, Some("500"), "records", "Updates of a share partition's state that are written between two records of all of it."),
     start("share.coordinator.state.topic.min.isr", Kind::Int { least: 1, most: 32_767 }, Some("2"), "replicas", "`min.insync.replicas` of `__share_group_state` when it is made; no more than it has replicas."),

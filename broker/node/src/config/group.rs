@@ -1,6 +1,7 @@
 //! The keys of a group: Kafka 4.3.1's names, set through the GROUP resource. A key that is not set has the value of its
 //! broker key, or its own default.
 
+use super::layers::Overrides;
 use super::row::{Kind, Row, Scope, ValueError, find};
 use super::{BrokerConfig, broker_row};
 
@@ -20,6 +21,8 @@ const fn group(
 /// Every group key, sorted by name. The bounds of those that have a broker key are bounded by the broker too: see `LIMITS`.
 #[rustfmt::skip]
 pub const GROUP_KEYS: &[Row] = &[
+    group("consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, None, "ms", Some("group.consumer.heartbeat.interval.ms"), "How often members of the consumer protocol are told to send heartbeats."),
+    group("consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, None, "ms", Some("group.consumer.session.timeout.ms"), "A member of the consumer protocol that is silent for so long is out."),
     group("share.auto.offset.reset", Kind::OffsetReset, Some("latest"), "", None, "Where a share group begins in a partition that it has not read: `earliest`, `latest`, or `by_duration:` with an ISO 8601 duration before now."),
     group("share.delivery.count.limit", Kind::Int { least: 2, most: 25 }, None, "deliveries", Some("group.share.delivery.count.limit"), "How often a record is given out before it is given up."),
     group("share.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, None, "ms", Some("group.share.heartbeat.interval.ms"), "How often members are told to send heartbeats."),
@@ -33,6 +36,8 @@ pub const GROUP_KEYS: &[Row] = &[
 /// Group keys whose values the broker bounds: the key of the least and of the most.
 #[rustfmt::skip]
 const LIMITS: &[(&str, &str, &str)] = &[
+    ("consumer.heartbeat.interval.ms", "group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"),
+    ("consumer.session.timeout.ms", "group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
     ("share.delivery.count.limit", "group.share.min.delivery.count.limit", "group.share.max.delivery.count.limit"),
     ("share.heartbeat.interval.ms", "group.share.min.heartbeat.interval.ms", "group.share.max.heartbeat.interval.ms"),
     ("share.partition.max.record.locks", "group.share.min.partition.max.record.locks", "group.share.max.partition.max.record.locks"),
@@ -46,6 +51,14 @@ const LIMITS: &[(&str, &str, &str)] = &[
 /// [`ValueError::UnknownKey`].
 pub fn group_row(key: &str) -> Result<&'static Row, ValueError> {
     find(GROUP_KEYS, key).ok_or_else(|| ValueError::UnknownKey { key: key.to_owned() })
+}
+
+/// What holds for a group: its own value, that of the broker key, or the default.
+pub(super) fn group_text<'a>(start: &'a BrokerConfig, overrides: Option<&'a Overrides>, key: &str) -> &'a str {
+    let own = overrides.and_then(|overrides| overrides.get(key)).map(|value| value.trim());
+    let row = group_row(key).ok();
+    let below = || row.and_then(|row| row.broker_key.map_or(row.default, |key| start.text(key)));
+    own.or_else(below).unwrap_or_default()
 }
 
 /// Checks a value for a group, also against what this broker allows.

@@ -5,6 +5,7 @@
 //! unknown one is refused.
 
 pub mod broker;
+pub(crate) mod consumer;
 pub mod group;
 mod layers;
 pub mod row;

@@ -1,7 +1,7 @@
 //! What the configuration of a share group comes to.
 
 use super::BrokerConfig;
-use super::group::group_row;
+use super::group::group_text;
 use super::layers::Overrides;
 
 /// Where a share group begins in a partition that it has not read.
@@ -71,12 +71,7 @@ pub(crate) struct ShareConfig {
 impl ShareConfig {
     /// Reads the keys of a group; `overrides` are its own.
     pub(crate) fn read(start: &BrokerConfig, overrides: Option<&Overrides>) -> Self {
-        let text = |key: &str| -> &str {
-            let own = overrides.and_then(|overrides| overrides.get(key)).map(|value| value.trim());
-            let row = group_row(key).ok();
-            let below = || row.and_then(|row| row.broker_key.map_or(row.default, |key| start.text(key)));
-            own.or_else(below).unwrap_or_default()
-        };
+        let text = |key: &str| group_text(start, overrides, key);
         let number = |key: &str| text(key).parse::<i64>().unwrap_or_default();
         let natural = |key: &str| u64::try_from(number(key)).unwrap_or(0);
         Self {

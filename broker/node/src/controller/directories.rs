@@ -32,6 +32,8 @@ pub(crate) fn assign(
         Electorate::of(cluster.image)
     } else {
         change.isr.retain(|member| *member != known.id);
+        // What is lost is nothing to be elected for, unless it is all there is.
+        change.unclean = (directory == Uuid::LOST_DIRECTORY && !change.isr.is_empty()).then_some(known.id);
         Electorate::without(cluster.image, known.id)
     };
     Ok(change.record(electorate, Terms::of(cluster.image, cluster.start, topic)).map(Into::into))

@@ -25,18 +25,18 @@ pub(crate) fn partition_of(broker: &Broker, kind: Kind, key: &str) -> Option<i32
     Some(placement::partition_of(key, partitions))
 }
 
-/// Who coordinates a key. Makes the topic if it does not exist; then clients ask again.
+/// Who coordinates a key, and where it listens by this name. Makes the topic if it does not exist; then clients ask again.
 ///
 /// # Errors
 /// COORDINATOR_NOT_AVAILABLE.
-pub(crate) fn find(broker: &mut Broker, now: Now, kind: Kind, key: &str) -> Result<Coordinator, ErrorCode> {
+pub(crate) fn find(broker: &mut Broker, now: Now, listener: &str, kind: Kind, key: &str) -> Result<Coordinator, ErrorCode> {
     let Some(partition) = partition_of(broker, kind, key) else {
         make(broker, now, kind);
         return Err(ErrorCode::COORDINATOR_NOT_AVAILABLE);
     };
     let leader = led_by(broker, kind, partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
     let alive = broker.image.brokers.iter().find(|known| known.id == leader && !known.fenced);
-    let endpoint = alive.and_then(|known| known.endpoints.first()).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+    let endpoint = alive.and_then(|known| known.endpoint_at(listener)).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
     Ok(Coordinator { node: leader, host: endpoint.host.clone(), port: endpoint.port })
 }
 

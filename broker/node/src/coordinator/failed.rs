@@ -71,42 +71,6 @@ pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
             }
             described.into()
         }
-        Response::AddPartitionsToTxn(mut added) => {
-            let of_brokers = added.results_by_transaction.iter_mut().flat_map(|result| &mut result.topic_results);
-            let topics = of_brokers.chain(&mut added.results_by_topic_v3_and_below);
-            topics.flat_map(|topic| &mut topic.results_by_partition).for_each(|partition| {
-                keep_or(&mut partition.partition_error_code, code);
-            });
-            added.into()
-        }
-        Response::AddOffsetsToTxn(mut added) => {
-            keep_or(&mut added.error_code, code);
-            added.into()
-        }
-        Response::EndTxn(_) => EndTxnResponse { error_code: code, ..EndTxnResponse::default() }.into(),
-        Response::InitProducerId(_) => InitProducerIdResponse {
-            error_code: code,
-            producer_id: ProducerId::NONE,
-            producer_epoch: ProducerEpoch::NONE,
-            ..InitProducerIdResponse::default()
-        }
-        .into(),
-        Response::TxnOffsetCommit(mut committed) => {
-            for partition in committed.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-                keep_or(&mut partition.error_code, code);
-            }
-            committed.into()
-        }
-        Response::DescribeTransactions(mut described) => {
-            for state in &mut described.transaction_states {
-                let transactional_id = std::mem::take(&mut state.transactional_id);
-                *state = TransactionState { error_code: code, transactional_id, ..TransactionState::default() };
-            }
-            described.into()
-        }
-        Response::ListTransactions(_) => {
-            ListTransactionsResponse { error_code: code, ..ListTransactionsResponse::default() }.into()
-        }
         Response::ShareGroupHeartbeat(beat) if beat.error_code.is_none() => share::refusal(code).into(),
         Response::ShareGroupDescribe(mut described) => {
             for group in &mut described.groups {
@@ -147,6 +111,42 @@ pub(super) fn failed(response: Response, code: ErrorCode) -> Response {
         Response::DeleteShareGroupOffsets(mut done) => {
             keep_or(&mut done.error_code, code);
             done.into()
+        }
+        Response::AddPartitionsToTxn(mut added) => {
+            let of_brokers = added.results_by_transaction.iter_mut().flat_map(|result| &mut result.topic_results);
+            let topics = of_brokers.chain(&mut added.results_by_topic_v3_and_below);
+            topics.flat_map(|topic| &mut topic.results_by_partition).for_each(|partition| {
+                keep_or(&mut partition.partition_error_code, code);
+            });
+            added.into()
+        }
+        Response::AddOffsetsToTxn(mut added) => {
+            keep_or(&mut added.error_code, code);
+            added.into()
+        }
+        Response::EndTxn(_) => EndTxnResponse { error_code: code, ..EndTxnResponse::default() }.into(),
+        Response::InitProducerId(_) => InitProducerIdResponse {
+            error_code: code,
+            producer_id: ProducerId::NONE,
+            producer_epoch: ProducerEpoch::NONE,
+            ..InitProducerIdResponse::default()
+        }
+        .into(),
+        Response::TxnOffsetCommit(mut committed) => {
+            for partition in committed.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                keep_or(&mut partition.error_code, code);
+            }
+            committed.into()
+        }
+        Response::DescribeTransactions(mut described) => {
+            for state in &mut described.transaction_states {
+                let transactional_id = std::mem::take(&mut state.transactional_id);
+                *state = TransactionState { error_code: code, transactional_id, ..TransactionState::default() };
+            }
+            described.into()
+        }
+        Response::ListTransactions(_) => {
+            ListTransactionsResponse { error_code: code, ..ListTransactionsResponse::default() }.into()
         }
         Response::ListGroups(_) => ListGroupsResponse { error_code: code, ..ListGroupsResponse::default() }.into(),
         other => other,

@@ -5,21 +5,21 @@
 pub(crate) enum Kind {
     /// Groups and their offsets.
     Groups,
-    /// Transactional ids and the transactions under them.
-    Transactions,
     /// What share groups have done with partitions.
     ShareStates,
+    /// Transactional ids and the transactions under them.
+    Transactions,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::Transactions, Self::ShareStates];
+    pub(crate) const ALL: [Self; 3] = [Self::Groups, Self::ShareStates, Self::Transactions];
 
     /// The topic that state of this kind lives in.
     pub(crate) const fn topic(self) -> &'static str {
         match self {
             Self::Groups => "__consumer_offsets",
-            Self::Transactions => "__transaction_state",
             Self::ShareStates => "__share_group_state",
+            Self::Transactions => "__transaction_state",
         }
     }
 

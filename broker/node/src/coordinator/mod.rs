@@ -14,6 +14,7 @@ mod placement;
 pub(crate) mod settings;
 mod shard;
 pub(crate) mod share;
+pub mod standing;
 pub(crate) mod state;
 mod timers;
 pub(crate) mod transaction;
@@ -142,7 +143,7 @@ pub(crate) fn enter<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Groups(groups) => act(groups, turn),
-        State::Transactions(_) | State::Shares(_) => unreachable!("the slot is of a shard of groups"),
+        _ => unreachable!("the slot is of a shard of groups"),
     })
 }
 
@@ -159,7 +160,7 @@ pub(crate) fn enter_shares<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Shares(states) => act(states, turn),
-        State::Groups(_) | State::Transactions(_) => unreachable!("the slot is of a shard of share states"),
+        _ => unreachable!("the slot is of a shard of share states"),
     })
 }
 
@@ -176,7 +177,7 @@ pub(crate) fn enter_transactions<T>(
 ) -> T {
     step(broker, now, slot, outbox, |state, turn| match state {
         State::Transactions(transactions) => act(transactions, turn),
-        State::Groups(_) | State::Shares(_) => unreachable!("the slot is of a shard of transactional ids"),
+        _ => unreachable!("the slot is of a shard of transactional ids"),
     })
 }
 
@@ -205,11 +206,11 @@ fn step<T>(
         dice: &mut broker.dice,
         emitted: Vec::new(),
         said: Vec::new(),
-        tasks: Vec::new(),
         wants: Vec::new(),
+        tasks: Vec::new(),
     };
     let result = act(&mut shard.state, &mut turn);
-    let (said, tasks, wants) = (turn.said, turn.tasks, turn.wants);
+    let (said, wants, tasks) = (turn.said, turn.wants, turn.tasks);
     broker.shares.wanted(wants);
     shard.gather(turn.emitted);
     if shard.has_unwritten() {
@@ -287,7 +288,7 @@ pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, id: TopicId, topic
         step(broker, now, slot, outbox, |state, turn| match state {
             State::Groups(groups) => groups.on_topic_removed(turn, topic),
             State::Shares(states) => states.on_topic_removed(turn, id),
-            // Its partitions are found gone when markers are sent.
+            // A topic that is gone needs no marker: `markers.rs` finds out.
             State::Transactions(_) => {}
         });
     }

@@ -1,5 +1,6 @@
 //! Start-up keys that coordinators look at, read once.
 
+use super::group::migration::MigrationPolicy;
 use super::kind::Kind;
 use crate::config::BrokerConfig;
 
@@ -10,24 +11,24 @@ pub(crate) struct CoordinatorSettings {
     pub session_timeout_max_ms: i32,
     pub classic_members_max: usize,
     pub consumer_members_max: usize,
-    pub consumer_heartbeat_interval_ms: i32,
-    pub consumer_session_timeout_ms: u64,
+    pub migration_policy: MigrationPolicy,
     pub offset_metadata_bytes_max: usize,
+    pub lag_partitions_max: usize,
     pub commit_timeout_ms: u64,
     pub offsets_retention_ms: i64,
     pub offsets_retention_check_interval_ms: u64,
+    pub share_members_max: usize,
+    pub share_updates_per_snapshot: i64,
+    pub share_prune_interval_ms: u64,
+    pub share_write_timeout_ms: u64,
     pub transaction_timeout_max_ms: i32,
     pub transactional_id_expiration_ms: i64,
     pub abort_timed_out_interval_ms: u64,
     pub remove_expired_interval_ms: u64,
     pub verifies_partitions: bool,
-    pub share_members_max: usize,
-    pub share_updates_per_snapshot: i64,
-    pub share_prune_interval_ms: u64,
-    pub share_write_timeout_ms: u64,
     offsets_topic: InternalTopic,
-    transactions_topic: InternalTopic,
     share_topic: InternalTopic,
+    transactions_topic: InternalTopic,
 }
 
 /// How an internal topic is made when it is needed first.
@@ -54,25 +55,12 @@ impl CoordinatorSettings {
             session_timeout_max_ms: int("group.max.session.timeout.ms"),
             classic_members_max: count("group.max.size"),
             consumer_members_max: count("group.consumer.max.size"),
-            consumer_heartbeat_interval_ms: int("group.consumer.heartbeat.interval.ms"),
-            consumer_session_timeout_ms: millis("group.consumer.session.timeout.ms"),
+            migration_policy: MigrationPolicy::of(config.text("group.consumer.migration.policy").unwrap_or_default()),
+            lag_partitions_max: count("group.lag.partitions.max"),
             offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
             commit_timeout_ms: millis("offsets.commit.timeout.ms"),
             offsets_retention_ms: config.number("offsets.retention.minutes").saturating_mul(60_000),
             offsets_retention_check_interval_ms: millis("offsets.retention.check.interval.ms"),
-            transaction_timeout_max_ms: int("transaction.max.timeout.ms"),
-            transactional_id_expiration_ms: config.number("transactional.id.expiration.ms"),
-            abort_timed_out_interval_ms: millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
-            remove_expired_interval_ms: millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
-            verifies_partitions: config.boolean("transaction.partition.verification.enable"),
-            transactions_topic: InternalTopic {
-                partitions: int("transaction.state.log.num.partitions"),
-                replication_factor: i16::try_from(config.number("transaction.state.log.replication.factor")).unwrap_or(1),
-                segment_bytes: config.number("transaction.state.log.segment.bytes"),
-                compression: "uncompressed",
-                cleanup_policy: "compact",
-                min_insync_replicas: Some(int("transaction.state.log.min.isr")),
-            },
             share_members_max: count("group.share.max.size"),
             share_updates_per_snapshot: config.number("share.coordinator.snapshot.update.records.per.snapshot"),
             share_prune_interval_ms: millis("share.coordinator.state.topic.prune.interval.ms"),
@@ -86,6 +74,19 @@ impl CoordinatorSettings {
                 cleanup_policy: "delete",
                 compression: "producer",
                 min_insync_replicas: Some(int("share.coordinator.state.topic.min.isr")),
+            },
+            transaction_timeout_max_ms: int("transaction.max.timeout.ms"),
+            transactional_id_expiration_ms: config.number("transactional.id.expiration.ms"),
+            abort_timed_out_interval_ms: millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            remove_expired_interval_ms: millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            verifies_partitions: config.boolean("transaction.partition.verification.enable"),
+            transactions_topic: InternalTopic {
+                partitions: int("transaction.state.log.num.partitions"),
+                replication_factor: i16::try_from(config.number("transaction.state.log.replication.factor")).unwrap_or(1),
+                segment_bytes: config.number("transaction.state.log.segment.bytes"),
+                cleanup_policy: "compact",
+                compression: "uncompressed",
+                min_insync_replicas: Some(int("transaction.state.log.min.isr")),
             },
             offsets_topic: InternalTopic {
                 partitions: int("offsets.topic.num.partitions"),
@@ -102,8 +103,8 @@ impl CoordinatorSettings {
     pub(crate) fn topic(&self, kind: Kind) -> InternalTopic {
         match kind {
             Kind::Groups => self.offsets_topic,
-            Kind::Transactions => self.transactions_topic,
             Kind::ShareStates => self.share_topic,
+            Kind::Transactions => self.transactions_topic,
         }
     }
 }

@@ -18,16 +18,16 @@ use super::turn::Turn;
 #[derive(Debug)]
 pub(crate) enum State {
     Groups(Groups),
-    Transactions(Transactions),
     Shares(ShareStates),
+    Transactions(Transactions),
 }
 
 impl State {
     pub(crate) fn new(kind: Kind) -> Self {
         match kind {
             Kind::Groups => Self::Groups(Groups::default()),
-            Kind::Transactions => Self::Transactions(Transactions::default()),
             Kind::ShareStates => Self::Shares(ShareStates::default()),
+            Kind::Transactions => Self::Transactions(Transactions::default()),
         }
     }
 
@@ -35,8 +35,8 @@ impl State {
     pub(crate) fn replay(&mut self, loaded: Loaded) {
         match self {
             Self::Groups(groups) => groups.replay(loaded),
-            Self::Transactions(transactions) => transactions.replay(loaded),
             Self::Shares(states) => states.replay(loaded),
+            Self::Transactions(transactions) => transactions.replay(loaded),
         }
     }
 
@@ -44,8 +44,8 @@ impl State {
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         match self {
             Self::Groups(groups) => groups.on_loaded(turn),
-            Self::Transactions(transactions) => transactions.on_loaded(turn),
             Self::Shares(states) => states.on_loaded(turn),
+            Self::Transactions(transactions) => transactions.on_loaded(turn),
         }
     }
 
@@ -53,9 +53,9 @@ impl State {
     pub(crate) fn on_timer(&mut self, turn: &mut Turn<'_>, timer: Timer) {
         match self {
             Self::Groups(groups) => groups.on_timer(turn, timer),
-            Self::Transactions(transactions) => transactions.on_timer(turn, &timer),
             // Their only timer is the log's.
             Self::Shares(_) => {}
+            Self::Transactions(transactions) => transactions.on_timer(turn, &timer),
         }
     }
 
@@ -71,12 +71,12 @@ impl State {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StateRecord {
     Group(ConsumerOffsetsRecord),
+    Share(ShareGroupStateRecord),
     /// With the version that its value is written in.
     Transaction {
         record: TransactionStateRecord,
         version: i16,
     },
-    Share(ShareGroupStateRecord),
 }
 
 impl StateRecord {
@@ -87,19 +87,19 @@ impl StateRecord {
     pub(crate) fn decode(kind: Kind, key: Bytes, value: Option<Bytes>) -> Result<Self, WireError> {
         match kind {
             Kind::Groups => ConsumerOffsetsRecord::decode(key, value).map(Self::Group),
+            Kind::ShareStates => ShareGroupStateRecord::decode(key, value).map(Self::Share),
             Kind::Transactions => {
                 let record = TransactionStateRecord::decode(key, value)?;
                 Ok(Self::Transaction { record, version: 0 })
             }
-            Kind::ShareStates => ShareGroupStateRecord::decode(key, value).map(Self::Share),
         }
     }
 
     pub(crate) fn key(&self) -> Bytes {
         match self {
             Self::Group(record) => record.key(),
-            Self::Transaction { record, .. } => record.key(),
             Self::Share(record) => record.key(),
+            Self::Transaction { record, .. } => record.key(),
         }
     }
 
@@ -107,8 +107,8 @@ impl StateRecord {
     pub(crate) fn value(&self) -> Option<Bytes> {
         match self {
             Self::Group(record) => record.value(group_version(record)),
-            Self::Transaction { record, version } => record.value(*version),
             Self::Share(record) => record.value(0),
+            Self::Transaction { record, version } => record.value(*version),
         }
     }
 }

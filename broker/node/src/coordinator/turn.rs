@@ -10,6 +10,7 @@ use super::state::StateRecord;
 use super::timers::{Timer, Timers};
 use super::transaction::entry::Producer;
 use crate::config::BrokerConfig;
+use crate::config::consumer::ConsumerConfig;
 use crate::config::share::ShareConfig;
 use crate::dice::Dice;
 use crate::image::Image;
@@ -79,8 +80,8 @@ pub(crate) struct Turn<'a> {
     pub dice: &'a mut Dice,
     pub emitted: Vec<Emitted>,
     pub said: Vec<Said>,
-    pub tasks: Vec<Task>,
     pub wants: Vec<Want>,
+    pub tasks: Vec<Task>,
 }
 
 impl Turn<'_> {
@@ -113,9 +114,19 @@ impl Turn<'_> {
         ShareConfig::read(self.config, self.image.group_overrides(group.as_str()))
     }
 
+    /// What the configuration says of a consumer group.
+    pub(crate) fn consumer_config(&self, group: &GroupId) -> ConsumerConfig {
+        ConsumerConfig::read(self.config, self.image.group_overrides(group.as_str()))
+    }
+
     /// Sets or moves a timer.
     pub(crate) fn set_timer(&mut self, timer: Timer, after_ms: u64) {
         self.timers.set(self.slot, timer, self.now.monotonic_ms.saturating_add(after_ms));
+    }
+
+    /// Sets a timer unless it is set.
+    pub(crate) fn set_timer_if_none(&mut self, timer: Timer, after_ms: u64) {
+        self.timers.set_if_none(self.slot, timer, self.now.monotonic_ms.saturating_add(after_ms));
     }
 
     pub(crate) fn cancel_timer(&mut self, timer: Timer) {

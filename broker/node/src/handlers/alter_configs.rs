@@ -23,6 +23,7 @@ use crate::controller::RECORDS_PER_DECISION_MAX;
 use crate::controller::eligibility::reconsider;
 use crate::controller::fencing::Cluster;
 use crate::controller::topics::Refused;
+use crate::features::ELIGIBLE_LEADER_REPLICAS;
 use crate::image::topics::Topic;
 use crate::image::{Overrides, Resource};
 use crate::io::{Now, RequestContext};
@@ -153,6 +154,12 @@ fn decide(broker: &mut Broker, now: Now, target: &Resource, changes: Changes, va
     if matches!(target, Resource::Broker(id) if !id.is_empty()) && changes.contains_key(MIN_ISR) {
         // Eligibility is decided by one number for the whole cluster (KIP-966).
         let message = format!("{MIN_ISR} is set for a topic or for all brokers, not for one");
+        return Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
+    }
+    let keeps_eligible = broker.controller.image.features.get(ELIGIBLE_LEADER_REPLICAS).is_some_and(|level| *level >= 1);
+    if keeps_eligible && matches!(target, Resource::Broker(_)) && changes.get(MIN_ISR).is_some_and(Option::is_none) {
+        let message =
+            format!("{MIN_ISR} of the cluster can be changed, not removed: brokers with different keys would disagree");
         return Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
     }
     for (key, value) in &changes {

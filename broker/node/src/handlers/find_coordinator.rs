@@ -20,8 +20,8 @@ const SEVERAL_FROM: i16 = 4;
 /// Kinds of coordinators: group, transaction, share group state.
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
-const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
+const TRANSACTION: i8 = 1;
 
 pub(crate) fn find_coordinator(
     broker: &mut Broker,
@@ -30,7 +30,7 @@ pub(crate) fn find_coordinator(
     request: FindCoordinatorRequest,
 ) -> Answer {
     if context.api_version < SEVERAL_FROM {
-        let found = find(broker, now, request.key_type, request.key);
+        let found = find(broker, now, context, request.key_type, request.key);
         return Answer::now(FindCoordinatorResponse {
             error_code: found.error_code,
             error_message: found.error_message,
@@ -41,16 +41,16 @@ pub(crate) fn find_coordinator(
         });
     }
     let keys = request.coordinator_keys.into_iter();
-    let coordinators = keys.map(|key| find(broker, now, request.key_type, key)).collect();
+    let coordinators = keys.map(|key| find(broker, now, context, request.key_type, key)).collect();
     Answer::now(FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() })
 }
 
-fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
+fn find(broker: &mut Broker, now: Now, context: &RequestContext, kind: i8, key: String) -> Coordinator {
     let found = match kind {
-        GROUP => directory::find(broker, now, Kind::Groups, &key),
-        TRANSACTION => directory::find(broker, now, Kind::Transactions, &key),
+        GROUP => directory::find(broker, now, &context.listener_name, Kind::Groups, &key),
         SHARE if !is_share_key(&key) => Err(ErrorCode::INVALID_REQUEST),
-        SHARE => directory::find(broker, now, Kind::ShareStates, &key),
+        SHARE => directory::find(broker, now, &context.listener_name, Kind::ShareStates, &key),
+        TRANSACTION => directory::find(broker, now, &context.listener_name, Kind::Transactions, &key),
         kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
         _ => Err(ErrorCode::INVALID_REQUEST),
     };

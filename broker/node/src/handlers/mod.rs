@@ -32,6 +32,7 @@ pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
 pub(crate) mod end_txn;
 pub(crate) mod fetch;
+pub(crate) mod fetch_snapshot;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
 pub(crate) mod init_producer_id;

@@ -418,7 +418,7 @@ fn name_leaders(broker: &Broker, context: &RequestContext, response: &mut Produc
             }
         }
     }
-    let endpoints = fetching::endpoints(&broker.image, &broker.topology.inter_broker, leaders);
+    let endpoints = fetching::endpoints(&broker.image, &context.listener_name, leaders);
     let endpoint =
         |end: fetch::NodeEndpoint| NodeEndpoint { node_id: end.node_id, host: end.host, port: end.port, rack: end.rack };
     response.node_endpoints = endpoints.into_iter().map(endpoint).collect();

@@ -116,6 +116,7 @@ fn session(broker: &mut Broker, context: &RequestContext, owner: &Owner, request
                 // Whoever had the earlier session is gone.
                 share::release(broker, owner);
             }
+            share::on_opened(broker, owner, &places);
             broker.shares.sessions.open(owner, context.connection, places)
         }
         CLOSES => broker.shares.sessions.check(owner),

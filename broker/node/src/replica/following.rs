@@ -22,7 +22,7 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Step;
 use crate::replica::in_sync::{self, Slots, Verdict};
 use crate::replica::truncation::{Cut, Step as CutStep, Truncation};
-use crate::replica::{Role, assign, leading};
+use crate::replica::{Role, assign, leading, renewal};
 use crate::upkeep;
 
 /// How long the leader may be silent beyond the time that it may wait for news.
@@ -37,6 +37,7 @@ pub(crate) enum Asked {
 
 /// Sends what may leave now.
 pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
+    renewal::ask(broker, now, outbox);
     for slot in broker.fetchers.back(now.monotonic_ms) {
         follow_again(broker, slot);
     }
@@ -53,7 +54,8 @@ pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
 
 /// When something is to be done by the clock.
 pub(crate) fn next_due_ms(broker: &Broker) -> Option<u64> {
-    broker.fetchers.next_due_ms().into_iter().chain(broker.in_sync.next_due_ms()).min()
+    let others = broker.in_sync.next_due_ms().into_iter().chain(broker.renewals.next_due_ms());
+    broker.fetchers.next_due_ms().into_iter().chain(others).min()
 }
 
 fn follow_again(broker: &mut Broker, slot: u32) {
@@ -97,7 +99,7 @@ fn send(to: PeerAddress, lane: Lane, number: u64, request: Request, timeout_ms: 
     Effect::Send { to, lane, tag: Tag { asker: Asker::Replication, number }, request: Box::new(request), timeout_ms }
 }
 
-/// Where another broker is reached, if it is known.
+/// Where brokers reach a broker; `None` while it is not known.
 pub(crate) fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
     let known = broker.image.brokers.get(id)?;
     let endpoint = known.endpoints.iter().find(|endpoint| endpoint.listener == broker.topology.inter_broker)?;
@@ -335,7 +337,9 @@ fn finish(broker: &mut Broker, now: Now, slot: u32, log: strandline_log::log::Lo
     follow_again(broker, slot);
     // The metadata may have moved on meanwhile.
     let state = broker.image.topics.by_id(topic).and_then(|topic| topic.partitions.get(&partition)).cloned();
-    state.map_or_else(Vec::new, |state| assign::assume(broker, now, slot, &state))
+    let mut parked = state.map_or_else(Vec::new, |state| assign::assume(broker, now, slot, &state));
+    parked.append(&mut renewal::look(broker, now, topic, partition, outbox));
+    parked
 }
 
 /// Everything that the partition was given may count now: then its leader is asked on.

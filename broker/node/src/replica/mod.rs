@@ -14,6 +14,8 @@ pub(crate) mod following;
 pub(crate) mod in_sync;
 pub(crate) mod leader;
 pub(crate) mod leading;
+pub(crate) mod renewal;
+pub(crate) mod selection;
 pub(crate) mod sessions;
 pub(crate) mod table;
 pub(crate) mod truncation;

@@ -51,6 +51,17 @@ fn followers_learn_the_high_watermark_one_fetch_later_and_serve_from_there() {
 }
 
 #[test]
+fn a_follower_out_of_sync_serves_nobody() {
+    let mut trio = trio();
+    trio.produced(1, "a");
+    trio.pass(600);
+    assert_eq!(trio.read_error(3), ErrorCode::NONE);
+    trio.change_isr(&[1, 2]);
+    assert_eq!(trio.read_error(2), ErrorCode::NONE);
+    assert_eq!(trio.read_error(3), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+}
+
+#[test]
 fn a_new_leader_goes_on_where_the_old_one_stopped() {
     let mut trio = trio();
     trio.produced(1, "a");

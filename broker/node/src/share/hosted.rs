@@ -98,6 +98,17 @@ pub(super) fn host(broker: &mut Broker, now: Now, key: &ShareKey) -> Result<u32,
     Ok(slot)
 }
 
+/// A member comes: what nobody uses is read again, for an operator may have set the group anew while it had no members.
+pub(crate) fn refresh(broker: &mut Broker, key: &ShareKey) {
+    let Some(hosted) = broker.shares.hosted.get_mut(key).filter(|hosted| !hosted.is_read && hosted.waiters.is_empty()) else {
+        return;
+    };
+    if hosted.active().is_some_and(|partition| partition.is_idle()) {
+        broker.shares.wake(key);
+        forget(broker, key);
+    }
+}
+
 /// The share coordinator answered.
 pub(super) fn told(
     broker: &mut Broker,
@@ -109,6 +120,8 @@ pub(super) fn told(
 ) {
     let Some(hosted) = broker.shares.hosted.get_mut(key) else { return };
     match (question, answer) {
+        // Asked by an earlier life of it.
+        (Question::Read { .. }, _) if !matches!(hosted.phase, Phase::Reading) => {}
         (Question::Read { leader_epoch }, _) if *leader_epoch != hosted.leader_epoch => {}
         (Question::Write(update), _) if update.leader_epoch != hosted.leader_epoch => {}
         (Question::Read { .. }, Ok(Told::State(known))) => begin(broker, now, key, known, outbox),

@@ -5,6 +5,7 @@
 //! assignments are the group coordinator's (`coordinator::group::share`), the states are kept by `coordinator::share`.
 
 pub(crate) mod acknowledging;
+mod answering;
 mod ask_wire;
 pub(crate) mod flows;
 mod hosted;
@@ -24,7 +25,7 @@ use strandline_protocol::error::ErrorCode;
 
 use self::flows::Flows;
 use self::hosted::{Hosted, bounds_of, config_of};
-use self::sessions::{Owner, ShareSessions};
+use self::sessions::{Owner, Place, ShareSessions};
 use self::states::States;
 use self::waiting::ShareWait;
 use crate::broker::Broker;
@@ -163,6 +164,13 @@ pub(crate) fn release(broker: &mut Broker, owner: &Owner) {
         }
         broker.shares.changed.insert(key.clone());
         broker.shares.wake(&key);
+    }
+}
+
+/// A member begins to read these partitions.
+pub(crate) fn on_opened(broker: &mut Broker, owner: &Owner, places: &[Place]) {
+    for (topic, partition) in places.iter().copied() {
+        hosted::refresh(broker, &ShareKey { group: owner.0.clone(), topic, partition });
     }
 }
 

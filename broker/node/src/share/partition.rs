@@ -54,7 +54,7 @@ pub(super) enum Outcome {
     Archived,
 }
 
-/// A decision that is not written yet.
+/// A decision that is not written yet, about records that somebody has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pending {
     to: Outcome,
@@ -73,7 +73,7 @@ struct Run {
 
 impl Run {
     fn is_free(&self) -> bool {
-        self.state == State::Available && self.pending.is_none()
+        self.state == State::Available
     }
 
     fn is_over(&self) -> bool {
@@ -463,6 +463,12 @@ impl SharePartition {
     /// Whether something was done that no write has taken yet.
     pub(crate) fn is_unsaved(&self) -> bool {
         self.dirty.is_left()
+    }
+
+    /// Whether nobody has anything of it and all of it is written: then the share coordinator knows as much.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_held = |run: &Run| matches!(run.state, State::Acquired { .. });
+        !self.is_unsaved() && !self.is_writing() && !self.runs.values().any(is_held)
     }
 
     pub(crate) fn is_writing(&self) -> bool {

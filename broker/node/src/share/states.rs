@@ -142,7 +142,7 @@ fn node_of(broker: &mut Broker, now: Now, ask: &Ask) -> Option<i32> {
         let leader = topic.and_then(|topic| topic.partitions.get(&ask.key.partition)).map(|partition| partition.leader);
         return Some(leader.filter(|leader| *leader >= 0).unwrap_or(broker.identity.node_id));
     }
-    directory::find(broker, now, Kind::ShareStates, &ask.key.to_string()).ok().map(|coordinator| coordinator.node)
+    directory::find(broker, now, "", Kind::ShareStates, &ask.key.to_string()).ok().map(|coordinator| coordinator.node)
 }
 
 fn send_to(broker: &mut Broker, now: Now, node: i32, asks: Vec<Ask>, outbox: &mut Vec<Effect>) {

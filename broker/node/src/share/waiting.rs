@@ -4,25 +4,21 @@
 //! A fetch acquires when its records are at hand, just before it is answered: whoever is gone by then has nothing.
 //! Source: DelayedShareFetch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use strandline_log::disk::DiskError;
 use strandline_log::slice::FirstBatch;
-use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, Offset, TopicId};
-use strandline_protocol::messages::share_acknowledge as acknowledge;
-use strandline_protocol::messages::share_fetch as fetch;
-use strandline_protocol::wire::Records;
+use strandline_protocol::ids::Offset;
 
 use super::acknowledging::{self, Decided, Said};
+use super::answering::{Given, acknowledged, fetched};
 use super::hosted::{Phase, bounds_of, config_of, host};
-use super::partition::{Acquired, Limit, Taker};
+use super::partition::{Limit, Taker};
 use super::sessions::{Owner, Place};
 use super::spans::{ShareRead, SharedBatches};
 use crate::broker::{Broker, JobOwner};
 use crate::coordinator::share::ShareKey;
-use crate::fetching::endpoints;
 use crate::io::{Effect, Job, Now, Reply};
 use crate::parked::{ParkedId, Place as ReplyPlace, Until};
 
@@ -36,23 +32,23 @@ const READING_MS: u64 = 60_000;
 /// A reply that waits.
 #[derive(Debug)]
 pub struct ShareWait {
-    owner: Owner,
+    pub(super) owner: Owner,
     /// What came of acknowledgements, partition by partition.
-    acknowledged: BTreeMap<Place, ErrorCode>,
+    pub(super) acknowledged: BTreeMap<Place, ErrorCode>,
     /// Of so many it is not known yet.
     outstanding: usize,
-    fetch: Option<FetchWait>,
+    pub(super) fetch: Option<FetchWait>,
 }
 
 /// The fetching side of a ShareFetch.
 #[derive(Debug)]
-struct FetchWait {
+pub(super) struct FetchWait {
     places: Vec<Place>,
     limits: FetchLimits,
     /// When it is answered whatever there is; not set before acknowledgements are done with.
     until_ms: Option<u64>,
     /// What could not be fetched, and why.
-    failed: BTreeMap<Place, ErrorCode>,
+    pub(super) failed: BTreeMap<Place, ErrorCode>,
     reading: Option<Reading>,
 }
 
@@ -96,7 +92,7 @@ impl ShareWait {
     }
 }
 
-fn key_of(owner: &Owner, place: Place) -> ShareKey {
+pub(super) fn key_of(owner: &Owner, place: Place) -> ShareKey {
     ShareKey { group: owner.0.clone(), topic: place.0, partition: place.1 }
 }
 
@@ -159,7 +155,14 @@ pub(super) fn look(broker: &mut Broker, now: Now, id: ParkedId, outbox: &mut Vec
     if wait.outstanding > 0 {
         return;
     }
-    let Some(fetch) = wait.fetch.as_mut() else { return answer(broker, now, id, outbox) };
+    let owner = wait.owner.clone();
+    // Without its session it is answered with nothing: who left gets nothing more.
+    if broker.shares.sessions.check(&owner).is_err() {
+        return answer(broker, now, id, outbox);
+    }
+    let Some(fetch) = wait_mut(broker, id).and_then(|wait| wait.fetch.as_mut()) else {
+        return answer(broker, now, id, outbox);
+    };
     if fetch.reading.is_some() {
         return;
     }
@@ -294,18 +297,12 @@ pub(super) fn overdue(broker: &mut Broker, now: Now, id: ParkedId, outbox: &mut 
     }
 }
 
-/// Records of one partition that are sent.
-struct Given {
-    acquired: Vec<Acquired>,
-    records: Records,
-}
-
 /// Acquires what was read and sends the reply; a fetch that came too late for all of it goes on waiting.
 fn answer(broker: &mut Broker, now: Now, id: ParkedId, outbox: &mut Vec<Effect>) {
-    let Some(wait) = wait_mut(broker, id) else { return };
-    let owner = wait.owner.clone();
+    let Some(owner) = wait_mut(broker, id).map(|wait| wait.owner.clone()) else { return };
+    let is_here = broker.shares.sessions.check(&owner).is_ok();
     let mut given = BTreeMap::new();
-    if let Some(fetch) = wait.fetch.as_mut() {
+    if is_here && let Some(fetch) = wait_mut(broker, id).and_then(|wait| wait.fetch.as_mut()) {
         let (limit, mut left) = (fetch.limits.limit, fetch.limits.records_max);
         let reads = fetch.reading.take().map(|reading| reading.reads).unwrap_or_default();
         let may_wait =
@@ -355,102 +352,4 @@ fn acquire(broker: &mut Broker, now: Now, key: &ShareKey, owner: &Owner, read: R
         replica.traffic.bytes_out += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
     }
     Some(Given { acquired, records: pieces.into() })
-}
-
-fn fetched(broker: &Broker, wait: ShareWait, mut given: BTreeMap<Place, Given>) -> Response {
-    let lock_ms = config_of(broker, &key_of(&wait.owner, (TopicId::ZERO, 0))).lock_ms;
-    let failed = wait.fetch.map(|fetch| fetch.failed).unwrap_or_default();
-    let places: BTreeSet<Place> = given.keys().chain(failed.keys()).chain(wait.acknowledged.keys()).copied().collect();
-    let (mut responses, mut leaders): (Vec<fetch::ShareFetchableTopicResponse>, _) = (Vec::new(), BTreeSet::new());
-    for place in places {
-        let code = failed.get(&place).copied().unwrap_or(ErrorCode::NONE);
-        let acknowledge_code = wait.acknowledged.get(&place).copied().unwrap_or(ErrorCode::NONE);
-        let mut data = fetch::PartitionData {
-            partition_index: place.1,
-            error_code: code,
-            error_message: message(code),
-            acknowledge_error_code: acknowledge_code,
-            acknowledge_error_message: message(acknowledge_code),
-            ..fetch::PartitionData::default()
-        };
-        if let Some((leader_id, leader_epoch)) = leader_of(broker, place, [code, acknowledge_code]) {
-            data.current_leader = fetch::LeaderIdAndEpoch { leader_id: BrokerId(leader_id), leader_epoch };
-            leaders.insert(leader_id);
-        }
-        if let Some(given) = given.remove(&place) {
-            let acquired = |one: Acquired| fetch::AcquiredRecords {
-                first_offset: one.first,
-                last_offset: one.last,
-                delivery_count: i16::try_from(one.deliveries).unwrap_or(i16::MAX),
-            };
-            data.records = given.records;
-            data.acquired_records = given.acquired.into_iter().map(acquired).collect();
-        }
-        match responses.last_mut().filter(|topic| topic.topic_id == place.0) {
-            Some(topic) => topic.partitions.push(data),
-            None => responses.push(fetch::ShareFetchableTopicResponse { topic_id: place.0, partitions: vec![data] }),
-        }
-    }
-    let endpoint = |end: strandline_protocol::messages::fetch::NodeEndpoint| fetch::NodeEndpoint {
-        node_id: end.node_id,
-        host: end.host,
-        port: end.port,
-        rack: end.rack,
-    };
-    let node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders).into_iter().map(endpoint).collect();
-    fetch::ShareFetchResponse {
-        acquisition_lock_timeout_ms: i32::try_from(lock_ms).unwrap_or(i32::MAX),
-        responses,
-        node_endpoints,
-        ..fetch::ShareFetchResponse::default()
-    }
-    .into()
-}
-
-fn acknowledged(broker: &Broker, wait: ShareWait) -> Response {
-    let lock_ms = config_of(broker, &key_of(&wait.owner, (TopicId::ZERO, 0))).lock_ms;
-    let (mut responses, mut leaders): (Vec<acknowledge::ShareAcknowledgeTopicResponse>, _) = (Vec::new(), BTreeSet::new());
-    for (place, code) in wait.acknowledged {
-        let mut data = acknowledge::PartitionData {
-            partition_index: place.1,
-            error_code: code,
-            error_message: message(code),
-            ..acknowledge::PartitionData::default()
-        };
-        if let Some((leader_id, leader_epoch)) = leader_of(broker, place, [code, ErrorCode::NONE]) {
-            data.current_leader = acknowledge::LeaderIdAndEpoch { leader_id: BrokerId(leader_id), leader_epoch };
-            leaders.insert(leader_id);
-        }
-        match responses.last_mut().filter(|topic| topic.topic_id == place.0) {
-            Some(topic) => topic.partitions.push(data),
-            None => responses.push(acknowledge::ShareAcknowledgeTopicResponse { topic_id: place.0, partitions: vec![data] }),
-        }
-    }
-    let endpoint = |end: strandline_protocol::messages::fetch::NodeEndpoint| acknowledge::NodeEndpoint {
-        node_id: end.node_id,
-        host: end.host,
-        port: end.port,
-        rack: end.rack,
-    };
-    let node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders).into_iter().map(endpoint).collect();
-    acknowledge::ShareAcknowledgeResponse {
-        acquisition_lock_timeout_ms: i32::try_from(lock_ms).unwrap_or(i32::MAX),
-        responses,
-        node_endpoints,
-        ..acknowledge::ShareAcknowledgeResponse::default()
-    }
-    .into()
-}
-
-fn message(code: ErrorCode) -> Option<String> {
-    (!code.is_none()).then(|| code.meaning().to_owned())
-}
-
-/// Whoever is not at the leader is told who leads.
-fn leader_of(broker: &Broker, place: Place, codes: [ErrorCode; 2]) -> Option<(i32, strandline_protocol::ids::LeaderEpoch)> {
-    if !codes.contains(&ErrorCode::NOT_LEADER_OR_FOLLOWER) {
-        return None;
-    }
-    let partition = broker.image.topics.by_id(place.0)?.partitions.get(&place.1)?;
-    Some((partition.leader, partition.leader_epoch))
 }

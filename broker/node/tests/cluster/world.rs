@@ -1,10 +1,12 @@
 //! Nodes, their disks, and the network between them.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strandline_log::disk::{DiskError, Entry, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
 use strandline_log::memory::MemoryDisk;
 use strandline_node::Node;
 use strandline_node::apis::{SERVED, find};
@@ -14,9 +16,9 @@ use strandline_node::io::{
     Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
     Sequence, Tag,
 };
-use strandline_node::metadata_log::load;
+use strandline_node::metadata_log::{load, read_snapshot};
 use strandline_node::peers;
-use strandline_node::recovery::survey;
+use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
@@ -50,6 +52,8 @@ struct Member {
     node: Option<Node>,
     wake_ms: u64,
     serving: bool,
+    /// Its disk takes nothing any more.
+    failing: bool,
 }
 
 /// Who waits for the answer to a request.
@@ -59,14 +63,30 @@ struct Asker {
     tag: Tag,
 }
 
+/// The port of controllers; that of brokers and clients is another one.
+const CONTROLLERS: u16 = 9093;
+
+/// Who asks as a client.
+const CLIENT: i32 = -1;
+
 enum Letter {
-    Request { to: i32, asker: Asker, request: Box<Request> },
+    Request { to: i32, listener: ListenerKind, asker: Asker, request: Box<Request> },
     Answer { id: i32, tag: Tag, result: Result<Box<Response>, PeerLost> },
 }
 
 pub(crate) struct World {
     now: Now,
     seed: u64,
+    /// Nodes up to here are controllers too, and voters; those above are brokers only.
+    voters: i32,
+    /// Keys of every node.
+    keys: Vec<(&'static str, &'static str)>,
+    /// What was answered to a client, by the number of its request.
+    answered: BTreeMap<u64, Response>,
+    /// Operations of the disk that the node may still see carried out before it dies.
+    fuses: BTreeMap<i32, usize>,
+    /// Reaches nobody, and nobody reaches it.
+    cut_off: Option<i32>,
     members: BTreeMap<i32, Member>,
     letters: BTreeMap<(u64, u64), Letter>,
     next: u64,
@@ -76,7 +96,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(nodes: i32) -> Self {
+        Self::with(nodes, &[])
+    }
+
+    pub(crate) fn with(nodes: i32, keys: &[(&'static str, &'static str)]) -> Self {
         let mut world = Self {
+            voters: nodes,
+            keys: keys.to_vec(),
+            answered: BTreeMap::new(),
+            fuses: BTreeMap::new(),
+            cut_off: None,
             now: Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 },
             seed: 7,
             members: BTreeMap::new(),
@@ -84,34 +113,53 @@ impl World {
             next: 0,
             askers: BTreeMap::new(),
         };
-        for id in 1..=nodes {
-            world.members.insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false });
-        }
+        (1..=nodes).for_each(|id| world.add(id));
         (1..=nodes).for_each(|id| world.start(id));
         world
     }
 
+    /// A machine with an empty disk.
+    pub(crate) fn add(&mut self, id: i32) {
+        self.members
+            .insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false, failing: false });
+    }
+
     /// Starts a node from what lies on its disk.
     pub(crate) fn start(&mut self, id: i32) {
-        let nodes = i32::try_from(self.members.len()).expect("few");
-        let voters: Vec<String> = (1..=nodes).map(|id| format!("{id}@node-{id}:9093")).collect();
+        let voters: Vec<String> = (1..=self.voters).map(|id| format!("{id}@node-{id}:9093")).collect();
         let member = self.members.get_mut(&id).expect("known");
-        let pairs = [
+        let is_voter = id <= self.voters;
+        let controllers = if is_voter { format!(",CONTROLLER://node-{id}:9093") } else { String::new() };
+        let mut pairs = vec![
             ("node.id", id.to_string()),
-            ("listeners", format!("PLAINTEXT://node-{id}:9092,CONTROLLER://node-{id}:9093")),
+            ("broker.rack", format!("rack-{id}")),
+            ("process.roles", if is_voter { "broker,controller" } else { "broker" }.to_owned()),
+            ("listeners", format!("PLAINTEXT://node-{id}:9092{controllers}")),
             ("controller.listener.names", "CONTROLLER".to_owned()),
             ("controller.quorum.voters", voters.join(",")),
         ];
+        pairs.extend(self.keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = BrokerConfig::from_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("legal");
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
         let survey = survey(&member.disk).expect("the directory can be read");
         let mut repairs = metadata.repairs.clone();
-        let mut recovered = Vec::new();
+        let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         for found in &survey.partitions {
-            let opened = survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms).expect("it opens");
-            repairs.extend(opened.repairs);
-            recovered.push(opened.recovered);
+            match survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms) {
+                Ok(opened) => {
+                    repairs.extend(opened.repairs);
+                    recovered.push(opened.recovered);
+                }
+                Err(reason) => {
+                    assert!(reason.is_damage(), "{reason}");
+                    match survey.set_aside(&member.disk, found, &metadata.image) {
+                        Aside::Offline(partition) => offline.push(partition),
+                        Aside::Stray(op) => repairs.push(op),
+                    }
+                }
+            }
         }
+        repairs.push(DiskOp::Delete { file: FilePath::top(".kafka_cleanshutdown") });
         repairs.iter().for_each(|op| {
             member.disk.0.perform(op).expect("repairs succeed");
         });
@@ -124,7 +172,7 @@ impl World {
             seed: self.seed,
             metadata,
             recovered,
-            offline: Vec::new(),
+            offline,
             previous_broker_epoch: survey.previous_broker_epoch,
         };
         let mut node = boot.node();
@@ -140,9 +188,48 @@ impl World {
         self.end(id);
     }
 
+    /// The node dies in the middle of this operation of its disk, counted from now.
+    pub(crate) fn kill_at(&mut self, id: i32, operation: usize) {
+        self.fuses.insert(id, operation);
+    }
+
+    /// Whether it is still to die; it will not then.
+    pub(crate) fn spare(&mut self, id: i32) -> bool {
+        self.fuses.remove(&id).is_some()
+    }
+
+    pub(crate) fn cut_off(&mut self, id: i32) {
+        self.cut_off = Some(id);
+    }
+
+    pub(crate) fn reconnect(&mut self) {
+        self.cut_off = None;
+    }
+
+    pub(crate) fn hosted_partitions(&self, id: i32) -> usize {
+        self.members[&id].node.as_ref().map_or(0, |node| node.gauges().hosted_partitions)
+    }
+
+    /// The names in the directory of the metadata log.
+    pub(crate) fn metadata_files(&self, id: i32) -> Vec<String> {
+        let entries = self.members[&id].disk.list(&FilePath::top("__cluster_metadata-0")).expect("it is there");
+        entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    /// What the node would know if it started now, all of it.
+    pub(crate) fn topics_on_disk(&self, id: i32) -> Vec<String> {
+        let image = load(&self.members[&id].disk, 0).expect("the metadata loads").image;
+        image.topics.iter().map(|topic| topic.name.to_string()).collect()
+    }
+
     /// Asks a node to end, as SIGTERM does.
     pub(crate) fn stop(&mut self, id: i32) {
         self.input(id, Input::Shutdown);
+    }
+
+    /// From now on every operation of the node's disk fails.
+    pub(crate) fn fail_disk(&mut self, id: i32) {
+        self.members.get_mut(&id).expect("known").failing = true;
     }
 
     pub(crate) fn is_running(&self, id: i32) -> bool {
@@ -195,6 +282,29 @@ impl World {
         }
     }
 
+    /// What a client is answered; nothing if it had to wait for longer than `most_ms`.
+    pub(crate) fn call_within(&mut self, most_ms: u64, to: i32, api_version: i16, request: Asked) -> Option<Response> {
+        let asker = self.client();
+        self.hand(to, ListenerKind::Broker, api_version, asker, request);
+        let until_ms = self.now.monotonic_ms + most_ms;
+        while !self.answered.contains_key(&asker.tag.number) && self.now.monotonic_ms < until_ms {
+            self.pass();
+        }
+        self.answered.remove(&asker.tag.number)
+    }
+
+    pub(crate) fn node(&self, id: i32) -> &Node {
+        self.members[&id].node.as_ref().expect("it runs")
+    }
+
+    pub(crate) fn contents(&self, id: i32, file: &str) -> Vec<u8> {
+        self.members[&id].disk.0.contents(&FilePath::top(file)).map(<[u8]>::to_vec).unwrap_or_default()
+    }
+
+    pub(crate) fn put(&mut self, id: i32, file: &str, contents: Vec<u8>) {
+        self.members.get_mut(&id).expect("known").disk.0.put(FilePath::top(file), contents);
+    }
+
     fn post(&mut self, letter: Letter) {
         self.next += 1;
         self.letters.insert((self.now.monotonic_ms + 1, self.next), letter);
@@ -202,7 +312,14 @@ impl World {
 
     fn deliver(&mut self, letter: Letter) {
         match letter {
-            Letter::Request { to, asker, request } => self.ask(to, asker, *request),
+            // As when a machine does not answer: the asker's time is over.
+            Letter::Request { to, asker, .. } if self.cut_off.is_some_and(|cut| cut == to || cut == asker.id) => {
+                self.answer(asker, Err(PeerLost::TimedOut));
+            }
+            Letter::Answer { id, tag, .. } if self.cut_off == Some(id) => {
+                self.input(id, Input::Response { tag, result: Err(PeerLost::TimedOut) });
+            }
+            Letter::Request { to, listener, asker, request } => self.ask(to, listener, asker, *request),
             Letter::Answer { id, tag, mut result } => {
                 if let Ok(response) = &mut result {
                     peers::check(response);
@@ -212,11 +329,23 @@ impl World {
         }
     }
 
-    fn ask(&mut self, to: i32, asker: Asker, request: Request) {
+    /// A client asks a node and gets its answer.
+    pub(crate) fn call(&mut self, to: i32, request: impl Into<Request>) -> Response {
+        let asker = self.client();
+        self.ask(to, ListenerKind::Broker, asker, request.into());
+        self.run_until("an answer", 10_000, |world| world.answered.contains_key(&asker.tag.number));
+        self.answered.remove(&asker.tag.number).expect("it came")
+    }
+
+    fn client(&mut self) -> Asker {
+        self.next += 1;
+        Asker { id: CLIENT, tag: Tag { asker: strandline_node::io::Asker::Forwarding, number: self.next } }
+    }
+
+    fn ask(&mut self, to: i32, listener: ListenerKind, asker: Asker, request: Request) {
         if self.members[&to].node.is_none() {
             return self.answer(asker, Err(PeerLost::Refused));
         }
-        let listener = ListenerKind::Controller;
         let served: Vec<ApiVersion> = SERVED
             .iter()
             .filter(|row| row.is_on(listener))
@@ -227,6 +356,10 @@ impl World {
         else {
             return self.answer(asker, Err(PeerLost::Unsupported));
         };
+        self.hand(to, listener, api_version, asker, Asked::Other(Box::new(request)));
+    }
+
+    fn hand(&mut self, to: i32, listener: ListenerKind, api_version: i16, asker: Asker, request: Asked) {
         self.next += 1;
         let connection = ConnectionId(self.next);
         self.askers.insert(connection, (to, asker));
@@ -234,19 +367,26 @@ impl World {
             connection,
             sequence: Sequence(0),
             listener,
+            listener_name: "".into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
         };
-        self.input(to, Input::Request { context, request: Asked::Other(Box::new(request)) });
+        self.input(to, Input::Request { context, request });
     }
 
     fn answer(&mut self, asker: Asker, result: Result<Box<Response>, PeerLost>) {
         let Asker { id, tag } = asker;
+        if id == CLIENT {
+            if let Ok(response) = result {
+                self.answered.insert(tag.number, *response);
+            }
+            return;
+        }
         self.post(Letter::Answer { id, tag, result });
     }
 
-    fn input(&mut self, id: i32, input: Input) {
+    pub(crate) fn input(&mut self, id: i32, input: Input) {
         let Some(node) = &mut self.members.get_mut(&id).expect("known").node else { return };
         let mut outbox = Vec::new();
         node.step(self.now, input, &mut outbox);
@@ -270,11 +410,20 @@ impl World {
                     }
                 }
                 Effect::Send { to, tag, request, .. } => {
+                    let listener = if to.port == CONTROLLERS { ListenerKind::Controller } else { ListenerKind::Broker };
                     let to = node_of(&to);
-                    self.post(Letter::Request { to, asker: Asker { id, tag }, request });
+                    self.post(Letter::Request { to, listener, asker: Asker { id, tag }, request });
                 }
                 Effect::Disk { owner, op } => {
-                    let result = member.disk.0.perform(&op);
+                    if let Some(left) = self.fuses.get_mut(&id) {
+                        *left = left.saturating_sub(1);
+                        if *left == 0 {
+                            self.fuses.remove(&id);
+                            return self.kill(id);
+                        }
+                    }
+                    let full = || Err(DiskError::Full { file: FilePath::top("data") });
+                    let result = if member.failing { full() } else { member.disk.0.perform(&op) };
                     self.input(id, Input::Disk { owner, result });
                 }
                 Effect::Start { job, what } => {
@@ -282,6 +431,13 @@ impl World {
                         Job::Truncate { log, end, now_ms } => JobResult::Truncated(
                             strandline_log::recover::truncate(&member.disk, *log, end, now_ms).map(Box::new),
                         ),
+                        Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                        Job::ReadSnapshot { id, file } => {
+                            JobResult::SnapshotRead(read_snapshot(&member.disk, id, &file).map(Box::new))
+                        }
+                        Job::ReadPiece { file, position, bytes } => {
+                            JobResult::PieceRead(member.disk.read(&file, position, bytes))
+                        }
                         other => panic!("no test asks for {other:?}"),
                     };
                     self.input(id, Input::Job { job, result });
@@ -290,6 +446,8 @@ impl World {
                 Effect::Serving => member.serving = true,
                 Effect::Stopped => self.end(id),
                 Effect::Publish(_) => {}
+                // The process ends, but not before what is under way has come in.
+                Effect::Fail { .. } if member.failing => {}
                 Effect::Fail { file, reason } => panic!("the directory of {id} failed: {file}: {reason}"),
             }
         }

@@ -73,6 +73,8 @@ pub(crate) struct TestBroker {
     pub(crate) fuse: Option<u64>,
     /// Requests to other nodes; nobody answers by itself.
     pub(crate) asked: Vec<(PeerAddress, Tag)>,
+    /// The listener at which requests come.
+    pub(crate) listener_name: &'static str,
 }
 
 const CONNECTION: ConnectionId = ConnectionId(1);
@@ -143,6 +145,7 @@ impl TestBroker {
             configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             fuse: None,
             asked: Vec::new(),
+            listener_name: "",
         };
         let mut outbox = Vec::new();
         broker.node.start(now, &mut outbox);
@@ -296,6 +299,7 @@ impl TestBroker {
             connection,
             sequence,
             listener,
+            listener_name: self.listener_name.into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -351,6 +355,12 @@ impl TestBroker {
                         }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                        Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(
+                            strandline_node::metadata_log::read_snapshot(&self.disk, id, &file).map(Box::new),
+                        ),
+                        Job::ReadPiece { file, position, bytes } => {
+                            JobResult::PieceRead(self.disk.read(&file, position, bytes))
+                        }
                     };
                     self.input(Input::Job { job, result });
                 }

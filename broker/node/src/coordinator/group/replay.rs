@@ -17,8 +17,8 @@ impl Groups {
         match loaded {
             Loaded::Record { record, producer } => match *record {
                 StateRecord::Group(record) => self.replay_record(record, producer),
-                // Of other kinds of coordinators.
-                StateRecord::Transaction { .. } | StateRecord::Share(_) => {}
+                // Of other kinds.
+                StateRecord::Share(_) | StateRecord::Transaction { .. } => {}
             },
             Loaded::Marker { producer, outcome } => self.offsets.decide(producer, outcome == Outcome::Commit),
         }

@@ -277,6 +277,14 @@ impl Trio {
         values_of(response.responses[0].partitions[0].records.as_ref())
     }
 
+    /// What a consumer's fetch at a broker ends in.
+    pub(super) fn read_error(&mut self, at: i32) -> ErrorCode {
+        let request = fetch_request(ReplicaState { replica_id: BrokerId(-1), replica_epoch: -1 });
+        let asked = self.ask(at, 12, ListenerKind::Broker, Asked::Other(Box::new(request.into())));
+        let Some(Some(Response::Fetch(response))) = self.replies.remove(&asked) else { panic!("not answered") };
+        response.responses[0].partitions[0].error_code
+    }
+
     /// What a broker says to a fetch in the name of a replica.
     pub(super) fn fetch_as(&mut self, replica: i32, epoch: i64) -> ErrorCode {
         self.replica_fetch(replica, epoch, ListenerKind::Broker)
@@ -376,6 +384,7 @@ impl Trio {
             connection,
             sequence,
             listener,
+            listener_name: "".into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -433,6 +442,10 @@ impl Trio {
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                    Job::ReadSnapshot { id, file } => {
+                        JobResult::SnapshotRead(crate::metadata_log::read_snapshot(disk, id, &file).map(Box::new))
+                    }
+                    Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(disk.read(&file, position, bytes)),
                     Job::Clean(mut round) => {
                         let result = round.step(disk);
                         JobResult::Cleaned { round, result }
@@ -466,6 +479,7 @@ impl Trio {
             connection: ConnectionId(1000 + u64::from(from.unsigned_abs())),
             sequence,
             listener: ListenerKind::Broker,
+            listener_name: "".into(),
             api_version: api.versions.last,
             client_id: Arc::from("peer"),
             client_host: Arc::from("/127.0.0.1"),

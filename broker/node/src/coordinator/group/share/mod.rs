@@ -68,6 +68,10 @@ impl ShareGroup {
         }
     }
 
+    pub(crate) fn members_count(&self) -> usize {
+        self.members.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
