@@ -41,6 +41,7 @@ use crate::settings::Settings;
 use crate::share::Shares;
 use crate::snapshot::Snapshots;
 use crate::topology::Topology;
+use crate::verification;
 
 /// Who this broker is.
 #[derive(Clone, Debug)]
@@ -94,8 +95,8 @@ pub struct Broker {
     pub(crate) coordinators: Coordinators,
     pub(crate) shares: Shares,
     pub(crate) markers: Markers,
-    /// Requests that wait for a coordinator of transactions, by tag.
-    pub(crate) verifying: BTreeMap<u64, ParkedId>,
+    /// Requests that wait for a coordinator of transactions.
+    pub(crate) verifying: verification::Queues,
     pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -167,7 +168,7 @@ impl Broker {
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
             shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
             markers: Markers::default(),
-            verifying: BTreeMap::new(),
+            verifying: verification::Queues::default(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,

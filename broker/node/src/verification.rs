@@ -3,13 +3,15 @@
 //! Clients that add partitions themselves are looked up (*verify*), so that a request which arrives late cannot begin a
 //! transaction that nobody ends; for newer ones the question itself adds the partition (KIP-890). The request waits here meanwhile, as a
 //! value; partitions hold guards for it (`replica/verifying.rs`). Groups' offsets are asked for like any other partition.
+//! Requests of one producer go on in the order in which they came: a later one may need no question, or be answered first, and its
+//! records would then be out of sequence.
 //! Source: AddPartitionsToTxnManager, ReplicaManager.handleProduceAppend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::TransactionalId;
+use strandline_protocol::ids::{ProducerId, TransactionalId};
 use strandline_protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -22,7 +24,7 @@ use crate::coordinator::kind::Kind;
 use crate::coordinator::transaction::entry::{Place, Producer, by_topic};
 use crate::handlers::{Answer, produce, txn_offset_commit};
 use crate::io::{Asker, CheckedProduce, Effect, Lane, Now, PeerLost, RequestContext, Tag};
-use crate::parked::{self, Until};
+use crate::parked::{self, ParkedId, Until};
 use crate::replica::verifying::Guard;
 
 /// How long a coordinator may take; the client's own time is about as long.
@@ -66,20 +68,69 @@ pub(crate) enum Work {
 /// By slot: the guard of a partition that belongs to the transaction, or why it does not.
 pub(crate) type Verdicts = BTreeMap<u32, Result<Guard, ErrorCode>>;
 
-/// Asks, and parks the request.
+/// Requests that wait, in order, by producer.
+#[derive(Debug, Default)]
+pub(crate) struct Queues(BTreeMap<ProducerId, VecDeque<Queued>>);
+
+#[derive(Debug)]
+struct Queued {
+    /// Of the question; it names the request here.
+    number: u64,
+    parked: ParkedId,
+    /// What the coordinator said; `None` while it has not.
+    verdicts: Option<Verdicts>,
+}
+
+impl Queues {
+    /// Whether a request of the producer waits: then those behind it have to.
+    pub(crate) fn is_waited(&self, producer: ProducerId) -> bool {
+        self.0.contains_key(&producer)
+    }
+
+    fn push(&mut self, producer: ProducerId, queued: Queued) {
+        self.0.entry(producer).or_default().push_back(queued);
+    }
+
+    /// Notes an answer. Says whose it is.
+    fn answered(&mut self, number: u64, verdicts: impl FnOnce(ParkedId) -> Verdicts) -> Option<ProducerId> {
+        let mut all = self.0.iter_mut().flat_map(|(producer, queue)| queue.iter_mut().map(move |queued| (producer, queued)));
+        let (producer, queued) = all.find(|(_, queued)| queued.number == number)?;
+        queued.verdicts = Some(verdicts(queued.parked));
+        Some(*producer)
+    }
+
+    /// The producer's next request, if it may go on.
+    fn pop(&mut self, producer: ProducerId) -> Option<(ParkedId, Verdicts)> {
+        let queue = self.0.get_mut(&producer)?;
+        let verdicts = queue.front_mut()?.verdicts.take()?;
+        let parked = queue.pop_front()?.parked;
+        if queue.is_empty() {
+            self.0.remove(&producer);
+        }
+        Some((parked, verdicts))
+    }
+}
+
+/// Asks, and parks the request. One that claims nothing waits only for those before it.
 pub(crate) fn ask(broker: &mut Broker, now: Now, waiting: Unverified, outbox: &mut Vec<Effect>) -> Answer {
-    let Some(node) = directory::leader_of(broker, Kind::Transactions, waiting.claim.id.as_str()) else {
-        let verdicts = all(&waiting.claim, ErrorCode::COORDINATOR_NOT_AVAILABLE);
-        return go_on(broker, now, waiting, &verdicts, outbox);
-    };
-    let request = question(&waiting.claim);
+    let (id, producer) = (waiting.claim.id.clone(), waiting.claim.producer.id);
+    let (request, is_empty) = (question(&waiting.claim), waiting.claim.places.is_empty());
     let place = parked::Place { connection: waiting.context.connection, sequence: waiting.context.sequence };
-    let id = broker.waiting.park(place, None, Until::Verified(Box::new(waiting)));
+    let parked = broker.waiting.park(place, None, Until::Verified(Box::new(waiting)));
     let number = broker.next_tag();
-    broker.verifying.insert(number, id);
+    let verdicts = is_empty.then(Verdicts::new);
+    broker.verifying.push(producer, Queued { number, parked, verdicts });
+    if is_empty {
+        drain(broker, now, producer, outbox);
+        return Answer::Parked;
+    }
     let tag = Tag { asker: Asker::Verification, number };
     let ask = Ask { tag, request: request.into(), timeout_ms: TIMEOUT_MS };
-    if ask_broker(broker, now, node, Lane::Verification, ask, outbox).is_err() {
+    let asked = match directory::leader_of(broker, Kind::Transactions, id.as_str()) {
+        Some(node) => ask_broker(broker, now, node, Lane::Verification, ask, outbox).is_ok(),
+        None => false,
+    };
+    if !asked {
         on_response(broker, now, tag, Err(PeerLost::Broken), outbox);
     }
     Answer::Parked
@@ -105,15 +156,28 @@ pub(crate) fn on_response(
     result: Result<Box<Response>, PeerLost>,
     outbox: &mut Vec<Effect>,
 ) {
-    let Some(id) = broker.verifying.remove(&tag.number) else { return };
-    // If the client has gone, its request goes too.
-    let Some(Until::Verified(waiting)) = broker.waiting.take(id).map(|parked| parked.until) else { return };
-    let verdicts = match result.map(|response| *response) {
-        Ok(Response::AddPartitionsToTxn(response)) => verdicts(&waiting.claim, &response),
-        _ => all(&waiting.claim, ErrorCode::NETWORK_EXCEPTION),
-    };
-    let context = waiting.context.clone();
-    go_on(broker, now, *waiting, &verdicts, outbox).send(&context, outbox);
+    let (waiting, response) = (&broker.waiting, result.map(|response| *response));
+    let producer = broker.verifying.answered(tag.number, |parked| match waiting.get(parked).map(|parked| &parked.until) {
+        Some(Until::Verified(unverified)) => match &response {
+            Ok(Response::AddPartitionsToTxn(response)) => verdicts(&unverified.claim, response),
+            _ => all(&unverified.claim, ErrorCode::NETWORK_EXCEPTION),
+        },
+        // The client has gone.
+        _ => Verdicts::new(),
+    });
+    if let Some(producer) = producer {
+        drain(broker, now, producer, outbox);
+    }
+}
+
+/// Requests of a producer go on, as far as they may.
+fn drain(broker: &mut Broker, now: Now, producer: ProducerId, outbox: &mut Vec<Effect>) {
+    while let Some((parked, verdicts)) = broker.verifying.pop(producer) {
+        // If the client has gone, its request goes too.
+        let Some(Until::Verified(waiting)) = broker.waiting.take(parked).map(|parked| parked.until) else { continue };
+        let context = waiting.context.clone();
+        go_on(broker, now, *waiting, &verdicts, outbox).send(&context, outbox);
+    }
 }
 
 fn go_on(broker: &mut Broker, now: Now, waiting: Unverified, verdicts: &Verdicts, outbox: &mut Vec<Effect>) -> Answer {
@@ -163,7 +227,34 @@ fn understood(code: ErrorCode, ability: Ability) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use crate::io::{ConnectionId, Sequence};
+    use crate::parked::Waiting;
+
     use super::*;
+
+    #[test]
+    fn an_answer_that_comes_first_waits_for_those_of_the_same_producer_that_were_asked_before() {
+        let (mut queues, mut waiting) = (Queues::default(), Waiting::default());
+        let mut park = |number, verdicts| {
+            let place = parked::Place { connection: ConnectionId(1), sequence: Sequence(number) };
+            let response = Box::new(AddPartitionsToTxnResponse::default().into());
+            Queued { number, parked: waiting.park(place, None, Until::Checkpointed { response }), verdicts }
+        };
+        let (slow, quick, unasked) = (park(1, None), park(2, None), park(3, Some(Verdicts::new())));
+        let order = [slow.parked, quick.parked, unasked.parked];
+        let other = park(4, None);
+        let others = other.parked;
+        [slow, quick, unasked].into_iter().for_each(|queued| queues.push(ProducerId(7), queued));
+        queues.push(ProducerId(8), other);
+        assert_eq!(queues.answered(2, |_| Verdicts::new()), Some(ProducerId(7)));
+        assert_eq!(queues.pop(ProducerId(7)), None);
+        assert_eq!(queues.answered(4, |_| Verdicts::new()), Some(ProducerId(8)));
+        assert_eq!(queues.pop(ProducerId(8)).map(|(parked, _)| parked), Some(others), "others do not wait");
+        assert_eq!(queues.answered(1, |_| Verdicts::new()), Some(ProducerId(7)));
+        let gone_on: Vec<ParkedId> = std::iter::from_fn(|| queues.pop(ProducerId(7))).map(|(parked, _)| parked).collect();
+        assert_eq!(gone_on, order);
+        assert!(!queues.is_waited(ProducerId(7)));
+    }
 
     #[test]
     fn clients_are_told_what_they_understand() {

@@ -83,7 +83,7 @@ pub(crate) fn produce(
         let BatchOutcome::Checked { header, .. } = of_transaction else { return Answer::Close };
         let producer = producer(header);
         let claim = Claim { id, producer, ability: ability(context), places: unverified(broker, context, &checked, producer) };
-        if !claim.places.is_empty() {
+        if !claim.places.is_empty() || broker.verifying.is_waited(producer.id) {
             let work = Work::Produce(Box::new(checked));
             return verification::ask(broker, now, Unverified { context: context.clone(), claim, work }, outbox);
         }
