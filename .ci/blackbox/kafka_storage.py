@@ -3,6 +3,7 @@
 `dump`: Kafka's dump-log reads every segment, index, snapshot and the metadata log that the broker wrote, without complaint, and counts
 the records that were acknowledged. `to-kafka`: Kafka opens a copy of the directory, shows every topic, config and record, writes on, and the
 broker opens what Kafka left. `from-kafka`: a directory that Kafka wrote, stopped cleanly or killed, opens in the broker in the same way.
+Groups go along: committed offsets with their metadata, of both protocols and of no members at all, and members that come back go on there.
 """
 
 import concurrent.futures
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, ResourceType
 
-from . import admin, cluster
+from . import admin, cluster, kafka_groups
 from .cluster import Broker, Failed, Kafka, Strandline
 from .load import consumer_of, passing
 from .records import CODECS, Record, logical_records
@@ -89,6 +90,7 @@ def ours(work: pathlib.Path, kind: str, port: int, only: str | None) -> None:
     broker = cluster.broker_of(kind, work / "ours", port)
     with running(broker):
         contents, configs = fill(broker.bootstrap)
+        groups = kafka_groups.fill(broker.bootstrap, "plain")
     if only != "to-kafka":
         dump(broker.data, contents)
     if only == "dump":
@@ -98,12 +100,15 @@ def ours(work: pathlib.Path, kind: str, port: int, only: str | None) -> None:
     kafka = KafkaOver(work / "kafka-over", cluster.free_port(port + 4), copied)
     with running(kafka):
         compare(kafka.bootstrap, contents, configs, "Kafka on the broker's directory")
+        kafka_groups.compare(kafka.bootstrap, groups, "Kafka on the broker's directory")
         write_on(kafka.bootstrap, contents)
         compare(kafka.bootstrap, contents, configs, "Kafka after writing on")
+        groups = kafka_groups.go_on(kafka.bootstrap, groups)
     again = over(kind, work / "again", cluster.free_port(port + 8), copied)
     with running(again):
         compare(again.bootstrap, contents, configs, "the broker on the directory that Kafka left")
-    print("to Kafka and back: every topic, config and record is there", flush=True)
+        kafka_groups.compare(again.bootstrap, groups, "the broker on the directory that Kafka left")
+    print("to Kafka and back: every topic, config, record and group is there", flush=True)
 
 
 def from_kafka(work: pathlib.Path, kind: str, port: int, killed: bool) -> None:
@@ -112,6 +117,7 @@ def from_kafka(work: pathlib.Path, kind: str, port: int, killed: bool) -> None:
     try:
         kafka.start()
         contents, configs = fill(kafka.bootstrap)
+        groups = kafka_groups.fill(kafka.bootstrap, "plain")
         if killed:
             kafka.kill()
         else:
@@ -123,9 +129,12 @@ def from_kafka(work: pathlib.Path, kind: str, port: int, killed: bool) -> None:
     broker = over(kind, work / f"over-{how}", cluster.free_port(port + 4), copied)
     with running(broker):
         compare(broker.bootstrap, contents, configs, f"the broker on the directory of a {how} Kafka")
+        kafka_groups.compare(broker.bootstrap, groups, f"the broker on the directory of a {how} Kafka")
         write_on(broker.bootstrap, contents)
         compare(broker.bootstrap, contents, configs, "the broker after writing on")
-    print(f"from a {how} Kafka: every topic, config and record is there", flush=True)
+        groups = kafka_groups.go_on(broker.bootstrap, groups)
+        kafka_groups.compare(broker.bootstrap, groups, "the broker after members went on")
+    print(f"from a {how} Kafka: every topic, config, record and group is there", flush=True)
 
 
 def over(kind: str, scratch: pathlib.Path, port: int, data: pathlib.Path) -> Broker:

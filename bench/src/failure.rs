@@ -4,7 +4,9 @@
 use std::io;
 use std::process::ExitCode;
 
-use strandline_client::{AdminError, ConnectError, ErrorCode, KafkaError, Kind, MetadataError, RequestError};
+use strandline_client::{
+    AdminError, ConnectError, ConsumeError, ErrorCode, KafkaError, Kind, MetadataError, ProduceError, RequestError,
+};
 use strandline_protocol::records::BuildError;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,10 @@ pub(crate) enum Failure {
     Metadata(#[from] MetadataError),
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
     #[error("partition {partition}: {code}: {}", .code.meaning())]
     Refused { partition: i32, code: ErrorCode },
     #[error("partition {0} has no leader")]
@@ -50,6 +56,8 @@ impl Failure {
             Self::Topic { error, .. } | Self::Admin(error) => by_kind(error),
             Self::Metadata(error) => by_kind(error),
             Self::Request(error) => by_kind(error),
+            Self::Consume(error) => by_kind(error),
+            Self::Produce(error) => by_kind(error),
             Self::Refused { .. } | Self::NoLeader(_) | Self::Empty(_) | Self::NothingMeasured => 1,
             Self::Build(_) | Self::Process { .. } | Self::Runtime(_) | Self::Worker(_) | Self::Output(_) => 4,
         })

@@ -10,6 +10,7 @@ mod failure;
 mod latency;
 mod measure;
 mod produce;
+mod rebalance;
 mod report;
 mod settings;
 mod topic;
@@ -38,6 +39,8 @@ enum Load {
     Consume(consume::ConsumeArguments),
     /// Produce at a given rate and measure how long each request takes from when it was due (open loop)
     Latency(latency::LatencyArguments),
+    /// Many members of a group join at once, then some are restarted one after the other: time to stable, records held up
+    Rebalance(rebalance::RebalanceArguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ async fn run(load: Load) -> Result<(), Failure> {
         Load::Produce(arguments) => (arguments.run().await?, arguments.common.format),
         Load::Consume(arguments) => (arguments.run().await?, arguments.common.format),
         Load::Latency(arguments) => (arguments.run().await?, arguments.common.format),
+        Load::Rebalance(arguments) => return arguments.run().await,
     };
     report.print(format)?;
     Ok(())

@@ -4,6 +4,7 @@
 //! | path       | answer                                                        |
 //! |------------|---------------------------------------------------------------|
 //! | `/metrics` | Prometheus's text format                                      |
+//! | `/groups`  | groups of this broker and their lag, as JSON                  |
 //! | `/healthz` | 200 while the process runs                                    |
 //! | `/readyz`  | 200 while requests are taken, 503 before that and when stopping |
 
@@ -22,7 +23,9 @@ use strandline_node::Node;
 use strandline_node::gauges::Gauges;
 use tracing::error;
 
-use crate::metrics::{Metrics, node, process};
+use crate::clock::Clock;
+use crate::lag::Lag;
+use crate::metrics::{Metrics, groups as groups_of, node, process};
 use crate::rim::Rim;
 use crate::shell::Shell;
 
@@ -31,6 +34,8 @@ pub(crate) struct Pages {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shell: Arc<Shell<Node, Rim>>,
     pub(crate) is_ready: Arc<AtomicBool>,
+    pub(crate) lag: Arc<Lag>,
+    pub(crate) clock: Clock,
 }
 
 /// Serves the pages on a thread of its own, as long as the process lives.
@@ -39,7 +44,7 @@ pub(crate) struct Pages {
 /// The thread or its runtime cannot be had.
 pub(crate) fn serve(listener: TcpListener, pages: Pages) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let router = router(Arc::new(pages));
     let work = move || {
         let served = runtime.block_on(async {
@@ -57,6 +62,7 @@ pub(crate) fn serve(listener: TcpListener, pages: Pages) -> io::Result<()> {
 fn router(pages: Arc<Pages>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .route("/groups", get(groups))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(pages)
@@ -79,8 +85,16 @@ async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
     let gauges: Gauges = pages.shell.look(Node::gauges);
     node::render(&gauges, &mut text);
+    let (standings, behind) = pages.lag.look(&pages.shell, pages.clock.now().wall_ms).await;
+    groups_of::render(&standings, &behind, &mut text);
     process::render(&mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn groups(State(pages): State<Arc<Pages>>) -> Response {
+    let (standings, behind) = pages.lag.look(&pages.shell, pages.clock.now().wall_ms).await;
+    let page = groups_of::page(&standings, &behind).to_string();
+    ([(header::CONTENT_TYPE, "application/json")], page).into_response()
 }
 
 impl Pages {

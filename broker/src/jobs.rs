@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use strandline_log::disk::Files as _;
 use strandline_log::lookup::find;
 use strandline_log::recover::truncate;
 use strandline_node::coordinator::loading::load;
 use strandline_node::io::{Job, JobResult};
+use strandline_node::metadata_log::read_snapshot;
+use strandline_node::share::spans;
 use tracing::error;
 
 use crate::disk::reading::LogFiles;
@@ -16,6 +19,7 @@ pub(crate) fn run(job: Job, files: &LogFiles) -> JobResult {
         Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(find(files, &lookup)),
         Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(files, *log, end, now_ms).map(Box::new)),
         Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, &piece)),
+        Job::ReadShare(wanted) => JobResult::ShareRead(spans::read(files, &wanted)),
         Job::MeasureDirectory => {
             let (total_bytes, usable_bytes) = measure(files.root());
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }
@@ -28,6 +32,8 @@ pub(crate) fn run(job: Job, files: &LogFiles) -> JobResult {
             JobResult::Cleaned { round, result }
         }
         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+        Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(read_snapshot(files, id, &file).map(Box::new)),
+        Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(files.read(&file, position, bytes)),
     }
 }
 

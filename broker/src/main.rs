@@ -9,8 +9,10 @@ mod clock;
 mod dev;
 mod disk;
 mod exit;
+mod format;
 mod http;
 mod jobs;
+mod lag;
 mod metrics;
 mod net;
 mod peers;
@@ -26,6 +28,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::ClientCommand;
 use crate::dev::DevArgs;
+use crate::format::FormatArgs;
 use crate::start::settings::ServeArgs;
 
 /// A log broker that speaks Apache Kafka's protocol.
@@ -40,6 +43,7 @@ struct Arguments {
 enum Command {
     Serve(ServeArgs),
     Dev(DevArgs),
+    Format(FormatArgs),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
             log_to_stderr("info");
             serve::serve(&args).into()
         }
+        Command::Format(args) => format::format(&args).into(),
         Command::Dev(args) => dev::dev(&args).into(),
         Command::Client(command) => {
             log_to_stderr("warn");

@@ -22,6 +22,7 @@ use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{Input, ListenerKind};
+use strandline_node::topology::Listener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -78,6 +79,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Exit {
 /// A socket that listens and from which nothing is accepted yet.
 struct Bound {
     kind: ListenerKind,
+    name: Arc<str>,
     socket: std::net::TcpListener,
 }
 
@@ -130,7 +132,13 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let broker = Arc::new(Shell::new(node, first, clock, rim));
     connect(&broker, data.handle());
     let is_ready = Arc::new(AtomicBool::new(false));
-    let pages = http::Pages { metrics: Arc::clone(&metrics), shell: Arc::clone(&broker), is_ready: Arc::clone(&is_ready) };
+    let pages = http::Pages {
+        metrics: Arc::clone(&metrics),
+        shell: Arc::clone(&broker),
+        is_ready: Arc::clone(&is_ready),
+        lag: Arc::default(),
+        clock,
+    };
     http::serve(http, pages).map_err(failed)?;
     Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directory, executor, begun, data, peers })
 }
@@ -278,12 +286,12 @@ impl Running {
     /// Accepts from the listeners of these kinds from now on. Those of controllers run where the peers do.
     fn open(&mut self, wanted: fn(ListenerKind) -> bool) -> io::Result<()> {
         let node: Arc<dyn Submit> = Arc::<Broker>::clone(&self.broker);
-        for Bound { kind, socket } in self.listeners.extract_if(.., |bound| wanted(bound.kind)) {
+        for Bound { kind, name, socket } in self.listeners.extract_if(.., |bound| wanted(bound.kind)) {
             let runtime = if kind == ListenerKind::Controller { &self.peers } else { &self.data };
             let _runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let net = Arc::clone(&self.broker.executors().net);
-            runtime.spawn(net.listen(listener, kind, Arc::clone(&node)));
+            runtime.spawn(net.listen(listener, (kind, name), Arc::clone(&node)));
         }
         Ok(())
     }
@@ -381,11 +389,12 @@ fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {
 
 fn listen(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     let backlog = u32::try_from(settings.config.number("socket.listen.backlog.size")).unwrap_or(u32::MAX);
-    let bound = |(address, kind): &(SocketAddr, ListenerKind)| {
+    let bound = |(address, listener): (&SocketAddr, &Listener)| {
         let failed = |reason| StartError::Listen { address: *address, reason, option: "--listen" };
-        Ok(Bound { kind: *kind, socket: bind(*address, backlog).map_err(failed)? })
+        let name = Arc::from(listener.advertised.listener.as_str());
+        Ok(Bound { kind: listener.kind, name, socket: bind(*address, backlog).map_err(failed)? })
     };
-    settings.listen.iter().map(bound).collect()
+    settings.listen.iter().zip(&settings.topology.listeners).map(bound).collect()
 }
 
 fn http_listener(settings: &Settings) -> Result<std::net::TcpListener, StartError> {

@@ -28,6 +28,11 @@ calls! {
     DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
     DeleteRecords delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
     InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+    FindCoordinator find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+    WriteTxnMarkers write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+    DescribeProducers describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
+    DescribeTransactions describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse};
+    ListTransactions list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
     DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
     CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
     IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
@@ -36,5 +41,17 @@ calls! {
     ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
     DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
     UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
+    JoinGroup join_group::{JoinGroupRequest, JoinGroupResponse};
+    SyncGroup sync_group::{SyncGroupRequest, SyncGroupResponse};
+    Heartbeat heartbeat::{HeartbeatRequest, HeartbeatResponse};
+    LeaveGroup leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+    ConsumerGroupHeartbeat consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+    OffsetCommit offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+    OffsetFetch offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+    OffsetDelete offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+    ListGroups list_groups::{ListGroupsRequest, ListGroupsResponse};
+    DescribeGroups describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+    ConsumerGroupDescribe consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
+    DeleteGroups delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
     DescribeCluster describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
 }

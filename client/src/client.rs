@@ -12,6 +12,7 @@ use crate::admin::Admin;
 use crate::calls::Call;
 use crate::connection::{Connection, ConnectionSettings};
 use crate::connections::Connections;
+use crate::consumer::ConsumerBuilder;
 use crate::error::{KafkaError, Kind, RequestError};
 use crate::metadata::{Cluster, Metadata, MetadataError, Missing, Topic};
 use crate::producer::ProducerBuilder;
@@ -137,7 +138,13 @@ impl Client {
         ReaderBuilder::new(self.clone(), topic.into())
     }
 
-    /// A handle for topics, configuration and offsets.
+    /// Begins a consumer that shares the partitions of topics with the other members of a group.
+    #[must_use]
+    pub fn consumer(&self, group: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.clone(), group.into())
+    }
+
+    /// A handle for topics, configuration, groups and offsets.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())

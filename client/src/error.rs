@@ -85,7 +85,10 @@ pub(crate) fn kind_of(code: ErrorCode) -> Kind {
         | ErrorCode::GROUP_AUTHORIZATION_FAILED
         | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         | ErrorCode::SASL_AUTHENTICATION_FAILED => Kind::Unauthorized,
-        ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::PRODUCER_FENCED => Kind::Fenced,
+        ErrorCode::INVALID_PRODUCER_EPOCH
+        | ErrorCode::PRODUCER_FENCED
+        | ErrorCode::FENCED_INSTANCE_ID
+        | ErrorCode::FENCED_MEMBER_EPOCH => Kind::Fenced,
         ErrorCode::UNSUPPORTED_VERSION
         | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
         | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT => Kind::Unsupported,

@@ -1,7 +1,7 @@
 //! Strandline's client library: produce to, read from and administer any cluster that speaks Apache Kafka's protocol.
 //!
-//! A [`Client`] is a cheap handle that knows the cluster; a [`Producer`], a [`Reader`] and an [`Admin`] are made from it
-//! and reconnect on their own. All of them live on tokio.
+//! A [`Client`] is a cheap handle that knows the cluster; a [`Producer`], a [`Reader`], a [`Consumer`] and an [`Admin`] are
+//! made from it and reconnect on their own. All of them live on tokio.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,7 @@
 //! # }
 //! ```
 //!
-//! Not here yet: consumer groups, transactions, TLS and SASL. Not here at all: what a broker decides.
+//! Not here yet: share groups, transactions, TLS and SASL. Not here at all: what a broker decides.
 //!
 //! **Cancellation.** State lives in background tasks. A future that is dropped loses its answer and nothing else: what was
 //! sent may still be carried out. Each function says more where there is more to say.
@@ -36,7 +36,10 @@ mod calls;
 mod client;
 mod connection;
 mod connections;
+mod consumer;
 mod error;
+mod fetcher;
+mod group;
 mod locked;
 mod metadata;
 mod offsets;
@@ -47,12 +50,14 @@ mod record;
 
 pub use address::{Address, InvalidAddress};
 pub use admin::{
-    Admin, AdminError, BrokerDescription, Change, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic,
-    Election, NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment,
+    ActiveProducer, Admin, AdminError, BrokerDescription, Change, ClusterDescription, CommittedOffset, ConfigEntry,
+    ConfigResource, ConfigSource, CreatedTopic, Election, GroupDescription, GroupListing, GroupMember, ListedTransaction,
+    NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment, TransactionDescription, TransactionFilter,
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};
 pub use connection::{CallOptions, Connection, Pending};
+pub use consumer::{Assignor, Batch, Commit, ConsumeError, Consumer, ConsumerBuilder, GroupProtocol, Rebalance, Stopper};
 pub use error::{KafkaError, Kind, RequestError};
 pub use metadata::{Broker, Cluster, MetadataError, Partition, Topic};
 pub use offsets::{ListedOffset, OffsetSpec};
@@ -64,3 +69,6 @@ pub use record::{ConsumerRecord, Header, Record, TimestampType};
 pub use strandline_protocol::error::ErrorCode;
 pub use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
 pub use strandline_protocol::records::{Codec, Compression};
+
+/// A topic's name and the number of one of its partitions.
+pub type TopicPartition = (String, i32);

@@ -247,6 +247,21 @@ impl Metadata {
         Ok(judged.collect())
     }
 
+    /// The topic with this id, asked for if it is not known; `None` if the server does not know it either.
+    pub(crate) async fn topic_of_id(&self, id: TopicId) -> Result<Option<Arc<Topic>>, MetadataError> {
+        if let Some(topic) = self.cluster().topics.values().find(|topic| topic.id == id) {
+            return Ok(Some(Arc::clone(topic)));
+        }
+        let asked = Instant::now();
+        let topic = MetadataRequestTopic { topic_id: id, name: None };
+        let request =
+            MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: false, ..MetadataRequest::default() };
+        let response = self.ask(&request, &mut Dice::new()).await?;
+        let mut cluster = locked(&self.cluster);
+        *cluster = Arc::new(cluster.with(response, asked));
+        Ok(cluster.topics.values().find(|topic| topic.id == id).map(Arc::clone))
+    }
+
     /// Asks one server after the other until one answers.
     async fn ask(&self, request: &MetadataRequest, dice: &mut Dice) -> Result<MetadataResponse, MetadataError> {
         let mut attempts = Vec::new();

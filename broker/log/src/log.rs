@@ -14,14 +14,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use strandline_protocol::ids::{Offset, TopicId};
+use strandline_protocol::ids::{Offset, ProducerId, TopicId};
 use strandline_protocol::records::BatchHeader;
 
 use crate::cleaner::swap::Swap;
 use crate::config::LogConfig;
 use crate::disk::{DiskDone, DiskError, DiskOp, Durability};
 use crate::epochs::LeaderEpochs;
-use crate::producers::{Marker, Origin, ProducerRefusal, ProducerVerdict, Producers};
+use crate::producers::{Marker, MarkerEpoch, Origin, Producer, ProducerRefusal, ProducerVerdict, Producers};
 use crate::queue::{Queue, Step, Then};
 use crate::segment::{Active, NO_TIMESTAMP, Sealed};
 use crate::tail::Tail;
@@ -252,6 +252,11 @@ impl Log {
         self.tail.shed(usize::MAX)
     }
 
+    /// What is known of one producer.
+    pub fn producer(&self, id: ProducerId) -> Option<&Producer> {
+        self.producers.as_ref()?.get(id)
+    }
+
     /// Judges a data batch of a producer before it is appended.
     ///
     /// Source: `ProducerStateManager`; see [`crate::producers`].
@@ -263,8 +268,8 @@ impl Log {
     ///
     /// # Errors
     /// [`ProducerRefusal`] if the producer's or the coordinator's epoch is old.
-    pub fn check_marker(&self, header: &BatchHeader, marker: Marker) -> Result<(), ProducerRefusal> {
-        self.producers.as_ref().map_or(Ok(()), |producers| producers.check_marker(header, marker))
+    pub fn check_marker(&self, header: &BatchHeader, marker: Marker, rule: MarkerEpoch) -> Result<(), ProducerRefusal> {
+        self.producers.as_ref().map_or(Ok(()), |producers| producers.check_marker(header, marker, rule))
     }
 
     /// Where the oldest transaction begins that is not decided, or whose marker is not below the high watermark that was

@@ -78,6 +78,16 @@ pub struct Marker {
     pub coordinator_epoch: i32,
 }
 
+/// What a marker's epoch has to be, compared with that of the producer's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkerEpoch {
+    /// The same or a later one: producers keep their epoch from one transaction to the next.
+    AtLeast,
+    /// A later one: every end raises the epoch, so a marker of the epoch that has records open is late, and about a
+    /// transaction before (KIP-890). Told twice it is no harm.
+    Above,
+}
+
 /// Bytes that a compressed control batch may unfold to; a marker takes about twenty.
 const CONTROL_BYTES_MAX: usize = 64 << 10;
 
@@ -270,6 +280,11 @@ impl Producers {
         self.known.iter().map(|(producer_id, producer)| (*producer_id, producer))
     }
 
+    /// One producer, if it is known.
+    pub fn get(&self, id: ProducerId) -> Option<&Producer> {
+        self.known.get(&id)
+    }
+
     /// How many are known.
     pub fn count(&self) -> usize {
         self.known.len()
@@ -314,11 +329,15 @@ impl Producers {
     ///
     /// # Errors
     /// [`ProducerRefusal::InvalidEpoch`] and [`ProducerRefusal::CoordinatorFenced`].
-    pub fn check_marker(&self, header: &BatchHeader, marker: Marker) -> Result<(), ProducerRefusal> {
+    pub fn check_marker(&self, header: &BatchHeader, marker: Marker, rule: MarkerEpoch) -> Result<(), ProducerRefusal> {
         let Some(producer) = self.known.get(&ProducerId(header.producer_id)) else {
             return Ok(());
         };
-        check_epoch(producer, ProducerEpoch(header.producer_epoch))?;
+        let found = ProducerEpoch(header.producer_epoch);
+        check_epoch(producer, found)?;
+        if rule == MarkerEpoch::Above && found == producer.epoch && producer.transaction_first().is_some() {
+            return Err(ProducerRefusal::InvalidEpoch { current: producer.epoch, found });
+        }
         if marker.coordinator_epoch < producer.coordinator_epoch {
             let (current, found) = (producer.coordinator_epoch, marker.coordinator_epoch);
             return Err(ProducerRefusal::CoordinatorFenced { current, found });
@@ -551,15 +570,29 @@ mod tests {
         producers.note_batch(&header(7, 0, 0, 1, true), Offset(50), Offset(50), 0);
         let (abort, content) = marker(ControlType::Abort, 0, 3);
         assert_eq!(content, Marker { outcome: Outcome::Abort, coordinator_epoch: 3 });
-        assert_eq!(producers.check_marker(&abort, content), Ok(()));
+        assert_eq!(producers.check_marker(&abort, content, MarkerEpoch::AtLeast), Ok(()));
         let aborted = producers.note_marker(&abort, content, Offset(51), 0).expect("it had records");
         assert_eq!((aborted.first, aborted.last, aborted.last_stable), (Offset(50), Offset(51), Offset(52)));
         let (old, content) = marker(ControlType::Commit, 0, 2);
         let fenced = ProducerRefusal::CoordinatorFenced { current: 3, found: 2 };
-        assert_eq!(producers.check_marker(&old, content), Err(fenced));
+        assert_eq!(producers.check_marker(&old, content, MarkerEpoch::AtLeast), Err(fenced));
         let (empty, content) = marker(ControlType::Abort, 1, 3);
         assert_eq!(producers.note_marker(&empty, content, Offset(52), 0), None, "nothing was open");
         assert_eq!(check(&producers, 1, 0, 1), ProducerVerdict::New, "the marker's epoch begins at zero");
+    }
+
+    #[test]
+    fn a_late_marker_of_the_epoch_that_has_records_open_is_refused_where_every_end_raises_the_epoch() {
+        let mut producers = Producers::default();
+        producers.note_batch(&header(7, 4, 0, 1, true), Offset(50), Offset(50), 0);
+        let (late, content) = marker(ControlType::Commit, 4, 3);
+        let refused = ProducerRefusal::InvalidEpoch { current: ProducerEpoch(4), found: ProducerEpoch(4) };
+        assert_eq!(producers.check_marker(&late, content, MarkerEpoch::Above), Err(refused));
+        assert_eq!(producers.check_marker(&late, content, MarkerEpoch::AtLeast), Ok(()));
+        let (end, content) = marker(ControlType::Commit, 5, 3);
+        assert_eq!(producers.check_marker(&end, content, MarkerEpoch::Above), Ok(()));
+        producers.note_marker(&end, content, Offset(51), 0);
+        assert_eq!(producers.check_marker(&end, content, MarkerEpoch::Above), Ok(()), "told twice");
     }
 
     #[test]

@@ -7,13 +7,16 @@ use strandline_protocol::spec::Versions;
 use crate::broker::Broker;
 use crate::controller_channel;
 use crate::handlers::{
-    Answer, allocate_producer_ids, alter_configs, alter_partition, alter_partition_reassignments, api_versions,
-    assign_replicas_to_dirs, broker_heartbeat, broker_registration, consumer_group_describe, consumer_group_heartbeat,
-    controller_registration, create_partitions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster,
-    describe_configs, describe_groups, describe_log_dirs, describe_quorum, describe_topic_partitions, elect_leaders, fetch,
-    find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
-    list_partition_reassignments, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, quorum, sync_group, unregister_broker, update_features,
+    Answer, add_offsets_to_txn, add_partitions_to_txn, allocate_producer_ids, alter_configs, alter_partition,
+    alter_partition_reassignments, alter_share_group_offsets, api_versions, assign_replicas_to_dirs, broker_heartbeat,
+    broker_registration, consumer_group_describe, consumer_group_heartbeat, controller_registration, create_partitions,
+    create_topics, delete_groups, delete_records, delete_share_group_offsets, delete_topics, describe_cluster,
+    describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
+    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, fetch_snapshot, find_coordinator,
+    heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments,
+    list_transactions, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, quorum, share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat,
+    share_group_state, sync_group, txn_offset_commit, unregister_broker, update_features, write_txn_markers,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -80,6 +83,11 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::DeleteRecords, 0, 2),
     served(ApiKey::InitProducerId, 0, 5),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    served(ApiKey::AddPartitionsToTxn, 0, 5),
+    served(ApiKey::AddOffsetsToTxn, 0, 4),
+    served(ApiKey::EndTxn, 0, 5),
+    served(ApiKey::WriteTxnMarkers, 1, 2),
+    served(ApiKey::TxnOffsetCommit, 0, 5),
     served(ApiKey::DescribeConfigs, 1, 4),
     everywhere(ApiKey::AlterConfigs, 0, 2),
     served(ApiKey::DescribeLogDirs, 1, 5),
@@ -97,16 +105,32 @@ pub const SERVED: &[Served] = &[
     inside(ApiKey::AlterPartition, 2, 3),
     everywhere(ApiKey::UpdateFeatures, 0, 2),
     inside(ApiKey::Envelope, 0, 0),
+    inside(ApiKey::FetchSnapshot, 0, 1),
     served(ApiKey::DescribeCluster, 0, 2),
+    served(ApiKey::DescribeProducers, 0, 0),
     inside(ApiKey::BrokerRegistration, 0, 4),
     inside(ApiKey::BrokerHeartbeat, 0, 2),
     everywhere(ApiKey::UnregisterBroker, 0, 0),
+    served(ApiKey::DescribeTransactions, 0, 0),
+    served(ApiKey::ListTransactions, 0, 2),
     inside(ApiKey::AllocateProducerIds, 0, 0),
     served(ApiKey::ConsumerGroupHeartbeat, 0, 1),
     served(ApiKey::ConsumerGroupDescribe, 0, 1),
     inside(ApiKey::ControllerRegistration, 0, 0),
     inside(ApiKey::AssignReplicasToDirs, 0, 0),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
+    served(ApiKey::ShareGroupHeartbeat, 1, 1),
+    served(ApiKey::ShareGroupDescribe, 1, 1),
+    served(ApiKey::ShareFetch, 1, 2),
+    served(ApiKey::ShareAcknowledge, 1, 2),
+    served(ApiKey::InitializeShareGroupState, 0, 0),
+    served(ApiKey::ReadShareGroupState, 0, 0),
+    served(ApiKey::WriteShareGroupState, 0, 1),
+    served(ApiKey::DeleteShareGroupState, 0, 0),
+    served(ApiKey::ReadShareGroupStateSummary, 0, 1),
+    served(ApiKey::DescribeShareGroupOffsets, 0, 1),
+    served(ApiKey::AlterShareGroupOffsets, 0, 0),
+    served(ApiKey::DeleteShareGroupOffsets, 0, 0),
 ];
 
 /// The row of an API in a version that is served at such a listener, or nothing.
@@ -160,6 +184,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::Vote(request) => quorum::vote(broker, now, context, &request),
         Request::BeginQuorumEpoch(request) => quorum::begin(broker, now, context, &request),
         Request::EndQuorumEpoch(request) => quorum::end(broker, now, context, &request),
+        Request::FetchSnapshot(request) => fetch_snapshot::fetch_snapshot(broker, now, context, &request, outbox),
         Request::Fetch(request) => fetch::fetch(broker, now, context, request),
         Request::ListOffsets(request) => list_offsets::list_offsets(broker, context, request, outbox),
         Request::Metadata(request) => metadata::metadata(broker, now, context, request),
@@ -177,6 +202,18 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::DeleteTopics(request) => delete_topics::delete_topics(broker, now, context, request),
         Request::DeleteRecords(request) => delete_records::delete_records(broker, context, request, outbox),
         Request::InitProducerId(request) => init_producer_id::init_producer_id(broker, now, context, request, outbox),
+        Request::AddPartitionsToTxn(request) => {
+            add_partitions_to_txn::add_partitions_to_txn(broker, now, context, request, outbox)
+        }
+        Request::AddOffsetsToTxn(request) => add_offsets_to_txn::add_offsets_to_txn(broker, now, context, request, outbox),
+        Request::EndTxn(request) => end_txn::end_txn(broker, now, context, request, outbox),
+        Request::WriteTxnMarkers(request) => write_txn_markers::write_txn_markers(broker, now, context, request, outbox),
+        Request::TxnOffsetCommit(request) => txn_offset_commit::txn_offset_commit(broker, now, context, request, outbox),
+        Request::DescribeProducers(request) => describe_producers::describe_producers(broker, request),
+        Request::DescribeTransactions(request) => {
+            describe_transactions::describe_transactions(broker, now, context, request, outbox)
+        }
+        Request::ListTransactions(request) => list_transactions::list_transactions(broker, now, context, request, outbox),
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::offset_for_leader_epoch(broker, request),
         Request::DescribeConfigs(request) => describe_configs::describe_configs(broker, request),
         Request::AlterConfigs(request) => alter_configs::alter_configs(broker, now, context, request),
@@ -205,7 +242,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
             controller_registration::controller_registration(broker, now, context, request)
         }
         Request::DescribeQuorum(request) => describe_quorum::describe_quorum(broker, now, context, request),
-        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, request),
+        Request::DescribeCluster(request) => describe_cluster::describe_cluster(broker, context, request),
         Request::ConsumerGroupHeartbeat(request) => {
             consumer_group_heartbeat::consumer_group_heartbeat(broker, now, context, request, outbox)
         }
@@ -213,6 +250,38 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
             consumer_group_describe::consumer_group_describe(broker, now, context, request, outbox)
         }
         Request::DescribeTopicPartitions(request) => describe_topic_partitions::describe_topic_partitions(broker, request),
+        Request::ShareGroupHeartbeat(request) => {
+            share_group_heartbeat::share_group_heartbeat(broker, now, context, request, outbox)
+        }
+        Request::ShareGroupDescribe(request) => {
+            share_group_describe::share_group_describe(broker, now, context, request, outbox)
+        }
+        Request::ShareFetch(request) => share_fetch::share_fetch(broker, now, context, request),
+        Request::ShareAcknowledge(request) => share_acknowledge::share_acknowledge(broker, now, context, request),
+        Request::InitializeShareGroupState(request) => {
+            share_group_state::initialize_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::ReadShareGroupState(request) => {
+            share_group_state::read_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::WriteShareGroupState(request) => {
+            share_group_state::write_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::DeleteShareGroupState(request) => {
+            share_group_state::delete_share_group_state(broker, now, context, request, outbox)
+        }
+        Request::ReadShareGroupStateSummary(request) => {
+            share_group_state::read_share_group_state_summary(broker, now, context, request, outbox)
+        }
+        Request::DescribeShareGroupOffsets(request) => {
+            describe_share_group_offsets::describe_share_group_offsets(broker, now, context, request, outbox)
+        }
+        Request::AlterShareGroupOffsets(request) => {
+            alter_share_group_offsets::alter_share_group_offsets(broker, now, context, request, outbox)
+        }
+        Request::DeleteShareGroupOffsets(request) => {
+            delete_share_group_offsets::delete_share_group_offsets(broker, now, context, request, outbox)
+        }
         _ => Answer::Close,
     }
 }

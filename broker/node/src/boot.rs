@@ -4,7 +4,7 @@ use strandline_protocol::ids::Uuid;
 
 use crate::broker::{Broker, Identity, Parts};
 use crate::config::BrokerConfig;
-use crate::controller::{Beginning, Controller};
+use crate::controller::{Beginning, Controller, SnapshotEnds};
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::image::Image;
@@ -50,7 +50,9 @@ impl Boot {
         let mut metadata = self.metadata;
         metadata.log.set_config(metadata_log_config(&self.config));
         let snapshots = Snapshots::new(&self.config, std::mem::take(&mut metadata.snapshots), &metadata.log);
-        let (controller, image) = seat(metadata, &self.topology, &settings, identity.node_id, dice.roll());
+        let bootstrap = std::mem::take(&mut metadata.bootstrap);
+        let ends = snapshots.ends();
+        let (controller, image) = seat(metadata, ends, &self.topology, &settings, identity.node_id, dice.roll());
         let parts = Parts {
             identity,
             config: self.config,
@@ -59,6 +61,7 @@ impl Boot {
             image,
             controller,
             snapshots,
+            bootstrap,
             offline: Offline::new(self.offline),
             directory: Directory::default(),
             dice,
@@ -70,7 +73,14 @@ impl Boot {
 
 /// The controller's seat and the committed image. A sole voter's log is committed as far as it is durable, and it is; of
 /// another one only the snapshot is known to be.
-fn seat(metadata: LoadedMetadata, topology: &Topology, settings: &Settings, me: i32, seed: u64) -> (Controller, Image) {
+fn seat(
+    metadata: LoadedMetadata,
+    snapshots: SnapshotEnds,
+    topology: &Topology,
+    settings: &Settings,
+    me: i32,
+    seed: u64,
+) -> (Controller, Image) {
     let mut voters: Vec<i32> = topology.voters.iter().map(|voter| voter.id).collect();
     if voters.is_empty() && topology.roles.controller {
         voters.push(me);
@@ -80,8 +90,7 @@ fn seat(metadata: LoadedMetadata, topology: &Topology, settings: &Settings, me: 
     let (image, uncommitted) =
         if is_sole { (metadata.image, Default::default()) } else { (metadata.snapshot, metadata.records) };
     let quorum = Quorum::new(me, &voters, settings.quorum, kept, image.end, seed);
-    let snapshot_epoch = metadata.snapshot_epoch;
-    let begin = Beginning { log: metadata.log, image: image.clone(), uncommitted, snapshot_epoch, quorum };
+    let begin = Beginning { log: metadata.log, image: image.clone(), uncommitted, snapshots, quorum };
     let controller = Controller::new(begin);
     (controller, image)
 }

@@ -18,12 +18,14 @@ use crate::controller::topics::Bounds;
 use crate::controller_channel::ControllerChannel;
 use crate::coordinator::Coordinators;
 use crate::coordinator::settings::CoordinatorSettings;
+use crate::coordinator::share::ShareKey;
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
+use crate::markers::Markers;
 use crate::membership::Membership;
 use crate::offline::{Offline, OfflinePartition};
 use crate::parked::{ParkedId, Place, Until, Waiting};
@@ -36,6 +38,7 @@ use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use crate::share::Shares;
 use crate::snapshot::Snapshots;
 use crate::topology::Topology;
 
@@ -53,14 +56,18 @@ pub struct Identity {
 }
 
 /// What a finished job belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobOwner {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum JobOwner {
     /// A parked reply: an index into its response's topics, and one into that topic's partitions.
     Reply { parked: ParkedId, topic: usize, partition: usize },
     /// A log that is being cut back.
     Cut { slot: u32 },
     /// A coordinator that reads its log, of this leader epoch.
     Coordinator { slot: u32, epoch: LeaderEpoch },
+    /// A share group looks for where it begins.
+    ShareStart { key: ShareKey },
+    /// Records for one partition of a parked ShareFetch.
+    ShareRead { parked: ParkedId, index: usize, key: ShareKey },
 }
 
 /// Producer ids that the controller gave this broker and that are not handed out yet.
@@ -79,10 +86,16 @@ pub struct Broker {
     pub image: Image,
     pub controller: Controller,
     pub snapshots: Snapshots,
+    /// What `format` chose for a new cluster to begin with.
+    pub(crate) bootstrap: Vec<MetadataRecord>,
     pub channel: ControllerChannel,
     pub membership: Membership,
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
+    pub(crate) shares: Shares,
+    pub(crate) markers: Markers,
+    /// Requests that wait for a coordinator of transactions, by tag.
+    pub(crate) verifying: BTreeMap<u64, ParkedId>,
     pub offline: Offline,
     pub waiting: Waiting,
     pub sessions: Sessions,
@@ -136,6 +149,7 @@ pub struct Parts {
     pub image: Image,
     pub controller: Controller,
     pub snapshots: Snapshots,
+    pub bootstrap: Vec<MetadataRecord>,
     pub offline: Offline,
     pub directory: Directory,
     pub dice: Dice,
@@ -151,6 +165,9 @@ impl Broker {
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
             coordinators: Coordinators::new(CoordinatorSettings::read(&parts.config)),
+            shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
+            markers: Markers::default(),
+            verifying: BTreeMap::new(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
@@ -159,6 +176,7 @@ impl Broker {
             image: parts.image,
             controller: parts.controller,
             snapshots: parts.snapshots,
+            bootstrap: parts.bootstrap,
             channel: ControllerChannel::default(),
             membership,
             replicas: Replicas::default(),
@@ -269,8 +287,9 @@ impl Broker {
     }
 
     /// Whether something is left to look at before the burst is over.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        !self.dirty.is_empty() || !self.answer_now.is_empty()
+    pub(crate) fn is_unsettled(&self, now: Now) -> bool {
+        let is_settled = self.dirty.is_empty() && self.answer_now.is_empty() && !self.coordinators.is_unsettled();
+        !is_settled || self.shares.is_unsettled(now)
     }
 
     /// Slots marked since the last call.
@@ -285,7 +304,7 @@ impl Broker {
     }
 
     /// Starts a job whose result belongs to a parked reply.
-    pub fn start_job(&mut self, owner: JobOwner, what: Job, outbox: &mut Vec<Effect>) {
+    pub(crate) fn start_job(&mut self, owner: JobOwner, what: Job, outbox: &mut Vec<Effect>) {
         let job = self.next_job();
         self.jobs.insert(job, owner);
         outbox.push(Effect::Start { job, what });
@@ -299,7 +318,7 @@ impl Broker {
     }
 
     /// To whom a finished job belongs.
-    pub fn job_done(&mut self, job: JobId) -> Option<JobOwner> {
+    pub(crate) fn job_done(&mut self, job: JobId) -> Option<JobOwner> {
         self.jobs.remove(&job)
     }
 

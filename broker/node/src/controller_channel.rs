@@ -27,6 +27,7 @@ use crate::io::{
     Asker, CloseReason, ConnectionId, Effect, Lane, ListenerKind, Now, PeerLost, Reply, RequestContext, Sequence, Tag,
 };
 use crate::parked::Place;
+use crate::replica::following::address_of;
 
 /// Connection ids from here on stand in for somebody; sockets are counted from 0.
 const STAND_INS_FROM: u64 = 1 << 63;
@@ -43,6 +44,7 @@ const FORWARDED_MAX: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unanswered {
     NobodyLeads,
+    NoAddress,
 }
 
 /// For whom a handler works.
@@ -117,6 +119,42 @@ pub(crate) fn ask(
     Ok(())
 }
 
+/// Asks this node itself; the answer comes to the tag's asker.
+pub(crate) fn ask_here(broker: &mut Broker, now: Now, tag: Tag, request: Request, outbox: &mut Vec<Effect>) {
+    let connection = broker.channel.stand_in(StandIn::Own(tag));
+    let api_version = request.key().row().stable_last;
+    dispatch(broker, now, connection, ListenerKind::Broker, api_version, request, outbox);
+}
+
+/// Asks a broker, which may be this one; the answer comes to the tag's asker.
+///
+/// # Errors
+/// [`Unanswered::NoAddress`] if nobody knows where the broker is: nothing was sent, and nothing will come.
+pub(crate) fn ask_broker(
+    broker: &mut Broker,
+    now: Now,
+    node: i32,
+    lane: Lane,
+    ask: Ask,
+    outbox: &mut Vec<Effect>,
+) -> Result<(), Unanswered> {
+    let Ask { tag, request, timeout_ms } = ask;
+    if node != broker.identity.node_id {
+        let to = address_of(broker, node).ok_or(Unanswered::NoAddress)?;
+        outbox.push(Effect::Send { to, lane, tag, request: Box::new(request), timeout_ms });
+        return Ok(());
+    }
+    ask_here(broker, now, tag, request, outbox);
+    Ok(())
+}
+
+/// A request to another broker.
+pub(crate) struct Ask {
+    pub tag: Tag,
+    pub request: Request,
+    pub timeout_ms: u32,
+}
+
 /// Runs a handler for a stand-in. What it answers goes to the outbox under the stand-in's connection, now or later.
 fn dispatch(
     broker: &mut Broker,
@@ -128,8 +166,15 @@ fn dispatch(
     outbox: &mut Vec<Effect>,
 ) {
     let sequence = Sequence(0);
-    let context =
-        RequestContext { connection, sequence, listener, api_version, client_id: "".into(), client_host: "/127.0.0.1".into() };
+    let context = RequestContext {
+        connection,
+        sequence,
+        listener,
+        listener_name: "".into(),
+        api_version,
+        client_id: "".into(),
+        client_host: "/127.0.0.1".into(),
+    };
     match apis::dispatch(broker, now, &context, request, outbox) {
         Answer::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
         Answer::Silence | Answer::Close => {

@@ -3,10 +3,11 @@
 //! Partitions are served in the order of the request or session. Until one of them gives records the limits do not
 //! count for its first batch, so that a batch larger than any limit still gets through (KIP-74). Readers see records
 //! below the high watermark, or below the last stable offset if they ask for committed transactions only. Consumers from
-//! version 11 on may read from followers too (KIP-392).
+//! version 11 on may read from followers too, and are sent to one that is nearer if the broker selects by rack (KIP-392).
 //! Source: ReplicaManager.readFromLog, DelayedFetch.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use strandline_log::read::ReadError;
 use strandline_log::slice::{FirstBatch, Slice};
@@ -23,7 +24,7 @@ use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, diverging};
 use crate::image::Image;
 use crate::io::{FetchReply, PartitionSlices, Reply};
-use crate::replica::{Replica, Role};
+use crate::replica::{Replica, Role, selection};
 use crate::sessions::{FetchKey, Kind, Wanted};
 
 /// From this version on a consumer may read from a follower.
@@ -42,6 +43,10 @@ pub enum Isolation {
 #[derive(Debug)]
 pub struct FetchWait {
     pub api_version: i16,
+    /// Where the consumer stands; empty if it does not say.
+    pub rack: String,
+    /// The name of the listener that it uses.
+    pub listener: Arc<str>,
     pub kind: Kind,
     pub isolation: Isolation,
     pub bytes_min: i64,
@@ -85,13 +90,19 @@ pub(crate) fn serve(broker: &Broker, fetch: &FetchWait) -> Served {
     for target in &fetch.wanted {
         let remaining = (fetch.bytes_max - served.bytes).max(0);
         let first = if served.bytes == 0 { FirstBatch::Whole } else { FirstBatch::Fitting };
-        let read = read(broker, fetch.api_version, fetch.isolation, target, remaining, first)
-            .unwrap_or_else(|failed| Read::without_records(*failed));
-        served.urgent |= read.data.error_code != ErrorCode::NONE || read.data.diverging_epoch != EpochEndOffset::default();
+        let read = read(broker, fetch, target, remaining, first).unwrap_or_else(|failed| Read::without_records(*failed));
+        served.urgent |= !is_plain(&read.data);
         served.bytes += read.bytes;
         served.partitions.push(ServedPartition { key: target.key.clone(), slot: target.slot.ok(), read });
     }
     served
+}
+
+/// Whether an answer has nothing to tell but records and ends.
+fn is_plain(data: &PartitionData) -> bool {
+    data.error_code == ErrorCode::NONE
+        && data.diverging_epoch == EpochEndOffset::default()
+        && data.preferred_read_replica == BrokerId::NONE
 }
 
 struct Read {
@@ -109,8 +120,7 @@ impl Read {
 
 fn read(
     broker: &Broker,
-    api_version: i16,
-    isolation: Isolation,
+    fetch: &FetchWait,
     target: &Target,
     bytes_max: i64,
     first: FirstBatch,
@@ -122,7 +132,7 @@ fn read(
         .ok_or_else(|| failed(target, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Offset::NONE, Offset::NONE))?;
     let (high_watermark, log_start) = (replica.high_watermark(), replica.log_start());
     let fail = |code| failed(target, code, high_watermark, log_start);
-    if api_version < FOLLOWERS_FROM {
+    if fetch.api_version < FOLLOWERS_FROM {
         replica.leader().map_err(fail)?;
     } else if replica.truncation.is_some() || is_behind(broker, replica) {
         return Err(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER));
@@ -145,16 +155,20 @@ fn read(
         data.diverging_epoch = diverging;
         return Ok(Read::without_records(data));
     }
-    let below = match isolation {
+    let from = target.wanted.fetch_offset;
+    if let Some(nearer) = selection::nearer(broker, replica, &fetch.rack, from) {
+        data.preferred_read_replica = BrokerId(nearer);
+        return Ok(Read::without_records(data));
+    }
+    let below = match fetch.isolation {
         Isolation::ReadUncommitted => high_watermark,
         Isolation::ReadCommitted => stable,
     };
-    let from = target.wanted.fetch_offset;
     let limit = bytes_max.min(i64::from(target.wanted.bytes_max)).max(0);
     let read = replica.log.read(from, below, u32::try_from(limit).unwrap_or(u32::MAX), first);
     let read = read.map_err(|ReadError::OutOfRange { .. }| fail(ErrorCode::OFFSET_OUT_OF_RANGE))?;
     let mut aborted = None;
-    if isolation == Isolation::ReadCommitted {
+    if fetch.isolation == Isolation::ReadCommitted {
         data.aborted_transactions = Some(Vec::new());
         aborted = Some(replica.log.aborted(from, below)).filter(|query| !query.indexes.is_empty());
     }
@@ -209,7 +223,7 @@ pub(crate) fn reply(broker: &mut Broker, fetch: &FetchWait, served: Served) -> R
             });
         }
     }
-    response.node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders);
+    response.node_endpoints = endpoints(&broker.image, &fetch.listener, leaders);
     if slices.is_empty() {
         Reply::Body(Box::new(Response::Fetch(response)))
     } else {
@@ -218,9 +232,8 @@ pub(crate) fn reply(broker: &mut Broker, fetch: &FetchWait, served: Served) -> R
 }
 
 fn must_tell(broker: &mut Broker, kind: Kind, partition: &ServedPartition) -> bool {
-    let healthy =
-        partition.read.data.error_code == ErrorCode::NONE && partition.read.data.diverging_epoch == EpochEndOffset::default();
-    let told = healthy.then_some((partition.read.data.high_watermark, partition.read.data.log_start_offset));
+    let told =
+        is_plain(&partition.read.data).then_some((partition.read.data.high_watermark, partition.read.data.log_start_offset));
     match kind {
         Kind::Full { session: 0 } => true,
         Kind::Full { session } => {
@@ -263,7 +276,7 @@ pub(crate) fn leader_of(
 pub(crate) fn endpoints(image: &Image, listener: &str, brokers: BTreeSet<i32>) -> Vec<NodeEndpoint> {
     let endpoint = |id: i32| {
         let known = image.brokers.get(id)?;
-        let end = known.endpoints.iter().find(|end| end.listener == listener)?;
+        let end = known.endpoint_at(listener)?;
         let (host, port) = (end.host.clone(), i32::from(end.port));
         Some(NodeEndpoint { node_id: BrokerId(id), host, port, rack: known.rack.clone() })
     };

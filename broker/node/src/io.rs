@@ -22,7 +22,9 @@ use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
-use crate::snapshot::write::{MadePiece, SnapshotPiece};
+use crate::metadata_log::{LoadError, SnapshotRead};
+use crate::share::spans::{ShareRead, SharedBatches};
+use crate::snapshot::write::{MadePiece, SnapshotId, SnapshotPiece};
 
 /// One accepted connection, never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +60,8 @@ pub struct RequestContext {
     pub connection: ConnectionId,
     pub sequence: Sequence,
     pub listener: ListenerKind,
+    /// The listener's name: whoever is told of brokers is told where they listen by this name. Empty if the request came by none.
+    pub listener_name: Arc<str>,
     pub api_version: i16,
     /// From the request header; empty if the client gave none.
     pub client_id: Arc<str>,
@@ -113,6 +117,12 @@ pub enum Asker {
     Directories,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
+    /// Leaders of partitions and coordinators of groups: what share coordinators keep.
+    ShareStates,
+    /// A coordinator of transactions: markers for the leaders of partitions.
+    Markers,
+    /// A leader of partitions: whether they belong to a transaction.
+    Verification,
 }
 
 /// Where another node listens.
@@ -134,6 +144,12 @@ pub enum Lane {
     Control,
     /// Records of partitions.
     Replication,
+    /// Questions to share coordinators, whose answers wait for replication.
+    ShareStates,
+    /// Markers of transactions, which wait for their replication.
+    Markers,
+    /// Questions about transactions, for which producers wait.
+    Verification,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.
@@ -203,8 +219,14 @@ pub enum Job {
     Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
     /// [`SnapshotPiece::make`]: the next piece of a snapshot of the metadata log.
     MakeSnapshotPiece(SnapshotPiece),
+    /// [`crate::metadata_log::read_snapshot`]: a snapshot that came from the leader is checked, and its image made.
+    ReadSnapshot { id: SnapshotId, file: FilePath },
+    /// A piece of a file, as it is.
+    ReadPiece { file: FilePath, position: u64, bytes: usize },
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
+    /// `crate::share::spans::read`: records for a share group.
+    ReadShare(ShareRead),
     /// The next step of a compaction: `Round::step`.
     Clean(Box<Round>),
 }
@@ -220,7 +242,10 @@ pub enum JobResult {
         usable_bytes: i64,
     },
     SnapshotPiece(MadePiece),
+    SnapshotRead(Result<Box<SnapshotRead>, LoadError>),
+    PieceRead(Result<Bytes, DiskError>),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
+    ShareRead(Result<SharedBatches, DiskError>),
     /// A step of a compaction, with the round that takes the next one.
     Cleaned {
         round: Box<Round>,

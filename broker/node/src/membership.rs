@@ -16,7 +16,7 @@ use strandline_protocol::messages::broker_registration::{
 };
 
 use crate::broker::Broker;
-use crate::controller_channel::{self, Unanswered};
+use crate::controller_channel;
 use crate::features::FEATURES;
 use crate::io::{Asker, Effect, Now, Tag};
 
@@ -116,7 +116,7 @@ pub(crate) fn follow_up(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>)
     let tag = Tag { asker: Asker::Membership, number };
     match controller_channel::ask(broker, now, tag, request, outbox) {
         Ok(()) => broker.membership.leaderless_since_ms = None,
-        Err(Unanswered::NobodyLeads) => broker.membership.nobody_leads(now.monotonic_ms),
+        Err(_) => broker.membership.nobody_leads(now.monotonic_ms),
     }
 }
 

@@ -22,22 +22,25 @@ use crate::controller_channel;
 use crate::coordinator;
 use crate::directory::After;
 use crate::fetching;
-use crate::handlers::{Answer, describe_log_dirs, init_producer_id, list_offsets, metadata_fetch, produce};
+use crate::handlers::{Answer, describe_log_dirs, fetch_snapshot, init_producer_id, list_offsets, metadata_fetch, produce};
 use crate::image::{Change, Resource};
 use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
 };
+use crate::markers;
 use crate::membership::{self, Stage};
-use crate::metadata_log::unusable;
-use crate::parked::{ParkedId, ProduceWait, Until};
+use crate::metadata_log::{LoadError, SnapshotRead, unusable};
+use crate::parked::{AppendWait, ParkedId, Until};
 use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
 use crate::replica::{Moved, assign, following, renewal};
-use crate::snapshot;
+use crate::share;
+use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
 use crate::upkeep::{self, Due};
+use crate::verification;
 use crate::voter;
 
 /// How long the controller may take to give a leaving broker's partitions away; then it ends all the same. Below what the
@@ -127,16 +130,18 @@ impl Node {
             Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
             Input::Disk { owner: Owner::Snapshot, result } => self.on_snapshot_disk(now, result, outbox),
             Input::Job { result: JobResult::SnapshotPiece(made), .. } => snapshot::on_made(&mut self.broker, made, outbox),
+            Input::Job { result: JobResult::SnapshotRead(read), .. } => self.on_snapshot_read(now, read, outbox),
             Input::Job { job, result: JobResult::Cleaned { round, result } } => {
                 cleaning::stepped(&mut self.broker, now, job, round, result, outbox)
             }
-            Input::Job { job, result } => self.on_job(job, result, outbox),
+            Input::Job { job, result } => self.on_job(now, job, result, outbox),
             Input::Response { tag, result } => self.on_response(now, tag, result, outbox),
             Input::Disconnected { connection } => {
                 for parked in self.broker.waiting.select(|parked| parked.place.connection == connection) {
                     self.broker.waiting.take(parked);
                 }
                 members::on_disconnected(&mut self.broker, connection, outbox);
+                share::on_disconnected(&mut self.broker, connection);
             }
             Input::Damaged { log, base_offset } => {
                 for parked in renewal::found_damaged(&mut self.broker, now, &log, base_offset, outbox) {
@@ -151,7 +156,7 @@ impl Node {
 
     fn on_response(&mut self, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>, outbox: &mut Vec<Effect>) {
         match tag.asker {
-            Asker::Quorum => voter::on_response(&mut self.broker, now, tag, result),
+            Asker::Quorum => voter::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Membership => membership::on_response(&mut self.broker, now, tag, result.ok().map(|response| *response)),
             Asker::Liveness => members::on_probed(&mut self.broker, now, tag, result),
             Asker::Forwarding => controller_channel::on_response(&mut self.broker, now, tag, result, outbox),
@@ -159,6 +164,9 @@ impl Node {
             // Whether the topics were made the committed metadata says.
             Asker::AutoCreation => {}
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
+            Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
+            Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
+            Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Directories => renewal::answered(&mut self.broker, now, result.ok().map(|response| *response)),
         }
     }
@@ -168,6 +176,7 @@ impl Node {
         loop {
             self.follow_metadata(now, outbox);
             self.follow_membership(now, outbox);
+            markers::follow_up(&mut self.broker, now, outbox);
             let answers = controller_channel::collect(&mut self.broker, from, outbox);
             if answers.is_empty() {
                 return;
@@ -205,6 +214,12 @@ impl Node {
 
     /// What came of the metadata log and its quorum: committed records, leadership won or lost, letters.
     fn follow_metadata(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        if let Some(image) = fetched::install(&mut self.broker, now, outbox) {
+            let is_started = !matches!(self.phase, Phase::Starting { .. });
+            for parked in assign::replaced(&mut self.broker, now, image, is_started, outbox) {
+                self.give_up(parked, outbox);
+            }
+        }
         voter::follow_up(&mut self.broker, now, outbox);
         if self.broker.controller.has_lost(&self.broker.image) {
             for parked in self.broker.abandoned_waiters() {
@@ -244,17 +259,18 @@ impl Node {
     /// Ends a burst of inputs: gives out the writes that it brought about, and what else follows.
     pub fn settle(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         loop {
+            let from = outbox.len();
+            share::settle(&mut self.broker, now, outbox);
             coordinator::settle(&mut self.broker, now, outbox);
             self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
             for parked in std::mem::take(&mut self.broker.answer_now) {
                 self.answer_follower(parked, outbox);
             }
-            let from = outbox.len();
             if self.is_serving() {
                 following::ask(&mut self.broker, now, outbox);
             }
             self.follow_up(now, from, outbox);
-            if !self.broker.is_unsettled() {
+            if !self.broker.is_unsettled(now) {
                 break;
             }
         }
@@ -266,7 +282,9 @@ impl Node {
             outbox.push(Effect::Publish(rules));
         }
         let coordinators = self.broker.coordinators.next_deadline().unwrap_or(u64::MAX);
-        let next = self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.next_due_ms()).min(coordinators);
+        let shares = self.broker.shares.next_due_ms().unwrap_or(u64::MAX);
+        let next =
+            self.broker.waiting.next_deadline().unwrap_or(u64::MAX).min(self.next_due_ms()).min(coordinators).min(shares);
         if next < self.wake_ms || self.wake_ms <= now.monotonic_ms {
             self.wake_ms = next;
             outbox.push(Effect::WakeAt { monotonic_ms: next });
@@ -290,8 +308,9 @@ impl Node {
         let is_member = self.broker.topology.roles.broker && !self.broker.topology.is_alone();
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
         let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
-        let quorum = self.broker.controller.next_due_ms();
-        upkeep.min(membership).min(leaving).min(quorum).min(self.broker.channel.next_due_ms())
+        let quorum = self.broker.controller.next_due_ms(fetched::is_free(&self.broker));
+        let asked = self.broker.channel.next_due_ms().min(self.broker.markers.next_due_ms());
+        upkeep.min(membership).min(leaving).min(quorum).min(asked)
     }
 
     fn settle_slot(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
@@ -343,22 +362,14 @@ impl Node {
         let answer = match (&self.phase, request) {
             (_, Asked::Other(request)) if is_controllers => apis::dispatch(&mut self.broker, now, context, *request, outbox),
             (Phase::Serving | Phase::Leaving { .. }, Asked::Produce(checked)) => {
-                produce::produce(&mut self.broker, now, context, *checked)
+                produce::produce(&mut self.broker, now, context, *checked, outbox)
             }
             (Phase::Serving | Phase::Leaving { .. }, Asked::Other(request)) => {
                 apis::dispatch(&mut self.broker, now, context, *request, outbox)
             }
             _ => Answer::Close,
         };
-        let (connection, sequence) = (context.connection, context.sequence);
-        match answer {
-            Answer::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
-            Answer::Silence => outbox.push(Effect::Reply { connection, sequence, reply: Reply::Silence }),
-            Answer::Close => {
-                outbox.push(Effect::Close { connection, sequence, reason: CloseReason::UnacknowledgedProduceFailed })
-            }
-            Answer::Parked => {}
-        }
+        answer.send(context, outbox);
     }
 
     fn on_partition_disk(&mut self, now: Now, slot: u32, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
@@ -404,6 +415,7 @@ impl Node {
         }
         if moved.high_watermark {
             coordinator::on_high_watermark(&mut self.broker, slot, high_watermark, outbox);
+            share::on_high_watermark(&mut self.broker, slot);
         }
         for parked in consumers {
             self.try_fetch(slot, parked, outbox);
@@ -456,8 +468,9 @@ impl Node {
                 }
             }
             Change::TopicRemoved { topic, name, .. } => {
-                self.remove_topic(topic, outbox);
-                coordinator::on_topic_removed(&mut self.broker, now, &name, outbox);
+                for parked in assign::topic_removed(&mut self.broker, now, topic, &name, outbox) {
+                    self.give_up(parked, outbox);
+                }
             }
             Change::Config(Resource::Topic(name)) => {
                 if let Some(topic) = self.broker.image.topics.id_of(&name) {
@@ -466,18 +479,8 @@ impl Node {
             }
             Change::Config(Resource::Broker(_)) => self.broker.refresh_all_topics(),
             Change::Broker(id) => leading::welcome(&mut self.broker, id),
-            Change::Config(Resource::Other(..)) | Change::None => {}
+            Change::Config(Resource::Group(_) | Resource::Other(..)) | Change::None => {}
         }
-    }
-
-    fn remove_topic(&mut self, topic: TopicId, outbox: &mut Vec<Effect>) {
-        self.broker.host_to_delete(topic);
-        for slot in self.broker.replicas.unlink(topic) {
-            for parked in assign::drop_slot(&mut self.broker, slot, outbox) {
-                self.give_up(parked, outbox);
-            }
-        }
-        self.broker.refresh_topic(topic);
     }
 
     fn on_directory_disk(&mut self, now: Now, number: u64, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
@@ -519,7 +522,15 @@ impl Node {
         }
     }
 
-    fn on_job(&mut self, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
+    /// A snapshot of the leader was read. What is wrong with it is the leader's; what is wrong with the disk is ours.
+    fn on_snapshot_read(&mut self, now: Now, read: Result<Box<SnapshotRead>, LoadError>, outbox: &mut Vec<Effect>) {
+        match read {
+            Err(LoadError::Disk(reason)) => outbox.push(fail(reason)),
+            read => fetched::on_read(&mut self.broker, now, read.ok(), outbox),
+        }
+    }
+
+    fn on_job(&mut self, now: Now, job: JobId, result: JobResult, outbox: &mut Vec<Effect>) {
         if job == voter::METADATA_JOB {
             return self.on_metadata_read(result, outbox);
         }
@@ -531,6 +542,12 @@ impl Node {
                 if let Err(reason) = coordinator::on_loaded(&mut self.broker, slot, epoch, result) {
                     outbox.push(fail(reason));
                 }
+            }
+            (Some(JobOwner::ShareStart { key }), JobResult::FoundTimestamp(found)) => {
+                share::on_found(&mut self.broker, &key, found);
+            }
+            (Some(JobOwner::ShareRead { parked, index, key }), JobResult::ShareRead(result)) => {
+                share::waiting::read(&mut self.broker, now, parked, index, &key, result, outbox);
             }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
@@ -558,9 +575,12 @@ impl Node {
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
                 describe_log_dirs::measured(response, total_bytes, usable_bytes)
             }
+            JobResult::PieceRead(read) => fetch_snapshot::piece_read(response, read),
             JobResult::Truncated(_)
             | JobResult::SnapshotPiece(_)
+            | JobResult::SnapshotRead(_)
             | JobResult::CoordinatorLoaded(_)
+            | JobResult::ShareRead(_)
             | JobResult::Cleaned { .. } => return,
         }
         *outstanding -= 1;
@@ -579,10 +599,13 @@ impl Node {
     fn on_tick(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         voter::tick(&mut self.broker, now);
         while let Some(parked) = self.broker.waiting.overdue(now.monotonic_ms) {
-            self.give_up(parked, outbox);
+            if !share::overdue(&mut self.broker, now, parked, outbox) {
+                self.give_up(parked, outbox);
+            }
         }
         if self.is_serving() {
             coordinator::on_tick(&mut self.broker, now, outbox);
+            share::on_tick(&mut self.broker, now);
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
             cleaning::run(&mut self.broker, now, outbox);
@@ -651,7 +674,7 @@ impl Node {
             let replica = self.broker.replicas.get(slot);
             let code = replica.map_or(ErrorCode::NONE, |replica| produce::acknowledged_as(replica, pending.acknowledged));
             if code != ErrorCode::NONE {
-                produce::fail(wait, pending, code);
+                wait.response.fail(pending, code);
             }
         }
         if wait.pending.is_empty()
@@ -711,6 +734,8 @@ impl Node {
     fn give_up(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
         match self.broker.waiting.get(id).map(|parked| &parked.until) {
             Some(Until::FollowerNews(_)) => return self.answer_follower(id, outbox),
+            // It has a way of its own: see `share::overdue`.
+            Some(Until::Share(_)) => return,
             Some(Until::MetadataReadable(_)) => return metadata_fetch::end(&mut self.broker, id, outbox),
             _ => {}
         }
@@ -719,15 +744,16 @@ impl Node {
         let reply = match parked.until {
             Until::HighWatermark(wait) => {
                 self.forget_batches(id, &wait);
-                Reply::Body(Box::new(produce::given_up(&self.broker, wait).into()))
+                Reply::Body(Box::new(produce::given_up(&self.broker, wait)))
             }
-            Until::FollowerNews(_) => return,
+            Until::FollowerNews(_) | Until::Share(_) => return,
             Until::BytesReadable(fetch) => {
                 self.forget_waiter(id, &fetch);
                 let served = fetching::serve(&self.broker, &fetch);
                 fetching::reply(&mut self.broker, &fetch, served)
             }
-            Until::MetadataReadable(_) => return,
+            // It has no deadline: an answer or its loss always comes.
+            Until::MetadataReadable(_) | Until::Verified(_) => return,
             Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response } => {
                 Reply::Body(response)
             }
@@ -738,7 +764,7 @@ impl Node {
     }
 
     /// What a reply waited for in other partitions is waited for no more.
-    fn forget_batches(&mut self, id: ParkedId, wait: &ProduceWait) {
+    fn forget_batches(&mut self, id: ParkedId, wait: &AppendWait) {
         for pending in &wait.pending {
             if let Some(replica) = self.broker.replicas.get_mut(pending.slot) {
                 replica.produce_waiters.retain(|waiter| waiter.parked != id);

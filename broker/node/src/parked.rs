@@ -7,13 +7,18 @@
 use std::collections::BTreeSet;
 
 use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::Offset;
 use strandline_protocol::messages::produce::ProduceResponse;
+use strandline_protocol::messages::write_txn_markers::WriteTxnMarkersResponse;
 
 use crate::fetching::FetchWait;
 use crate::handlers::metadata_fetch::MetadataFetch;
 use crate::io::{ConnectionId, Sequence};
 use crate::replica::Acknowledged;
 use crate::replica::leading::FollowerWait;
+use crate::share::waiting::ShareWait;
+use crate::verification::Unverified;
 
 /// A place in the table of parked replies; stale ids are recognised by their generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +37,8 @@ pub struct Place {
 /// Why a reply is not sent yet.
 #[derive(Debug)]
 pub enum Until {
-    /// Appended records of a Produce reach the high watermark.
-    HighWatermark(ProduceWait),
+    /// Appended batches reach the high watermark.
+    HighWatermark(AppendWait),
     /// Bytes become readable, or the time is over.
     BytesReadable(Box<FetchWait>),
     /// Partitions that a follower fetches have news, or the time is over.
@@ -49,25 +54,67 @@ pub enum Until {
     /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group
     /// has deadlines of its own.
     GroupMoves { slot: u32, lost: Box<Response> },
+    /// Acknowledgements of a share group are written, then records can be given out, or the time is over.
+    Share(Box<ShareWait>),
+    /// A transaction's coordinator says whether the partitions of a request belong to it; then the request goes on.
+    Verified(Box<Unverified>),
     /// What so many coordinators have emitted is committed.
     CoordinatorCommitted { outstanding: usize, response: Box<Response> },
 }
 
-/// A Produce whose batches are appended and not yet below the high watermark.
+/// A request whose batches are appended and not yet below the high watermark.
 #[derive(Debug)]
-pub struct ProduceWait {
+pub struct AppendWait {
     /// The reply as it is if every append succeeds.
-    pub response: ProduceResponse,
+    pub response: AppendResponse,
     pub pending: Vec<PendingAppend>,
 }
 
-/// One appended batch of a Produce.
+/// The replies that wait for appended batches.
+#[derive(Debug)]
+pub enum AppendResponse {
+    Produce(ProduceResponse),
+    Markers(WriteTxnMarkersResponse),
+}
+
+impl AppendResponse {
+    /// A batch is not acknowledged after all.
+    pub(crate) fn fail(&mut self, pending: PendingAppend, code: ErrorCode) {
+        let (topic, partition) = (pending.topic as usize, pending.partition as usize);
+        match self {
+            Self::Produce(response) => {
+                let topic = response.responses.get_mut(topic);
+                if let Some(partition) = topic.and_then(|topic| topic.partition_responses.get_mut(partition)) {
+                    partition.error_code = code;
+                    partition.base_offset = Offset::NONE;
+                }
+            }
+            Self::Markers(response) => {
+                let topic = response.markers.iter_mut().flat_map(|marker| &mut marker.topics).nth(topic);
+                if let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(partition)) {
+                    partition.error_code = code;
+                }
+            }
+        }
+    }
+}
+
+impl From<AppendResponse> for Response {
+    fn from(response: AppendResponse) -> Self {
+        match response {
+            AppendResponse::Produce(response) => response.into(),
+            AppendResponse::Markers(response) => response.into(),
+        }
+    }
+}
+
+/// One appended batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingAppend {
     pub slot: u32,
     /// Whether all in-sync replicas are waited for.
     pub acknowledged: Acknowledged,
-    /// Index into the response's topics and that topic's partitions.
+    /// Index into the response's topics, over all markers where there are several, and that topic's partitions.
     pub topic: u32,
     pub partition: u32,
 }
@@ -118,13 +165,19 @@ impl Waiting {
     /// A parked reply waits for something else from now on; `false` if it was taken meanwhile.
     pub fn defer(&mut self, id: ParkedId, deadline_ms: u64, until: Until) -> bool {
         let Some(parked) = self.get_mut(id) else { return false };
-        let before = parked.deadline_ms.replace(deadline_ms);
         parked.until = until;
+        self.set_deadline(id, deadline_ms);
+        true
+    }
+
+    /// A parked reply has another deadline from now on.
+    pub fn set_deadline(&mut self, id: ParkedId, deadline_ms: u64) {
+        let Some(parked) = self.get_mut(id) else { return };
+        let before = parked.deadline_ms.replace(deadline_ms);
         if let Some(before) = before {
             self.deadlines.remove(&(before, id));
         }
         self.deadlines.insert((deadline_ms, id));
-        true
     }
 
     /// Takes the reply out of the table; the id is stale from now on.
@@ -174,7 +227,7 @@ mod tests {
 
     fn park(waiting: &mut Waiting, deadline: u64) -> ParkedId {
         let place = Place { connection: ConnectionId(1), sequence: Sequence(0) };
-        let wait = ProduceWait { response: ProduceResponse::default(), pending: Vec::new() };
+        let wait = AppendWait { response: AppendResponse::Produce(ProduceResponse::default()), pending: Vec::new() };
         waiting.park(place, Some(deadline), Until::HighWatermark(wait))
     }
 

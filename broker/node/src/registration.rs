@@ -12,8 +12,12 @@ use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
 use strandline_protocol::metadata::partition::PartitionChangeRecord;
 
 use crate::broker::Broker;
+use crate::controller::feature_levels::common_min_isr;
 use crate::controller::membership;
-use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME};
+use crate::features::{
+    ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
+    TRANSACTION_VERSION,
+};
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
@@ -21,14 +25,28 @@ use crate::io::Now;
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
 
-/// The levels of a new cluster, for its first leader to say.
+/// What a new cluster begins with, for its first leader to say: as `format` chose it, or the usual levels; and what all of it
+/// goes by.
 pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
     if !broker.controller.image.features.contains_key(METADATA_VERSION_NAME) {
-        let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
-        let levels =
-            vec![level(METADATA_VERSION_NAME, METADATA_VERSION), level(ELIGIBLE_LEADER_REPLICAS, 1), level(GROUP_VERSION, 1)];
+        let chosen = std::mem::take(&mut broker.bootstrap);
+        let levels = if chosen.is_empty() { new_cluster() } else { chosen };
         broker.controller.emit(now, levels);
     }
+    let min_isr = common_min_isr(&broker.controller.image, &broker.config);
+    broker.controller.emit(now, min_isr.into_iter().collect());
+}
+
+/// The levels of a new cluster.
+pub(crate) fn new_cluster() -> Vec<MetadataRecord> {
+    let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
+    vec![
+        level(METADATA_VERSION_NAME, METADATA_VERSION),
+        level(ELIGIBLE_LEADER_REPLICAS, 1),
+        level(GROUP_VERSION, 1),
+        level(SHARE_VERSION, 1),
+        level(TRANSACTION_VERSION, 2),
+    ]
 }
 
 /// Emits what serving needs. Answers with the offset at which all of it is committed.

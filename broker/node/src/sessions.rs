@@ -32,6 +32,8 @@ pub struct Wanted {
     pub current_leader_epoch: LeaderEpoch,
     pub last_fetched_epoch: LeaderEpoch,
     pub bytes_max: i32,
+    /// Where the log of a follower begins; nothing for consumers.
+    pub log_start: Offset,
 }
 
 /// A partition of a session and what its client was last told.
@@ -234,6 +236,7 @@ mod tests {
             current_leader_epoch: LeaderEpoch::NONE,
             last_fetched_epoch: LeaderEpoch::NONE,
             bytes_max: 1,
+            log_start: Offset::NONE,
         }
     }
 

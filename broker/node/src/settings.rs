@@ -3,10 +3,13 @@
 use crate::config::BrokerConfig;
 use crate::quorum::Timing;
 use crate::replica::fetchers::Bounds;
+use crate::replica::selection::RACK_AWARE;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub rack: Option<String>,
+    /// Consumers are sent to a replica in their own rack.
+    pub selects_by_rack: bool,
     /// The data directory as users know it, for DescribeLogDirs.
     pub data: String,
     pub auto_create_topics: bool,
@@ -42,6 +45,7 @@ impl Settings {
         let int = |key: &str| i32::try_from(config.number(key)).unwrap_or(i32::MAX);
         Self {
             rack: config.text("broker.rack").map(str::to_owned),
+            selects_by_rack: config.text("replica.selector.class") == Some(RACK_AWARE),
             data: config.text("log.dirs").unwrap_or_default().to_owned(),
             auto_create_topics: config.boolean("auto.create.topics.enable"),
             delete_topics: config.boolean("delete.topic.enable"),

@@ -8,6 +8,7 @@ use strandline_log::disk::FilePath;
 use strandline_log::quorum_state::{QuorumState, Voters};
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::ids::BrokerId;
+use strandline_protocol::messages::fetch_snapshot::FetchSnapshotResponse;
 
 use crate::broker::Broker;
 use crate::controller::METADATA_DIRECTORY;
@@ -16,9 +17,10 @@ use crate::image::brokers::Endpoint;
 use crate::io::{Effect, JobId, Lane, Now, PeerAddress, PeerLost, Reply, Tag};
 use crate::metadata_log::{QUORUM_STATE, unusable};
 use crate::parked::Place;
-use crate::quorum::message::{FetchNews, Hold, Kept, Leadership, Lost, Wish};
+use crate::quorum::message::{FetchNews, Hold, Kept, Leadership, Lost, SnapshotNews, Wish};
 use crate::quorum::post::{Form, Letter};
 use crate::quorum::wire;
+use crate::snapshot::fetched;
 
 /// The job that reads the metadata log anew; jobs of replies are numbered from 0.
 pub(crate) const METADATA_JOB: JobId = JobId(u64::MAX);
@@ -45,7 +47,13 @@ pub(crate) fn on_kept(broker: &mut Broker, now: Now) {
 }
 
 /// A letter was answered, or is lost.
-pub(crate) fn on_response(broker: &mut Broker, now: Now, tag: Tag, result: Result<Box<Response>, PeerLost>) {
+pub(crate) fn on_response(
+    broker: &mut Broker,
+    now: Now,
+    tag: Tag,
+    result: Result<Box<Response>, PeerLost>,
+    outbox: &mut Vec<Effect>,
+) {
     let Some((from, letter)) = broker.controller.post.answered(tag) else { return };
     let now_ms = now.monotonic_ms;
     let end = broker.controller.log_end();
@@ -71,12 +79,16 @@ pub(crate) fn on_response(broker: &mut Broker, now: Now, tag: Tag, result: Resul
             Response::Fetch(response) => on_fetched(broker, now, from, response),
             _ => None,
         },
+        (Letter::Snapshot, Ok(response)) => match *response {
+            Response::FetchSnapshot(response) => on_piece(broker, now, from, response, outbox),
+            _ => None,
+        },
         (_, Err(_)) => None,
     };
     if answered.is_none() {
         match letter {
             Letter::Vote(_) => broker.controller.quorum.on_vote_lost(now_ms, from, lost),
-            Letter::Fetch => broker.controller.quorum.on_fetch_lost(now_ms, from, lost),
+            Letter::Fetch | Letter::Snapshot => broker.controller.quorum.on_fetch_lost(now_ms, from, lost),
             // The leader tells it again to whoever does not fetch.
             Letter::Epoch => {}
         }
@@ -100,10 +112,19 @@ fn on_fetched(
             }
         }
         FetchNews::CutBack(to) => controller.cut_back(to),
-        FetchNews::Snapshot | FetchNews::Nothing => {}
+        FetchNews::Nothing => {}
     }
     let durable = controller.log().positions().durable_end;
     controller.quorum.on_durable(durable);
+    Some(())
+}
+
+fn on_piece(broker: &mut Broker, now: Now, from: i32, response: FetchSnapshotResponse, outbox: &mut Vec<Effect>) -> Option<()> {
+    let (answer, bytes) = wire::snapshot_answer(response)?;
+    let news = broker.controller.quorum.on_snapshot_answer(now.monotonic_ms, from, answer);
+    if let Some(place) = answer.piece.filter(|_| news != SnapshotNews::Nothing) {
+        fetched::on_piece(broker, now, place, &bytes, news, outbox);
+    }
     Some(())
 }
 
@@ -112,7 +133,8 @@ pub(crate) fn follow_up(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>)
     if let Some(job) = broker.controller.cutting_job(now) {
         outbox.push(Effect::Start { job: METADATA_JOB, what: job });
     }
-    if broker.controller.is_settled() {
+    fetched::follow_up(broker, outbox);
+    if broker.controller.is_settled() && fetched::is_free(broker) {
         let end = broker.controller.log_end();
         broker.controller.quorum.poll_fetch(now.monotonic_ms, end);
     }
@@ -144,6 +166,10 @@ fn fulfil(broker: &mut Broker, now: Now, wish: Wish, outbox: &mut Vec<Effect>) {
         Wish::Fetch { to, ask } => {
             let request = wire::fetch_request(cluster, ask, broker.controller.committed());
             send(broker, to, Letter::Fetch, request.into(), outbox);
+        }
+        Wish::FetchSnapshot { to, ask } => {
+            let request = wire::snapshot_request(cluster, ask);
+            send(broker, to, Letter::Snapshot, request.into(), outbox);
         }
         Wish::AnswerVote { ticket, answer } => {
             if let Some((place, _)) = broker.controller.post.redeem(ticket) {

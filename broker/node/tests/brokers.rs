@@ -68,7 +68,9 @@ impl Cluster {
             features: vec![
                 feature("eligible.leader.replicas.version", 1),
                 feature("group.version", 1),
+                feature("share.version", 1),
                 feature("metadata.version", 99),
+                feature("transaction.version", 2),
             ],
             rack: Some("r".to_owned()),
             log_dirs: vec![Uuid([broker as u8 + 100; 16])],
@@ -373,5 +375,5 @@ fn a_level_that_is_finalized_is_told_and_lowered_only_on_demand() {
     let asked = ApiVersionsRequest { client_software_name: "t".to_owned(), client_software_version: "1".to_owned() };
     let Response::ApiVersions(told) = cluster.node.call(4, asked) else { panic!("another") };
     let names: Vec<_> = told.finalized_features.iter().map(|feature| feature.name.as_str()).collect();
-    assert_eq!(names, ["group.version", "metadata.version"]);
+    assert_eq!(names, ["group.version", "metadata.version", "share.version", "transaction.version"]);
 }

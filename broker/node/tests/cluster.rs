@@ -2,11 +2,16 @@
 //! join, and what one decides all of them know.
 
 mod cluster {
-    #[allow(dead_code, reason = "the tests of single partitions use the rest")]
     pub(crate) mod world;
 }
 
 use cluster::world::World;
+use strandline_protocol::api::Response;
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{BrokerId, TopicName};
+use strandline_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use strandline_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 
 #[test]
 fn three_controllers_elect_one_and_all_of_them_know_what_is_committed() {
@@ -92,4 +97,61 @@ fn a_controller_whose_disk_failed_meets_its_end_without_a_panic() {
     world.kill(1 + leader % 3);
     world.run(5_000);
     assert!(world.is_running(leader));
+}
+
+const BY_RACK: &[(&str, &str)] = &[("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")];
+
+/// A topic of one partition on all nodes; answers with its id and leader.
+fn topic(world: &mut World, name: &str) -> (strandline_protocol::ids::TopicId, i32) {
+    let name = TopicName::from(name.to_owned());
+    let topic = CreatableTopic { name: name.clone(), num_partitions: 1, replication_factor: 3, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
+    let Response::CreateTopics(created) = world.call(1, request) else { panic!("another response") };
+    assert_eq!(created.topics[0].error_code, ErrorCode::NONE);
+    world.run(1_000);
+    let named = MetadataRequestTopic { name: Some(name), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![named]), ..Default::default() };
+    let Response::Metadata(metadata) = world.call(1, request) else { panic!("another response") };
+    (metadata.topics[0].topic_id, metadata.topics[0].partitions[0].leader_id.0)
+}
+
+/// What a node tells a consumer that stands in a rack.
+fn fetched(world: &mut World, from: i32, id: strandline_protocol::ids::TopicId, rack: &str) -> PartitionData {
+    let partition = FetchPartition { partition: 0, partition_max_bytes: 1000, ..Default::default() };
+    let request = FetchRequest {
+        topics: vec![FetchTopic { topic_id: id, partitions: vec![partition], ..Default::default() }],
+        rack_id: rack.to_owned(),
+        max_bytes: 1000,
+        session_epoch: -1,
+        ..Default::default()
+    };
+    let Response::Fetch(mut response) = world.call(from, request) else { panic!("another response") };
+    response.responses[0].partitions.remove(0)
+}
+
+#[test]
+fn a_consumer_is_sent_to_the_in_sync_replica_in_its_rack() {
+    let mut world = World::with(3, BY_RACK);
+    world.run_until("all serve", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+    let (id, leader) = topic(&mut world, "t");
+    let follower = 1 + leader % 3;
+    let there = format!("rack-{follower}");
+    assert_eq!(fetched(&mut world, leader, id, &there).preferred_read_replica, BrokerId(follower));
+    for rack in [format!("rack-{leader}"), "elsewhere".to_owned(), String::new()] {
+        assert_eq!(fetched(&mut world, leader, id, &rack).preferred_read_replica, BrokerId::NONE, "{rack:?}");
+    }
+    let read = fetched(&mut world, follower, id, &there);
+    assert_eq!((read.error_code, read.preferred_read_replica), (ErrorCode::NONE, BrokerId::NONE));
+    world.kill(follower);
+    world.run(4_000);
+    assert_eq!(fetched(&mut world, leader, id, &there).preferred_read_replica, BrokerId::NONE, "it is not alive");
+}
+
+#[test]
+fn without_a_selector_consumers_stay_at_the_leader() {
+    let mut world = World::new(3);
+    world.run_until("all serve", 10_000, |world| (1..=3).all(|node| world.serves(node)));
+    let (id, leader) = topic(&mut world, "t");
+    let there = format!("rack-{}", 1 + leader % 3);
+    assert_eq!(fetched(&mut world, leader, id, &there).preferred_read_replica, BrokerId::NONE);
 }

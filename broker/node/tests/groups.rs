@@ -10,11 +10,18 @@ use strandline_protocol::messages::consumer_group_describe::ConsumerGroupDescrib
 use strandline_protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, RequestTopicPartitions,
 };
+use strandline_protocol::messages::consumer_protocol::{
+    ConsumerProtocolAssignment, ConsumerProtocolAssignmentTopicPartition, ConsumerProtocolSubscription,
+    ConsumerProtocolSubscriptionTopicPartition,
+};
 use strandline_protocol::messages::delete_groups::DeleteGroupsRequest;
 use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
 use strandline_protocol::messages::describe_groups::{DescribeGroupsRequest, DescribedGroup};
 use strandline_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use strandline_protocol::messages::heartbeat::HeartbeatRequest;
+use strandline_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use strandline_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use strandline_protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
 use strandline_protocol::messages::list_groups::ListGroupsRequest;
@@ -23,13 +30,18 @@ use strandline_protocol::messages::offset_commit::{
 };
 use strandline_protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use strandline_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
+use strandline_protocol::wire::Message;
 
 const GROUP: &str = "readers";
 const SETTINGS: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "100"), ("offsets.topic.num.partitions", "3")];
 
 /// A broker that has a topic `t` of four partitions, and coordinators.
 fn broker() -> TestBroker {
-    let mut broker = TestBroker::on(Disk::default(), SETTINGS);
+    broker_with(SETTINGS)
+}
+
+fn broker_with(settings: &[(&str, &str)]) -> TestBroker {
+    let mut broker = TestBroker::on(Disk::default(), settings);
     broker.create_topic("t", 4, &[]);
     find(&mut broker);
     assert_eq!(find(&mut broker), ErrorCode::NONE);
@@ -513,4 +525,128 @@ fn a_group_changes_its_protocol_only_while_it_is_empty() {
     let mut broker = broker.kill();
     stable(&mut broker);
     assert_eq!(committed(&mut broker), 42);
+}
+
+/// A JoinGroup of a member that subscribes to `t`, and says what it has of it.
+fn reader_request(member: &str, owned: &[i32]) -> JoinGroupRequest {
+    let topic = TopicName::from("t");
+    let owned = ConsumerProtocolSubscriptionTopicPartition { topic: topic.clone(), partitions: owned.to_vec() };
+    let wishes = ConsumerProtocolSubscription { topics: vec![topic], owned_partitions: vec![owned], ..Default::default() };
+    let metadata = [&1_i16.to_be_bytes()[..], &wishes.to_bytes(1)].concat();
+    let protocols = vec![JoinGroupRequestProtocol { name: "cooperative-sticky".to_owned(), metadata: metadata.into() }];
+    JoinGroupRequest { protocols, ..join_request(member, None) }
+}
+
+/// A classic group with one member that has all of `t`.
+fn one_reader(broker: &mut TestBroker) -> JoinGroupResponse {
+    let id = new_id(broker);
+    let sequence = broker.send(9, reader_request(&id, &[]));
+    broker.pass(100);
+    let Some(Response::JoinGroup(joined)) = broker.reply(sequence) else { panic!("not answered") };
+    let all = ConsumerProtocolAssignmentTopicPartition { topic: TopicName::from("t"), partitions: vec![0, 1, 2, 3] };
+    let assignment = ConsumerProtocolAssignment { assigned_partitions: vec![all], user_data: None };
+    let bytes = [&1_i16.to_be_bytes()[..], &assignment.to_bytes(1)].concat();
+    let mut request = sync_request(&joined, &[]);
+    request.assignments = vec![SyncGroupRequestAssignment { member_id: id, assignment: bytes.into() }];
+    let Response::SyncGroup(synced) = broker.call(5, request) else { panic!("another response") };
+    assert_eq!(synced.error_code, ErrorCode::NONE);
+    joined
+}
+
+/// What a classic member is told that it has.
+fn told(synced: &SyncGroupResponse) -> Vec<i32> {
+    let assignment = ConsumerProtocolAssignment::from_bytes(synced.assignment.slice(2..), 1).expect("an assignment");
+    assignment.assigned_partitions.into_iter().flat_map(|list| list.partitions).collect()
+}
+
+#[test]
+fn a_classic_member_gives_up_what_a_member_of_the_consumer_protocol_is_to_have_and_has_it_back_afterwards() {
+    let mut broker = broker();
+    let joined = one_reader(&mut broker);
+    let mut newcomer = Consumer::new("new");
+    assert_eq!(newcomer.beat(&mut broker), ErrorCode::NONE);
+    assert!(newcomer.owned.is_empty(), "the classic member has everything still");
+    assert_eq!(commit(&mut broker, &joined.member_id, joined.generation_id, 5), ErrorCode::NONE);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::REBALANCE_IN_PROGRESS);
+
+    // It is told what it keeps, gives the rest back, and joins once more.
+    let Response::JoinGroup(first) = broker.call(9, reader_request(&joined.member_id, &[0, 1, 2, 3])) else { panic!() };
+    assert_eq!((first.error_code, first.generation_id), (ErrorCode::NONE, joined.generation_id));
+    let kept = told(&sync(&mut broker, &first, &[]));
+    assert_eq!(kept.len(), 2);
+    assert_eq!(heartbeat(&mut broker, &first), ErrorCode::REBALANCE_IN_PROGRESS);
+    let Response::JoinGroup(second) = broker.call(9, reader_request(&joined.member_id, &kept)) else { panic!() };
+    assert!(second.generation_id > joined.generation_id);
+    assert_eq!(told(&sync(&mut broker, &second, &[])), kept);
+    assert_eq!(heartbeat(&mut broker, &second), ErrorCode::NONE);
+    assert_eq!(newcomer.beat(&mut broker), ErrorCode::NONE);
+    assert_eq!(newcomer.owned.len(), 2);
+    assert!(newcomer.owned.iter().all(|partition| !kept.contains(partition)));
+    assert_eq!(commit(&mut broker, &joined.member_id, joined.generation_id, 6), ErrorCode::ILLEGAL_GENERATION);
+    let types: Vec<i8> = describe_consumer(&mut broker).members.iter().map(|member| member.member_type).collect();
+    assert_eq!(types.iter().sum::<i8>(), 1, "one of each");
+
+    // The last of them leaves, and the classic member is told to join: a classic group again.
+    newcomer.epoch = -1;
+    newcomer.owned.clear();
+    let leaving = ConsumerGroupHeartbeatRequest { topic_partitions: None, ..newcomer.request(topic_id(&mut broker)) };
+    assert_eq!(consumer_call(&mut broker, leaving).error_code, ErrorCode::NONE);
+    assert_eq!(heartbeat(&mut broker, &second), ErrorCode::REBALANCE_IN_PROGRESS);
+    let Response::JoinGroup(third) = broker.call(9, reader_request(&joined.member_id, &kept)) else { panic!() };
+    assert_eq!((third.error_code, &third.leader), (ErrorCode::NONE, &joined.member_id));
+    assert_eq!(describe_consumer(&mut broker).error_code, ErrorCode::GROUP_ID_NOT_FOUND);
+}
+
+#[test]
+fn a_classic_member_that_does_not_join_in_time_is_out() {
+    let mut broker = broker();
+    let joined = one_reader(&mut broker);
+    let mut newcomer = Consumer::new("new");
+    assert_eq!(newcomer.beat(&mut broker), ErrorCode::NONE);
+    for _ in 0..5 {
+        assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::REBALANCE_IN_PROGRESS);
+        broker.pass(4_500);
+        assert_eq!(newcomer.beat(&mut broker), ErrorCode::NONE);
+    }
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(newcomer.beat(&mut broker), ErrorCode::NONE);
+    assert_eq!(newcomer.owned.len(), 4);
+}
+
+#[test]
+fn a_group_keeps_its_protocol_if_the_policy_says_so_or_if_it_is_not_of_consumers() {
+    let disabled: Vec<(&str, &str)> = [SETTINGS, &[("group.consumer.migration.policy", "disabled")]].concat();
+    let mut broker = broker_with(&disabled);
+    one_reader(&mut broker);
+    assert_eq!(Consumer::new("new").beat(&mut broker), ErrorCode::GROUP_ID_NOT_FOUND);
+
+    let mut broker = self::broker();
+    stable(&mut broker);
+    assert_eq!(Consumer::new("new").beat(&mut broker), ErrorCode::GROUP_ID_NOT_FOUND, "its members say what nobody can read");
+}
+
+fn configure(broker: &mut TestBroker, key: &str, value: &str) -> ErrorCode {
+    let config = AlterableConfig { name: key.to_owned(), config_operation: 0, value: Some(value.to_owned()) };
+    let resource = AlterConfigsResource { resource_type: 32, resource_name: GROUP.to_owned(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let Response::IncrementalAlterConfigs(response) = broker.call(1, request) else { panic!("another response") };
+    response.responses[0].error_code
+}
+
+#[test]
+fn a_groups_own_configuration_holds_from_the_next_heartbeat_on() {
+    let mut broker = broker();
+    let mut consumer = Consumer::new("a");
+    let request = consumer.request(topic_id(&mut broker));
+    assert_eq!(consumer_call(&mut broker, request).heartbeat_interval_ms, 5000);
+    assert_eq!(configure(&mut broker, "consumer.heartbeat.interval.ms", "6000"), ErrorCode::NONE);
+    assert_eq!(configure(&mut broker, "consumer.session.timeout.ms", "60000"), ErrorCode::NONE);
+    assert_eq!(configure(&mut broker, "consumer.session.timeout.ms", "60001"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE);
+    let request = consumer.request(topic_id(&mut broker));
+    assert_eq!(consumer_call(&mut broker, request).heartbeat_interval_ms, 6000);
+    broker.pass(50_000);
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE, "the broker's own timeout would have been over");
+    broker.pass(61_000);
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::UNKNOWN_MEMBER_ID);
 }

@@ -1,7 +1,6 @@
 //! A replica whose files are damaged, in a cluster: it leaves the in-sync set, is made anew from its leader, and comes back.
 
 mod cluster {
-    #[allow(dead_code, reason = "the other tests of clusters use the rest")]
     pub(crate) mod world;
 }
 
@@ -25,7 +24,7 @@ const VALUE_BYTES: usize = 600_000;
 
 fn partition(world: &mut World, at: i32) -> MetadataResponsePartition {
     let request = Asked::Other(Box::new(MetadataRequest { topics: None, ..Default::default() }.into()));
-    let Some(Response::Metadata(mut response)) = world.call(at, 12, request, 100) else { panic!("not answered") };
+    let Some(Response::Metadata(mut response)) = world.call_within(100, at, 12, request) else { panic!("not answered") };
     let place = response.topics.iter().position(|topic| topic.name.as_ref().is_some_and(|name| name.as_str() == TOPIC));
     response.topics.remove(place.expect("the topic is there")).partitions.remove(0)
 }
@@ -62,7 +61,7 @@ fn produce(world: &mut World, value: u8) {
     let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..ProduceRequest::default() };
     let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
     let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
-    let Some(Response::Produce(response)) = world.call(leader, 12, asked, 5_000) else { panic!("not answered") };
+    let Some(Response::Produce(response)) = world.call_within(5_000, leader, 12, asked) else { panic!("not answered") };
     assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
 }
 
@@ -78,7 +77,7 @@ fn world() -> (World, Vec<u8>) {
         ..CreatableTopic::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..CreateTopicsRequest::default() };
-    let created = world.call(1, 7, Asked::Other(Box::new(request.into())), 5_000);
+    let created = world.call_within(5_000, 1, 7, Asked::Other(Box::new(request.into())));
     assert!(matches!(created, Some(Response::CreateTopics(_))), "{created:?}");
     world.run(100);
     (b'a'..b'd').for_each(|value| produce(&mut world, value));

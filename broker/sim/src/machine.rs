@@ -9,7 +9,7 @@ mod peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
+use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath, Files as _};
 use strandline_log::lookup;
 use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_log::recover::truncate;
@@ -20,6 +20,7 @@ use strandline_node::io::{
     ConnectionId, Effect, Input, Job, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, RulesTable,
     Sequence,
 };
+use strandline_node::metadata_log::read_snapshot;
 use strandline_node::topology::Topology;
 use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::api::{ApiKey, Response};
@@ -549,12 +550,15 @@ impl Machine {
             Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
             Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
             Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(&self.disk, &piece)),
+            Job::ReadShare(wanted) => JobResult::ShareRead(strandline_node::share::spans::read(&self.disk, &wanted)),
             Job::Clean(mut round) => {
                 let result = round.step(&self.disk);
                 JobResult::Cleaned { round, result }
             }
             Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
             Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+            Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(read_snapshot(&self.disk, id, &file).map(Box::new)),
+            Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(self.disk.read(&file, position, bytes)),
         };
         self.step(core, Input::Job { job, result });
     }
@@ -616,6 +620,7 @@ impl Machine {
             connection,
             sequence,
             listener,
+            listener_name: "".into(),
             api_version: frame.version,
             client_id: "sim".into(),
             client_host: Arc::from("/127.0.0.1"),

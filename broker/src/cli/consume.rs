@@ -1,9 +1,12 @@
-//! `strandline consume`: the records of a topic, from a place to its end or on and on.
+//! `strandline consume`: the records of a topic, from a place to its end or on and on, alone or as a member of a group.
 
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
-use clap::Args;
-use strandline_client::{ConsumerRecord, End, Isolation, Offset, Reader, Start};
+use clap::{Args, ValueEnum};
+use strandline_client::{
+    Client, Commit, CommittedOffset, Consumer, ConsumerRecord, End, GroupProtocol, Isolation, Offset, Reader, Start,
+};
 
 use crate::cli::Failure;
 use crate::cli::connect::Cluster;
@@ -14,7 +17,16 @@ use crate::cli::time;
 pub(crate) struct ConsumeArguments {
     /// The topic
     topic: String,
-    /// Where to begin: beginning, end, an offset, a time such as 2026-11-21T07:00:00Z, or @ and milliseconds since 1970
+    /// Share the topic with the other members of this group, and go on where the group is
+    #[arg(short, long, value_name = "GROUP", conflicts_with = "partitions")]
+    group: Option<String>,
+    /// Which protocol the members of the group speak
+    #[arg(long, value_enum, default_value_t, requires = "group")]
+    protocol: Protocol,
+    /// Commit what was printed, or leave the group's offsets as they are
+    #[arg(long, value_name = "WHETHER", default_value_t = true, action = clap::ArgAction::Set, requires = "group")]
+    commit: bool,
+    /// Where to begin, in a group only where it has committed nothing: beginning, end, an offset, a time such as 2026-11-21T07:00:00Z, or @ and milliseconds since 1970
     #[arg(long, value_name = "PLACE", default_value = "beginning", value_parser = place)]
     from: Start,
     /// Wait for new records; default end at the last record that there is at the start
@@ -42,18 +54,109 @@ pub(crate) struct ConsumeArguments {
     cluster: Cluster,
 }
 
+/// Which protocol the members of a group speak.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Protocol {
+    /// The new one if the cluster serves it
+    #[default]
+    Auto,
+    /// A member assigns
+    Classic,
+    /// The coordinator assigns (KIP-848)
+    Consumer,
+}
+
+/// How long a member of a group without anything to read waits before it looks whether it has come to the end.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+
+/// How long a member takes to leave its group.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
 impl ConsumeArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
+        if let Some(group) = self.group.clone() {
+            return self.run_in_group(&client, group).await;
+        }
         let builder = client
             .reader(&self.topic)
             .partitions(self.partitions.iter().copied())
             .from(self.from)
             .until(if self.follow { End::Never } else { End::Now })
             .isolation(if self.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted });
-        let renderer = Renderer { topic: self.topic, format: self.format, key_separator: self.key_separator, null: self.null };
-        print(builder.open().await?, &renderer, self.count.unwrap_or(u64::MAX)).await
+        let count = self.count.unwrap_or(u64::MAX);
+        let reader = builder.open().await?;
+        print(reader, &self.renderer(), count).await
     }
+
+    fn renderer(self) -> Renderer {
+        Renderer { topic: self.topic, format: self.format, key_separator: self.key_separator, null: self.null }
+    }
+
+    /// As a member of a group; ends with Ctrl-C too, and leaves the group then.
+    async fn run_in_group(self, client: &Client, group: String) -> Result<(), Failure> {
+        // A topic that does not exist is waited for by members; a person has mistyped it.
+        client.topic(&self.topic).await?;
+        let builder = client
+            .consumer(group)
+            .topics([&self.topic])
+            .start(self.from)
+            .isolation(if self.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted })
+            .commit(if self.commit { Commit::OnAck(Duration::from_secs(1)) } else { Commit::Manual })
+            .protocol(match self.protocol {
+                Protocol::Auto => GroupProtocol::Auto,
+                Protocol::Classic => GroupProtocol::Classic,
+                Protocol::Consumer => GroupProtocol::Consumer,
+            });
+        let mut consumer = builder.build().await?;
+        let stopper = consumer.stopper();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stopper.stop();
+            }
+        });
+        let (commit, follow, count) = (self.commit, self.follow, self.count.unwrap_or(u64::MAX));
+        let printed = print_group(&mut consumer, &self.renderer(), follow, count, commit).await;
+        consumer.close(CLOSE_PATIENCE).await;
+        printed
+    }
+}
+
+/// Prints what this member is given. Without `follow` it ends when it has partitions and nothing more is in them.
+async fn print_group(
+    consumer: &mut Consumer,
+    renderer: &Renderer,
+    follow: bool,
+    mut left: u64,
+    commit: bool,
+) -> Result<(), Failure> {
+    let mut output = BufWriter::new(io::stdout());
+    while left > 0 {
+        let batch = match tokio::time::timeout(IDLE_LOOK, consumer.poll()).await {
+            Ok(polled) => polled?,
+            Err(_) if !follow && has_all(consumer).await => break,
+            Err(_) => continue,
+        };
+        let Some(batch) = batch else { break };
+        let printed = print_some(&mut output, renderer, batch.records(), left)?;
+        output.flush()?;
+        left -= printed;
+        let whole = printed == batch.records().len() as u64;
+        if !commit {
+            continue;
+        }
+        if whole {
+            batch.ack();
+        } else if let Some(next) = batch.records().get(usize::try_from(printed).unwrap_or(usize::MAX)) {
+            let partition = (batch.topic().to_owned(), batch.partition());
+            consumer.commit_offsets([(partition, CommittedOffset::at(next.offset))]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn has_all(consumer: &Consumer) -> bool {
+    !consumer.assignment().is_empty() && consumer.lag().await.is_ok_and(|lag| lag.values().all(|lag| *lag == 0))
 }
 
 /// Prints records as they come. What has been read is written before more is waited for.
@@ -75,7 +178,7 @@ fn print_some(output: &mut impl Write, renderer: &Renderer, records: &[ConsumerR
 }
 
 /// Reads a place in a log.
-fn place(text: &str) -> Result<Start, &'static str> {
+pub(crate) fn place(text: &str) -> Result<Start, &'static str> {
     match text {
         "beginning" => return Ok(Start::Beginning),
         "end" => return Ok(Start::End),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use strandline_client::{
-    AdminError, ConnectError, ErrorCode, KafkaError, Kind, MetadataError, ProduceError, ReadError, SendFailed,
+    AdminError, ConnectError, ConsumeError, ErrorCode, KafkaError, Kind, MetadataError, ProduceError, ReadError, SendFailed,
 };
 
 const FAILED: u8 = 1;
@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     Admin(#[from] AdminError),
     #[error("{}", told(.0))]
     Read(#[from] ReadError),
+    #[error("{}", told(.0))]
+    Consume(#[from] ConsumeError),
     #[error("{}", told(.0))]
     Produce(#[from] ProduceError),
     #[error("line {line}: {}", told(.failed))]
@@ -58,6 +60,14 @@ pub(crate) enum Failure {
         "no broker can take {topic}:{partition} over from broker {broker}: add a broker, or give the topic fewer replicas with `strandline partition move`"
     )]
     NoHeir { broker: i32, topic: String, partition: i32 },
+    #[error("group {group} has {members} members, which would go on where they are: stop them first")]
+    GroupInUse { group: String, members: usize },
+    #[error("group {group} has committed nothing there; name partitions with --topic to set offsets all the same")]
+    NothingToReset { group: String },
+    #[error(
+        "producer {producer} has no transaction open in {topic}:{partition}; `strandline txn list` shows what coordinators know"
+    )]
+    NothingOpen { producer: i64, topic: String, partition: i32 },
     /// Some items failed, and what became of each has been printed.
     #[error("{failed} of {all} failed")]
     Some { failed: usize, all: usize },
@@ -69,9 +79,11 @@ impl Failure {
             Self::Connect { error } => code_of(error),
             Self::Admin(error) => code_of(error),
             Self::Read(error) => code_of(error),
+            Self::Consume(error) => code_of(error),
             Self::Produce(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
-            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } => FAILED,
+            Self::GroupInUse { .. } | Self::NothingToReset { .. } => FAILED,
+            Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,
             Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
             Self::File { .. } | Self::Input(_) | Self::Output(_) | Self::Runtime(_) => LOCAL,
         }
@@ -111,6 +123,9 @@ fn next_step(error: &impl KafkaError) -> &'static str {
         Kind::TimedOut => "is the cluster healthy? see its log",
         _ => match error.code() {
             Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => "`strandline topic list` shows the topics",
+            Some(ErrorCode::GROUP_ID_NOT_FOUND) => "`strandline group list` shows the groups",
+            Some(ErrorCode::NON_EMPTY_GROUP) => "stop its members first; `strandline group describe` shows them",
+            Some(ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC) => "stop the members that are subscribed first",
             Some(ErrorCode::TOPIC_ALREADY_EXISTS) => "use --if-not-exists to accept that",
             Some(ErrorCode::INVALID_REPLICATION_FACTOR) => "a topic cannot have more replicas than there are brokers",
             Some(ErrorCode::OFFSET_OUT_OF_RANGE) => "`strandline topic describe` shows which offsets there are",

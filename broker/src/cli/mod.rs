@@ -11,6 +11,7 @@ mod cluster;
 mod connect;
 mod consume;
 mod exit;
+mod group;
 mod input;
 mod keys;
 mod log;
@@ -22,6 +23,7 @@ mod render;
 mod table;
 mod time;
 mod topic;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,12 @@ pub(crate) enum ClientCommand {
     /// Empty brokers and take them out of the cluster
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// Look after consumer groups: members, lag, offsets
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// List, describe and abort transactions
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     /// Look into a log directory
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -71,6 +79,8 @@ impl ClientCommand {
             Self::Cluster(command) => command.run().await,
             Self::Partition(command) => command.run().await,
             Self::Broker(command) => command.run().await,
+            Self::Group(command) => command.run().await,
+            Self::Txn(command) => command.run().await,
             Self::Log(command) => command.run(),
             Self::Keys(arguments) => arguments.run(),
         }

@@ -1,5 +1,7 @@
 //! Moments, as people write and read them: RFC 3339 in UTC, or milliseconds since 1970.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Reads `2026-11-21`, `2026-11-21T07:00`, `2026-11-21T07:00:05.250Z`; UTC, with or without the Z.
@@ -17,6 +19,36 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
         return None;
     }
     Some(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds(fraction)?)
+}
+
+/// Milliseconds since 1970, by this machine's clock.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Reads `90s`, `15m`, `6h`, `2d`, `500ms`, several of them in a row, and ISO 8601's `P1DT2H30M5S`; answers in milliseconds.
+pub(crate) fn parse_duration(text: &str) -> Result<i64, &'static str> {
+    let wrong = "expected a duration such as 90s, 15m, 6h, 2d or PT1H30M";
+    let lower = text.to_ascii_lowercase();
+    let mut rest = lower.strip_prefix('p').unwrap_or(&lower);
+    let mut millis: i64 = 0;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix('t').unwrap_or(rest);
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = rest.split_at(digits);
+        let (each, tail) = unit_of(unit).ok_or(wrong)?;
+        let number: i64 = number.parse().map_err(|_| wrong)?;
+        millis = number.checked_mul(each).and_then(|more| millis.checked_add(more)).ok_or(wrong)?;
+        rest = tail;
+    }
+    if lower.is_empty() || lower == "p" || lower == "pt" { Err(wrong) } else { Ok(millis) }
+}
+
+/// The unit that a text begins with, in milliseconds, and what follows it.
+fn unit_of(text: &str) -> Option<(i64, &str)> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MS)];
+    units.iter().find_map(|(unit, each)| text.strip_prefix(unit).map(|rest| (*each, rest)))
 }
 
 /// Writes `2026-11-21T07:00:05.250Z`, or `-` for a time that is not known.
@@ -98,6 +130,23 @@ mod tests {
         assert_eq!(parse("2026-11-21"), parse("2026-11-21T00:00:00Z"));
         assert_eq!(parse("2026-11-21 07:00"), parse("2026-11-21T07:00:00.000Z"));
         assert_eq!(parse("2026-11-21T07:00:05.2"), parse("2026-11-21T07:00:05.200Z"));
+    }
+
+    #[test]
+    fn durations_are_read_in_both_spellings() {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+            ("PT1H30M", 5_400_000),
+            ("P1DT1S", 86_401_000),
+            ("2d", 172_800_000),
+            ("500ms", 500),
+        ] {
+            assert_eq!(parse_duration(text), Ok(millis), "{text}");
+        }
+        for text in ["", "5", "P", "PT", "-1s", "h", "1y", "9999999999999999999s", "1.5h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! allocated.
 //!
 //! ```text
-//!  0            position_of_block      end         up_to_block(end)          allocated
-//!  |  whole blocks  |  partial block ..|.. zeros ..|   zeros (fallocate)   ..|
+//!  0            position_of_block      end         up_to_block(end)      allocated
+//!  |  whole blocks  |  partial block ..|.. zeros ..|   zeros (`ahead.rs`)  ..|
 //! ```
 //! A direct append writes whole blocks: the partial block again, its acknowledged prefix byte for byte the same, then
 //! what is new, then zeros up to the block's end. A buffered append writes what is new where it belongs.
@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,14 +24,8 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use strandline_log::disk::{Durability, FilePath, Part};
 
+use crate::disk::ahead::Ahead;
 use crate::disk::blocks::{BLOCK_BYTES, Block, Blocks, down_to_block, up_to_block};
-
-/// Space is allocated ahead in steps as large as the file already is, from this on: a partition with few records takes
-/// little, a busy one rarely stops to allocate.
-const ALLOCATE_BYTES_MIN: u64 = 64 << 10;
-
-/// The largest step: one journal transaction every 64 MiB is too rare to be seen.
-const ALLOCATE_BYTES_MAX: u64 = 64 << 20;
 
 /// How a file is written and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +50,8 @@ pub(crate) struct LogFile {
     file: File,
     access: Access,
     state: Mutex<State>,
+    /// Held while zeros are written ahead of the end.
+    zeroing: Mutex<()>,
 }
 
 struct State {
@@ -62,8 +59,7 @@ struct State {
     end: u64,
     /// The bytes between the last block boundary and `end`; empty for buffered files.
     partial: Vec<u8>,
-    /// Up to where writes neither extend the file nor need space.
-    allocated: u64,
+    ahead: Ahead,
 }
 
 /// An append made ready to be written.
@@ -87,37 +83,61 @@ impl LogFile {
             Access::Direct => read_partial(&file, position, blocks)?,
             Access::Buffered => Vec::new(),
         };
-        let allocated = down_to_block(file.metadata()?.len());
-        Ok(Self { file, access, state: Mutex::new(State { end: position, partial, allocated }) })
+        let ahead = Ahead::new(down_to_block(file.metadata()?.len()), position);
+        Ok(Self { file, access, state: Mutex::new(State { end: position, partial, ahead }), zeroing: Mutex::default() })
     }
 
-    /// Whether an append at `position` of `bytes` bytes can be written at once: the file ends there, and space is
-    /// allocated.
+    /// Whether an append at `position` of `bytes` bytes can be written at once: the file ends there, space is
+    /// allocated, and no zeros are being written into it.
     pub(crate) fn is_ready_for(&self, position: u64, bytes: usize) -> bool {
         let state = self.state();
         let end = up_to_block(position + bytes as u64);
-        state.end == position && (self.access == Access::Buffered || end <= state.allocated)
+        state.end == position && (self.access == Access::Buffered || state.ahead.is_ready_for(end))
     }
 
     pub(crate) fn ends_at(&self, position: u64) -> bool {
         self.state().end == position
     }
 
-    /// Allocates space ahead, so that an append of `bytes` bytes fits. Where that is not supported or there is no
-    /// space, nothing happens: the write itself will say.
-    pub(crate) fn allocate(&self, bytes: usize) {
+    /// Waits for zeros that are being written ahead, and allocates space so that an append of `bytes` bytes fits. Where
+    /// that is not supported or there is no space, nothing happens: the write itself will say.
+    pub(crate) fn make_room(&self, bytes: usize) {
+        let _held = self.stop_zeroing();
         let mut state = self.state();
-        let wanted = up_to_block(state.end + bytes as u64);
-        if self.access == Access::Buffered || wanted <= state.allocated {
-            return;
-        }
-        let target = wanted + state.allocated.clamp(ALLOCATE_BYTES_MIN, ALLOCATE_BYTES_MAX);
-        let from = state.allocated;
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, target - from) {
-            Ok(()) => state.allocated = target,
-            Err(Errno::OPNOTSUPP) => state.allocated = u64::MAX,
+        let end = up_to_block(state.end + bytes as u64);
+        let wanted = if self.access == Access::Direct { state.ahead.to_allocate(end) } else { None };
+        let Some(range) = wanted else { return };
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), range.start, range.end - range.start) {
+            Ok(()) => state.ahead.allocated(range.end),
+            Err(Errno::OPNOTSUPP) => state.ahead.allocated(u64::MAX),
             Err(_) => {}
         }
+    }
+
+    /// Writes zeros into `range`, which [`LogFile::appended`] asked for, and waits for the device.
+    pub(crate) fn write_zeros(&self, range: &Range<u64>, blocks: &Arc<Blocks>) {
+        let _held = self.zeroing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.state().ahead.is_zeroing(range) {
+            return;
+        }
+        let bytes = (range.end - range.start) as usize;
+        let mut block = blocks.take(bytes);
+        block.bytes_mut()[..bytes].fill(0);
+        let result = write_fully(&self.file, &block.bytes()[..bytes], range.start, 0, ReadWriteFlags::DSYNC);
+        self.state().ahead.zeroed(range, result.is_ok());
+    }
+
+    /// Nothing is written ahead any more, and nothing is under way: another may open the file now.
+    pub(crate) fn retire(&self) {
+        let _held = self.stop_zeroing();
+        self.state().ahead.end();
+    }
+
+    /// Waits for zeros under way; those that were not begun are given up.
+    fn stop_zeroing(&self) -> MutexGuard<'_, ()> {
+        let held = self.zeroing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state().ahead.take_back();
+        held
     }
 
     /// Lays the kept partial block and `parts` one behind the other in a block, padded with zeros.
@@ -149,24 +169,30 @@ impl LogFile {
         Ok(())
     }
 
-    /// Moves the end behind what was written and answers with the appended bytes.
-    pub(crate) fn appended(&self, staged: Staged) -> Bytes {
+    /// Moves the end behind what was written. Answers with the appended bytes, and with the range behind them that is to
+    /// be filled with zeros meanwhile.
+    pub(crate) fn appended(&self, staged: Staged, durability: Durability) -> (Bytes, Option<Range<u64>>) {
         let mut state = self.state();
         let filled = staged.skip + staged.payload;
-        state.end = staged.position + filled as u64;
+        let end = staged.position + filled as u64;
+        state.end = end;
+        let mut zeros = None;
         if self.access == Access::Direct {
             let kept = filled % BLOCK_BYTES;
             state.partial.clear();
             state.partial.extend_from_slice(&staged.block.bytes()[filled - kept..filled]);
+            if durability == Durability::Durable {
+                zeros = state.ahead.appended(end, staged.write_bytes);
+            }
         }
-        staged.block.share(staged.skip..filled)
+        (staged.block.share(staged.skip..filled), zeros)
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
-    /// Cuts the file to `bytes` and makes contents and length durable. The value must be dropped afterwards.
+    /// Cuts the file to `bytes` and makes contents and length durable. The file must be retired.
     pub(crate) fn cut(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)?;
         self.file.sync_all()
@@ -299,15 +325,19 @@ impl OpenFiles {
         drop(evicted);
     }
 
-    /// Closes the file once nothing is under way with it.
+    /// Closes the file once nothing is under way with it. May wait for zeros that are being written.
     pub(crate) fn close(&self, path: &FilePath) -> Option<Arc<LogFile>> {
-        self.table().files.remove(path).map(|entry| entry.file)
+        let file = self.table().files.remove(path).map(|entry| entry.file)?;
+        file.retire();
+        Some(file)
     }
 
     /// Closes what lies in `directory`.
     pub(crate) fn close_inside(&self, directory: &FilePath) {
         let prefix = format!("{directory}/");
-        self.table().files.retain(|path, _| !path.as_str().starts_with(&prefix));
+        let closed: Vec<_> =
+            self.table().files.extract_if(|path, _| path.as_str().starts_with(&prefix)).map(|(_, entry)| entry.file).collect();
+        closed.iter().for_each(|file| file.retire());
     }
 
     /// Closes files that were not used since the last call.
@@ -362,7 +392,7 @@ mod tests {
         let first = file.stage(&[part(1, 5000)], &blocks);
         assert_eq!((first.position, first.write_bytes), (0, 8192));
         file.write(&first, 0, Durability::Durable).unwrap();
-        assert_eq!(file.appended(first), vec![1_u8; 5000]);
+        assert_eq!(file.appended(first, Durability::Durable), (vec![1_u8; 5000].into(), None));
         let second = file.stage(&[part(2, 20), part(3, 30)], &blocks);
         assert_eq!((second.position, second.write_bytes, second.skip), (4096, 4096, 904));
         assert_eq!(&second.block.bytes()[..904], &[1_u8; 904]);

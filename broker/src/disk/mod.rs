@@ -12,8 +12,10 @@
 //! Not here: deciding anything. Positions are the log's; blocks, padding and space ahead are ours.
 //! Invariant: operations of one owner never overlap and never change places ([`lanes`]); every operation is answered.
 
+mod ahead;
 pub(crate) mod blocks;
 pub(crate) mod files;
+pub(crate) mod freeing;
 mod indexes;
 mod lanes;
 pub(crate) mod operations;
@@ -34,6 +36,7 @@ use tracing::error;
 
 use crate::disk::blocks::Blocks;
 use crate::disk::files::{LogFile, OpenFiles, Staged, locate, whole_or_all};
+use crate::disk::freeing::Freeing;
 use crate::disk::lanes::Lanes;
 use crate::disk::operations::{disk_error, or_missing};
 use crate::disk::probe::Executor;
@@ -65,6 +68,7 @@ pub(crate) struct Disk {
     ring: Option<Ring<Append>>,
     lanes: Lanes,
     sink: OnceLock<Sink>,
+    freeing: Freeing,
     threads: Handle,
     metrics: Arc<Metrics>,
 }
@@ -93,6 +97,7 @@ impl Disk {
             ring,
             lanes: Lanes::default(),
             sink: OnceLock::new(),
+            freeing: Freeing::default(),
             threads,
             metrics,
         }))
@@ -183,7 +188,10 @@ impl Disk {
         for Landed { flight, result } in landed.drain(..) {
             match result {
                 Ok(written) if written >= flight.staged.write_bytes => {
-                    ended.push((flight.tag.owner, Ok(self.written(&flight.tag, &flight.file, flight.staged))));
+                    ended.push((
+                        flight.tag.owner,
+                        Ok(self.written(&flight.tag, &flight.file, flight.staged, flight.durability)),
+                    ));
                 }
                 Ok(written) => self.walk(flight, written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => self.walk(flight, 0),
@@ -200,7 +208,7 @@ impl Disk {
             let Flight { file, staged, durability, tag } = flight;
             let done = whole_or_all(written, staged.write_bytes);
             let result = match file.write(&staged, done, durability) {
-                Ok(()) => Ok(disk.written(&tag, &file, staged)),
+                Ok(()) => Ok(disk.written(&tag, &file, staged, durability)),
                 Err(error) => Err(disk.failed(&tag.file, &error)),
             };
             (tag.owner, result)
@@ -233,10 +241,10 @@ impl Disk {
     fn append(&self, append: &Append, position: u64, parts: &[Part], durability: Durability) -> Result<DiskDone, DiskError> {
         let fail = |error: io::Error| self.failed(&append.file, &error);
         let file = self.opened(&append.file, position).map_err(fail)?;
-        file.allocate(parts.iter().map(Part::bytes).sum());
+        file.make_room(parts.iter().map(Part::bytes).sum());
         let staged = file.stage(parts, &self.blocks);
         file.write(&staged, 0, durability).map_err(fail)?;
-        Ok(self.written(append, &file, staged))
+        Ok(self.written(append, &file, staged, durability))
     }
 
     /// The file, open to append at `position`.
@@ -250,13 +258,18 @@ impl Disk {
         Ok(file)
     }
 
-    fn written(&self, append: &Append, file: &LogFile, staged: Staged) -> DiskDone {
+    fn written(&self, append: &Append, file: &Arc<LogFile>, staged: Staged, durability: Durability) -> DiskDone {
         let metrics = &self.metrics;
         metrics.disk_write_bytes.inc_by(staged.write_bytes as u64);
         metrics.disk_append_bytes.inc_by(staged.payload as u64);
         metrics.disk_write_seconds.observe(append.begun.elapsed().as_secs_f64());
         metrics.disk_group_batches.observe(append.parts as f64);
-        DiskDone::Appended(file.appended(staged))
+        let (bytes, zeros) = file.appended(staged, durability);
+        if let Some(range) = zeros {
+            let (file, blocks) = (Arc::clone(file), Arc::clone(&self.blocks));
+            self.threads.spawn_blocking(move || file.write_zeros(&range, &blocks));
+        }
+        DiskDone::Appended(bytes)
     }
 
     fn failed(&self, file: &FilePath, error: &io::Error) -> DiskError {
@@ -301,12 +314,12 @@ impl Disk {
             }
             DiskOp::Delete { file } => {
                 self.forget(&file);
-                let result = operations::delete(root, &file);
+                let result = operations::delete(root, &file, &self.freeing);
                 (file, result)
             }
             DiskOp::DeleteDirectory { directory } => {
                 self.forget(&directory);
-                let result = operations::delete_directory(root, &directory);
+                let result = operations::delete_directory(root, &directory, &self.freeing);
                 (directory, result)
             }
         };

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use strandline_log::disk::{DiskError, FilePath};
 
 use crate::disk::files::{locate, make_directory, sync_directory};
+use crate::disk::freeing::Freeing;
 
 /// Cuts a file that is not open to `bytes` and makes contents and length durable.
 pub(crate) fn cut(root: &Path, file: &FilePath, bytes: u64) -> io::Result<()> {
@@ -49,22 +50,43 @@ pub(crate) fn rename(root: &Path, from: &FilePath, to: &FilePath) -> io::Result<
     if parent(&from) == parent(&to) { Ok(()) } else { sync_directory(parent(&from)) }
 }
 
-/// Removes a file, durably; one that is missing is fine.
-pub(crate) fn delete(root: &Path, file: &FilePath) -> io::Result<()> {
+/// Removes a file, durably; one that is missing is fine. The space of a large one is given back later, bit by bit.
+pub(crate) fn delete(root: &Path, file: &FilePath, freeing: &Freeing) -> io::Result<()> {
     let path = locate(root, file);
-    match fs::remove_file(&path) {
+    match remove(&path, freeing) {
         Ok(()) => sync_directory(parent(&path)),
         Err(error) => or_missing(error),
     }
 }
 
 /// Removes a directory and what it holds, durably; one that is missing is fine.
-pub(crate) fn delete_directory(root: &Path, directory: &FilePath) -> io::Result<()> {
+pub(crate) fn delete_directory(root: &Path, directory: &FilePath, freeing: &Freeing) -> io::Result<()> {
     let path = locate(root, directory);
-    match fs::remove_dir_all(&path) {
+    match remove_files(&path, freeing).and_then(|()| fs::remove_dir_all(&path)) {
         Ok(()) => sync_directory(parent(&path)),
         Err(error) => or_missing(error),
     }
+}
+
+fn remove_files(directory: &Path, freeing: &Freeing) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            remove(&entry.path(), freeing)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path, freeing: &Freeing) -> io::Result<()> {
+    let bytes = fs::symlink_metadata(path)?.len();
+    if !Freeing::takes(bytes) {
+        return fs::remove_file(path);
+    }
+    let file = File::options().write(true).open(path)?;
+    fs::remove_file(path)?;
+    freeing.free(file, bytes);
+    Ok(())
 }
 
 /// Takes "does not exist" for success.

@@ -123,7 +123,7 @@ fn is_on_a_device(root: &Path) -> io::Result<()> {
 
 fn trial_file(root: &Path, blocks: &Arc<Blocks>) -> io::Result<LogFile> {
     let file = LogFile::open(&root.join(TRIAL), 0, Access::Direct, blocks)?;
-    file.allocate(1);
+    file.make_room(1);
     Ok(file)
 }
 

@@ -110,6 +110,31 @@ fn a_reopened_file_goes_on_inside_its_partial_block() {
     });
 }
 
+/// Enough small appends that zeros are written ahead of them again and again, with other work in between.
+#[test]
+fn zeros_written_ahead_never_meet_a_record() {
+    under_every_executor("zeros", |bench| {
+        let mut expected = Vec::new();
+        let sizes = (0..600_usize).map(|n| if n % 50 == 49 { 150_000 } else { 66 + n * 37 % 9000 });
+        for (n, bytes) in sizes.enumerate() {
+            let byte = (n % 250) as u8 + 1;
+            bench.append(expected.len() as u64, byte, bytes);
+            expected.extend(vec![byte; bytes]);
+            if n % 120 == 119 {
+                expected.truncate(expected.len() - bytes / 2);
+                let cut = DiskOp::Truncate { file: log(), bytes: expected.len() as u64 };
+                assert_eq!(bench.run(cut), Ok(DiskDone::Done));
+                assert_eq!(bench.contents(), expected);
+            }
+        }
+        let contents = bench.contents();
+        assert!(contents[..expected.len()] == expected);
+        assert!(contents[expected.len()..].iter().all(|&byte| byte == 0), "only zeros behind the end");
+        assert_eq!(bench.run(DiskOp::Seal { file: log(), bytes: expected.len() as u64 }), Ok(DiskDone::Done));
+        assert!(bench.contents() == expected);
+    });
+}
+
 #[test]
 fn a_sealed_file_ends_where_its_log_ends() {
     under_every_executor("seal", |bench| {

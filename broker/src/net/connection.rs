@@ -50,6 +50,7 @@ const LAST_REPLIES_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) listener: ListenerKind,
+    pub(crate) listener_name: Arc<str>,
     pub(crate) peer: SocketAddr,
     /// The peer's address without its port, as Kafka writes it: `/127.0.0.1`.
     pub(crate) host: Arc<str>,
@@ -106,7 +107,7 @@ pub(crate) enum Then {
 impl Connection {
     pub(crate) fn new(
         id: ConnectionId,
-        listener: ListenerKind,
+        (listener, listener_name): (ListenerKind, Arc<str>),
         peer: SocketAddr,
         socket: OwnedWriteHalf,
         common: Arc<Common>,
@@ -114,6 +115,7 @@ impl Connection {
         Arc::new(Self {
             id,
             listener,
+            listener_name,
             peer,
             host: format!("/{}", peer.ip()).into(),
             socket,
@@ -394,7 +396,10 @@ mod tests {
             runtime: Handle::current(),
         };
         let (_, output) = socket.into_split();
-        (Connection::new(ConnectionId(1), ListenerKind::Client, address, output, Arc::new(common)), peer.unwrap())
+        (
+            Connection::new(ConnectionId(1), (ListenerKind::Client, Arc::from("")), address, output, Arc::new(common)),
+            peer.unwrap(),
+        )
     }
 
     #[tokio::test]

@@ -86,8 +86,8 @@ impl Net {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Accepts connections until [`Net::stop_accepting`].
-    pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, kind: ListenerKind, node: Arc<dyn Submit>) {
+    /// Accepts connections until [`Net::stop_accepting`]; the listener is `told` by its kind and name.
+    pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, told: (ListenerKind, Arc<str>), node: Arc<dyn Submit>) {
         let mut stopping = self.stopping.subscribe();
         loop {
             self.registry.room().await;
@@ -96,7 +96,7 @@ impl Net {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.accept(socket, peer, kind, &node),
+                Ok((socket, peer)) => self.accept(socket, peer, told.clone(), &node),
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -110,7 +110,7 @@ impl Net {
         self.stopping.send_replace(true);
     }
 
-    fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, kind: ListenerKind, node: &Arc<dyn Submit>) {
+    fn accept(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, told: (ListenerKind, Arc<str>), node: &Arc<dyn Submit>) {
         if self.registry.admit(peer.ip()).is_err() {
             self.common.metrics.connections_refused.inc();
             warn!(%peer, "the address has too many connections");
@@ -119,7 +119,7 @@ impl Net {
         // Without it replies wait for acknowledgements of others; a socket that refuses is gone already.
         let _ = socket.set_nodelay(true);
         let (input, output) = socket.into_split();
-        let connection = Connection::new(self.registry.next_id(), kind, peer, output, Arc::clone(&self.common));
+        let connection = Connection::new(self.registry.next_id(), told, peer, output, Arc::clone(&self.common));
         self.registry.insert(Arc::clone(&connection));
         self.common.metrics.connections_accepted.inc();
         // On the runtime that listens: that of the peers for controllers.
@@ -210,6 +210,7 @@ impl Net {
                         connection: connection.id,
                         sequence,
                         listener: connection.listener,
+                        listener_name: Arc::clone(&connection.listener_name),
                         api_version: opened.question.version,
                         client_id: decode::shared_client_id(client_id, opened.client_id.as_deref()),
                         client_host: Arc::clone(&connection.host),

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use strandline_log::meta_properties::MetaProperties;
 use strandline_log::names::{CLEAN_SHUTDOWN, META_PROPERTIES};
 use strandline_node::config::BrokerConfig;
+use strandline_node::metadata_log::bootstrap::BOOTSTRAP_CHECKPOINT;
 use strandline_protocol::ids::{BrokerId, Uuid};
 
 use super::StartError;
@@ -92,14 +93,41 @@ fn lock(root: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
+/// Formats a directory for a new cluster, or a new node of one: what the cluster begins with first, and whose the directory is last,
+/// so that a crash leaves it unformatted. Answers `None` if it is formatted already.
+///
+/// # Errors
+/// [`StartError`] if it cannot be used, is in use, or holds something else.
+pub(crate) fn format_with(root: &Path, config: &BrokerConfig, bootstrap: &[u8]) -> Result<Option<MetaProperties>, StartError> {
+    let failed = |reason| StartError::Directory { directory: root.to_owned(), reason };
+    fs::create_dir_all(root).map_err(failed)?;
+    let _lock = lock(root)?;
+    if root.join(META_PROPERTIES).try_exists().map_err(failed)? {
+        return Ok(None);
+    }
+    holds_nothing_but(root, &[BOOTSTRAP_CHECKPOINT])?;
+    replace(&root.join(BOOTSTRAP_CHECKPOINT), bootstrap).map_err(failed)?;
+    write_properties(root, config).map(Some)
+}
+
 fn format(root: &Path, config: &BrokerConfig) -> Result<MetaProperties, StartError> {
+    holds_nothing_but(root, &[])?;
+    write_properties(root, config)
+}
+
+fn holds_nothing_but(root: &Path, known: &[&str]) -> Result<(), StartError> {
     let failed = |reason| StartError::Directory { directory: root.to_owned(), reason };
     for entry in fs::read_dir(root).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if !HARMLESS.iter().any(|harmless| name == *harmless) {
+        if !HARMLESS.iter().chain(known).any(|harmless| name == *harmless) {
             return Err(StartError::NotOurs { directory: root.to_owned() });
         }
     }
+    Ok(())
+}
+
+fn write_properties(root: &Path, config: &BrokerConfig) -> Result<MetaProperties, StartError> {
+    let failed = |reason| StartError::Directory { directory: root.to_owned(), reason };
     let cluster_id = match config.given("cluster.id") {
         Some(given) => given.to_owned(),
         None => random_uuid().map_err(failed)?.to_string(),

@@ -15,6 +15,7 @@ use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, survey};
 use strandline_node::{OfflinePartition, RecoveredPartition};
 
 use super::StartError;
+use crate::disk::freeing::Freeing;
 use crate::disk::operations;
 
 /// Everything that a start found.
@@ -40,14 +41,15 @@ pub(crate) fn recover(
     now_ms: i64,
 ) -> Result<Recovered, StartError> {
     let survey = survey(files)?;
+    let freeing = Freeing::default();
     let mut metadata = load(files, now_ms)?;
     for op in metadata.repairs.drain(..) {
-        perform(root, &op)?;
+        perform(root, &freeing, &op)?;
     }
     for directory in &survey.leftovers {
-        perform(root, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
+        perform(root, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
     }
-    let start = Start { root, files, config, survey: &survey, image: &metadata.image, now_ms };
+    let start = Start { root, freeing: &freeing, files, config, survey: &survey, image: &metadata.image, now_ms };
     let (mut partitions, mut offline, mut bytes_scanned) = (Vec::new(), Vec::new(), 0);
     for one in start.all()? {
         match one {
@@ -77,6 +79,7 @@ enum One {
 
 struct Start<'a> {
     root: &'a Path,
+    freeing: &'a Freeing,
     files: &'a (dyn Files + Sync),
     config: &'a BrokerConfig,
     survey: &'a Survey,
@@ -110,11 +113,11 @@ impl Start<'_> {
         };
         if let Some(op) = opened.out_of_the_way(found, self.config, self.image) {
             tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
-            perform(self.root, &op)?;
+            perform(self.root, self.freeing, &op)?;
             return Ok(One::Moved);
         }
         for op in &opened.repairs {
-            perform(self.root, op)?;
+            perform(self.root, self.freeing, op)?;
         }
         if let Some(stop) = &opened.report.stop
             && opened.report.bytes_cut > 0
@@ -137,7 +140,7 @@ impl Start<'_> {
             }
             Aside::Stray(op) => {
                 tracing::warn!(topic = %found.topic, partition = found.partition, %reason, "damaged, and belongs to no topic; its directory was put aside as -stray");
-                perform(self.root, &op)?;
+                perform(self.root, self.freeing, &op)?;
                 Ok(One::Moved)
             }
         }
@@ -149,7 +152,7 @@ impl Start<'_> {
         let result = match open() {
             Err(RecoverError::Unfinished { repairs }) => {
                 for op in &repairs {
-                    perform(self.root, op)?;
+                    perform(self.root, self.freeing, op)?;
                 }
                 open()
             }
@@ -160,7 +163,7 @@ impl Start<'_> {
 }
 
 /// Carries out one repair and waits for it.
-fn perform(root: &Path, op: &DiskOp) -> Result<(), DiskError> {
+fn perform(root: &Path, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
     let (file, result) = match op {
         DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => {
             (file, operations::cut(root, file, *bytes).or_else(operations::or_missing))
@@ -168,8 +171,8 @@ fn perform(root: &Path, op: &DiskOp) -> Result<(), DiskError> {
         DiskOp::Sync { file } => (file, operations::sync(root, file)),
         DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
         DiskOp::Rename { from, to } => (from, operations::rename(root, from, to)),
-        DiskOp::Delete { file } => (file, operations::delete(root, file)),
-        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(root, directory)),
+        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing)),
+        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(root, directory, freeing)),
         DiskOp::Append { file, .. } => {
             return Err(DiskError::Failed { file: file.clone(), reason: "a repair never appends".to_owned() });
         }

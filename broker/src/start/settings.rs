@@ -4,7 +4,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use strandline_node::config::BrokerConfig;
-use strandline_node::io::ListenerKind;
 use strandline_node::topology::{Listener, Topology};
 
 use super::StartError;
@@ -39,7 +38,7 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) topology: Topology,
     /// Where to listen, in the order of the topology's listeners.
-    pub(crate) listen: Vec<(SocketAddr, ListenerKind)>,
+    pub(crate) listen: Vec<SocketAddr>,
     pub(crate) http: SocketAddr,
 }
 
@@ -70,7 +69,7 @@ impl Settings {
         }
         let http = address(args.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
         let topology = Topology::read(&config)?;
-        let bound = |listener: &Listener| Ok((resolved(&listener.host, listener.port)?, listener.kind));
+        let bound = |listener: &Listener| resolved(&listener.host, listener.port);
         let listen = topology.listeners.iter().map(bound).collect::<Result<Vec<_>, StartError>>()?;
         Ok(Self { config, data, topology, listen, http })
     }

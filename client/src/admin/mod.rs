@@ -1,4 +1,4 @@
-//! Topics, partitions, configuration, offsets and the cluster itself: asked for and changed.
+//! Topics, partitions, configuration, groups, offsets and the cluster itself: asked for and changed.
 //!
 //! Calls that take several items answer item by item, in the order of the items; the call as a whole fails only if no
 //! server could be asked. What changes the cluster goes to the controller and is not sent twice: after a connection that
@@ -7,10 +7,12 @@
 mod cluster;
 mod configs;
 mod error;
+mod groups;
 mod partitions;
 mod quorum;
 mod records;
 mod topics;
+mod transactions;
 
 use std::time::Duration;
 
@@ -24,15 +26,15 @@ use crate::client::Client;
 use crate::error::RequestError;
 use crate::metadata::Missing;
 
+pub use crate::group::CommittedOffset;
 pub use cluster::{BrokerDescription, ClusterDescription};
 pub use configs::{Change, ConfigEntry, ConfigResource, ConfigSource};
 pub use error::AdminError;
+pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use partitions::{Election, Reassignment};
 pub use quorum::{QuorumDescription, QuorumReplica};
 pub use topics::{CreatedTopic, NewTopic};
-
-/// A partition of a topic.
-type TopicPartition = (String, i32);
+pub use transactions::{ActiveProducer, ListedTransaction, TransactionDescription, TransactionFilter};
 
 /// What became of each item.
 pub type PerItem<K, T> = Vec<(K, Result<T, AdminError>)>;

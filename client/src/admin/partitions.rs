@@ -12,7 +12,8 @@ use strandline_protocol::messages::list_partition_reassignments::{
     ListPartitionReassignmentsRequest, OngoingPartitionReassignment,
 };
 
-use super::{Admin, AdminError, PerItem, TopicPartition, in_order, judged};
+use super::{Admin, AdminError, PerItem, in_order, judged};
+use crate::TopicPartition;
 
 /// Which leader is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use strandline_protocol::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 
-use super::{Admin, AdminError, PerItem, TopicPartition, in_order, judged};
+use super::{Admin, AdminError, PerItem, in_order, judged};
+use crate::TopicPartition;
 use crate::metadata::Missing;
 use crate::offsets::{ListedOffset, OffsetSpec, Unknown, look_up};
 

@@ -184,6 +184,11 @@ impl Connection {
         shared.outgoing.send(Outgoing { frame, correlation, expects }).map_err(|_| self.ended())
     }
 
+    /// Whether the server serves this API in a version that this client speaks.
+    pub(crate) fn serves<C: Call>(&self) -> bool {
+        self.version(C::API, None).is_ok()
+    }
+
     /// The highest version that both sides speak, and that is not above `version_max`.
     fn version(&self, key: ApiKey, version_max: Option<i16>) -> Result<i16, RequestError> {
         let unsupported = || RequestError::UnsupportedApi { address: self.shared.address.clone(), api: key };

@@ -7,6 +7,7 @@ use strandline_protocol::ids::Offset;
 use super::error::ReadError;
 use super::{Reader, open};
 use crate::client::Client;
+use crate::fetcher::FetchSettings;
 
 /// Where reading begins, in every partition that is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,14 +63,7 @@ pub(super) struct Settings {
     pub(super) partitions: Vec<i32>,
     pub(super) start: Start,
     pub(super) end: End,
-    pub(super) isolation: Isolation,
-    pub(super) out_of_range: OutOfRange,
-    pub(super) min_bytes: i32,
-    pub(super) max_wait: Duration,
-    pub(super) partition_bytes_max: i32,
-    pub(super) fetch_bytes_max: i32,
-    pub(super) prefetch_bytes: usize,
-    pub(super) decompressed_bytes_max: usize,
+    pub(super) fetch: FetchSettings,
 }
 
 /// What a reader reads; see the defaults at each setting.
@@ -86,14 +80,7 @@ impl ReaderBuilder {
             partitions: Vec::new(),
             start: Start::Beginning,
             end: End::Never,
-            isolation: Isolation::ReadUncommitted,
-            out_of_range: OutOfRange::Fail,
-            min_bytes: 1,
-            max_wait: Duration::from_millis(500),
-            partition_bytes_max: 1 << 20,
-            fetch_bytes_max: 16 << 20,
-            prefetch_bytes: 16 << 20,
-            decompressed_bytes_max: 64 << 20,
+            fetch: FetchSettings::default(),
         };
         Self { client, settings }
     }
@@ -124,21 +111,21 @@ impl ReaderBuilder {
     /// Which records of transactions are read; default all.
     #[must_use]
     pub fn isolation(mut self, isolation: Isolation) -> Self {
-        self.settings.isolation = isolation;
+        self.settings.fetch.isolation = isolation;
         self
     }
 
     /// What to do when the offset to read is not in the log any more; default end with an error.
     #[must_use]
     pub fn on_out_of_range(mut self, out_of_range: OutOfRange) -> Self {
-        self.settings.out_of_range = out_of_range;
+        self.settings.fetch.out_of_range = out_of_range;
         self
     }
 
     /// Bytes that the broker waits for before it answers, and how long; default 1 byte, 500 ms.
     #[must_use]
     pub fn wait_for(mut self, min_bytes: i32, max_wait: Duration) -> Self {
-        (self.settings.min_bytes, self.settings.max_wait) = (min_bytes, max_wait);
+        (self.settings.fetch.min_bytes, self.settings.fetch.max_wait) = (min_bytes, max_wait);
         self
     }
 
@@ -146,14 +133,14 @@ impl ReaderBuilder {
     /// comes alone.
     #[must_use]
     pub fn fetch_bytes_max(mut self, partition: i32, all: i32) -> Self {
-        (self.settings.partition_bytes_max, self.settings.fetch_bytes_max) = (partition, all);
+        (self.settings.fetch.partition_bytes_max, self.settings.fetch.fetch_bytes_max) = (partition, all);
         self
     }
 
     /// Bytes that are fetched ahead of the caller; default 16 MiB. What is in flight to each broker comes on top.
     #[must_use]
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
-        self.settings.prefetch_bytes = bytes;
+        self.settings.fetch.prefetch_bytes = bytes;
         self
     }
 
@@ -161,7 +148,7 @@ impl ReaderBuilder {
     /// together; default 64 MiB.
     #[must_use]
     pub fn decompressed_bytes_max(mut self, bytes: usize) -> Self {
-        self.settings.decompressed_bytes_max = bytes;
+        self.settings.fetch.decompressed_bytes_max = bytes;
         self
     }
 
@@ -172,10 +159,7 @@ impl ReaderBuilder {
     ///
     /// Dropping the future drops the attempt.
     pub async fn open(self) -> Result<Reader, ReadError> {
-        let settings = &self.settings;
-        if settings.min_bytes < 0 || settings.partition_bytes_max <= 0 || settings.fetch_bytes_max <= 0 {
-            return Err(ReadError::InvalidSetting { what: "bytes to fetch are above zero" });
-        }
+        self.settings.fetch.check().map_err(|what| ReadError::InvalidSetting { what })?;
         open::open(self.client, self.settings).await
     }
 }

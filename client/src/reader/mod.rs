@@ -1,30 +1,25 @@
 //! Reading partitions that are assigned by hand, from a place to a place.
 //!
-//! A task fetches ahead of the caller, one request at a time to each leader; see `fetcher.rs`. Not here: groups, and who
-//! remembers how far a reader has come.
+//! A task fetches ahead of the caller; see `fetcher/`. Not here: groups, and who remembers how far a reader has come: see
+//! `consumer/`.
 //!
 //! Invariants. Records of a partition come in the order of their offsets, none twice. What is buffered is bounded by
 //! `prefetch_bytes` and one answer of each broker.
 
-mod aborted;
 mod builder;
-mod decode;
 mod error;
-mod fetch;
-mod fetcher;
 mod open;
 
 use std::vec::IntoIter;
 
 use tokio::sync::mpsc;
 
+use crate::fetcher::Chunk;
 use crate::record::ConsumerRecord;
 
 pub use builder::{End, Isolation, OutOfRange, ReaderBuilder, Start};
 pub use error::{Damage, ReadError};
-
-/// Records of one partition, in order; never none.
-type Chunk = Vec<ConsumerRecord>;
+pub(crate) use open::find;
 
 /// Reads the records of a topic. Dropping it ends its task.
 #[derive(Debug)]
@@ -52,7 +47,7 @@ impl Reader {
                 return Ok(Some(record));
             }
             match self.chunks.recv().await.transpose()? {
-                Some(chunk) => self.current = chunk.into_iter(),
+                Some(chunk) => self.current = chunk.records.into_iter(),
                 None => return Ok(None),
             }
         }
@@ -67,6 +62,9 @@ impl Reader {
     /// Dropping the future loses nothing.
     pub async fn next_batch(&mut self) -> Result<Option<Vec<ConsumerRecord>>, ReadError> {
         let rest: Vec<ConsumerRecord> = self.current.by_ref().collect();
-        if rest.is_empty() { self.chunks.recv().await.transpose() } else { Ok(Some(rest)) }
+        if !rest.is_empty() {
+            return Ok(Some(rest));
+        }
+        Ok(self.chunks.recv().await.transpose()?.map(|chunk| chunk.records))
     }
 }

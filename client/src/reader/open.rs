@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use strandline_protocol::ids::Offset;
 
+use super::Reader;
 use super::builder::{End, Isolation, Settings, Start};
 use super::error::ReadError;
-use super::fetcher::Position;
-use super::{Reader, fetcher};
 use crate::client::Client;
+use crate::fetcher::{self, Commands};
 use crate::metadata::Missing;
 use crate::offsets::{ListedOffset, OffsetSpec, Unknown, look_up};
 
@@ -17,14 +17,15 @@ pub(super) async fn open(client: Client, settings: Settings) -> Result<Reader, R
     let starts = starts(&client, &settings, &partitions).await?;
     let ends = match settings.end {
         End::Never => BTreeMap::new(),
-        End::Now => ends(&client, &settings, &partitions, settings.isolation).await?,
+        End::Now => ends(&client, &settings, &partitions, settings.fetch.isolation).await?,
     };
     let position = |partition: &i32| {
         let next = starts.get(partition).copied().unwrap_or(Offset::ZERO);
         let until = ends.get(partition).copied().unwrap_or(Offset::MAX);
-        (*partition, Position::new(next, until))
+        ((settings.topic.clone(), *partition), next, until)
     };
-    Ok(fetcher::start(client, settings, partitions.iter().map(position).collect()))
+    let positions: Vec<_> = partitions.iter().map(position).collect();
+    Ok(Reader::new(fetcher::start(client, settings.fetch, positions, Commands::none())))
 }
 
 async fn partitions(client: &Client, settings: &Settings) -> Result<Vec<i32>, ReadError> {
@@ -42,13 +43,13 @@ async fn starts(client: &Client, settings: &Settings, all: &[i32]) -> Result<BTr
     match settings.start {
         Start::Offset(offset) => Ok(all.iter().map(|partition| (*partition, offset)).collect()),
         Start::Beginning => {
-            let found = find(client, settings, all, OffsetSpec::Earliest, Isolation::ReadUncommitted).await?;
+            let found = find(client, &settings.topic, all, OffsetSpec::Earliest, Isolation::ReadUncommitted).await?;
             Ok(found.into_iter().map(|(partition, found)| (partition, found.offset.unwrap_or(Offset::ZERO))).collect())
         }
-        Start::End => ends(client, settings, all, settings.isolation).await,
+        Start::End => ends(client, settings, all, settings.fetch.isolation).await,
         Start::Timestamp(timestamp) => {
-            let found = find(client, settings, all, OffsetSpec::Timestamp(timestamp), settings.isolation).await?;
-            let mut ends = ends(client, settings, all, settings.isolation).await?;
+            let found = find(client, &settings.topic, all, OffsetSpec::Timestamp(timestamp), settings.fetch.isolation).await?;
+            let mut ends = ends(client, settings, all, settings.fetch.isolation).await?;
             ends.extend(found.into_iter().filter_map(|(partition, found)| Some((partition, found.offset?))));
             Ok(ends)
         }
@@ -62,20 +63,20 @@ async fn ends(
     all: &[i32],
     isolation: Isolation,
 ) -> Result<BTreeMap<i32, Offset>, ReadError> {
-    let found = find(client, settings, all, OffsetSpec::Latest, isolation).await?;
+    let found = find(client, &settings.topic, all, OffsetSpec::Latest, isolation).await?;
     Ok(found.into_iter().map(|(partition, found)| (partition, found.offset.unwrap_or(Offset::ZERO))).collect())
 }
 
 /// Looks up an offset in each partition; one that cannot be found fails all.
-pub(super) async fn find(
+pub(crate) async fn find(
     client: &Client,
-    settings: &Settings,
+    topic: &str,
     partitions: &[i32],
     spec: OffsetSpec,
     isolation: Isolation,
 ) -> Result<BTreeMap<i32, ListedOffset>, ReadError> {
-    let found = look_up(client, &settings.topic, partitions, spec, isolation.on_the_wire()).await?;
-    let topic = || settings.topic.clone();
+    let found = look_up(client, topic, partitions, spec, isolation.on_the_wire()).await?;
+    let topic = || topic.to_owned();
     let one = |(partition, found)| match found {
         Ok(found) => Ok((partition, found)),
         Err(Unknown::NoPartition) => Err(ReadError::UnknownPartition { topic: topic(), partition }),

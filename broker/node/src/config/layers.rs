@@ -17,6 +17,7 @@ pub enum Source {
     AllBrokers = 3,
     Start = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// One layer that holds a value for a key.
@@ -63,6 +64,16 @@ impl Layers<'_> {
             }
         }
         self.settle(row, synonyms)
+    }
+
+    /// A group key with its layers; `overrides` are the group's own.
+    pub fn group_value(&self, row: &'static Row, overrides: Option<&Overrides>) -> Value {
+        let below = row.broker_key.map_or_else(Vec::new, |key| self.broker_synonyms(key));
+        let value = self.settle(row, below);
+        let Some(own) = overrides.and_then(|overrides| overrides.get(row.name)) else { return value };
+        let synonym = Synonym { name: row.name, value: own.clone(), source: Source::Group };
+        let synonyms = std::iter::once(synonym).chain(value.synonyms).collect();
+        Value { row, text: Some(own.clone()), source: Source::Group, synonyms }
     }
 
     /// A topic's keys, typed.

@@ -5,13 +5,17 @@
 //! unknown one is refused.
 
 pub mod broker;
+pub(crate) mod consumer;
+pub mod group;
 mod layers;
 pub mod row;
+pub(crate) mod share;
 pub mod topic;
 
 use std::collections::BTreeMap;
 
 use broker::BROKER_KEYS;
+pub use group::{check_group, group_row};
 pub use layers::{Layers, Source, Synonym, Value};
 use row::{Row, Scope, ValueError, find};
 
@@ -31,6 +35,7 @@ impl BrokerConfig {
         for (key, value) in pairs {
             config.set(key.as_ref(), value.into())?;
         }
+        group::check_start(&config)?;
         Ok(config)
     }
 
@@ -110,11 +115,12 @@ mod tests {
     fn tables_are_sorted_so_that_every_key_is_found() {
         assert!(BROKER_KEYS.is_sorted_by(|left, right| left.name < right.name));
         assert!(topic::TOPIC_KEYS.is_sorted_by(|left, right| left.name < right.name));
+        assert!(group::GROUP_KEYS.is_sorted_by(|left, right| left.name < right.name));
     }
 
     #[test]
     fn every_default_is_legal_and_every_topic_key_has_its_broker_key() {
-        for row in BROKER_KEYS.iter().chain(topic::TOPIC_KEYS) {
+        for row in BROKER_KEYS.iter().chain(topic::TOPIC_KEYS).chain(group::GROUP_KEYS) {
             if let Some(default) = row.default {
                 assert_eq!(row.check(default), Ok(()), "{}", row.name);
             }
@@ -123,6 +129,17 @@ mod tests {
             let key = row.broker_key.expect("topic keys have a broker key");
             assert!(broker_row(key).is_ok(), "{key}");
         }
+    }
+
+    #[test]
+    fn a_group_key_is_bounded_by_the_broker() {
+        let start = BrokerConfig::from_pairs([("group.share.max.record.lock.duration.ms", "40000")]).expect("legal");
+        assert!(check_group(&start, "share.record.lock.duration.ms", "40000").is_ok());
+        assert!(check_group(&start, "share.record.lock.duration.ms", "40001").is_err());
+        assert!(check_group(&start, "share.auto.offset.reset", "by_duration:PT1H").is_ok());
+        assert!(check_group(&start, "share.auto.offset.reset", "never").is_err());
+        let odd = BrokerConfig::from_pairs([("group.share.record.lock.duration.ms", "60001")]);
+        assert!(odd.is_err(), "the default of the most is 60000");
     }
 
     #[test]

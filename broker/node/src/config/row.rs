@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::share::OffsetReset;
+
 /// How a value is written and which values are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -21,6 +23,8 @@ pub enum Kind {
     /// A number above 0.
     Rate,
     Text,
+    /// `earliest`, `latest`, or `by_duration:` with a duration.
+    OffsetReset,
     /// Comma-separated, each one of these; may be empty.
     List(&'static [&'static str]),
     /// Exactly one of these.
@@ -32,7 +36,7 @@ impl Kind {
     pub fn wire_type(self) -> i8 {
         match self {
             Self::Boolean => 1,
-            Self::Text | Self::OneOf(_) => 2,
+            Self::Text | Self::OffsetReset | Self::OneOf(_) => 2,
             Self::Int { .. } => 3,
             Self::Long { .. } => 5,
             Self::Ratio | Self::Rate => 6,
@@ -60,7 +64,7 @@ pub struct Row {
     /// Unit of the number, for the documentation; empty if it has none.
     pub unit: &'static str,
     pub scope: Scope,
-    /// For a topic key: the broker key that gives its default.
+    /// For a topic or group key: the broker key that gives its default.
     pub broker_key: Option<&'static str>,
     pub prose: &'static str,
 }
@@ -90,6 +94,7 @@ impl fmt::Display for Expected {
             Kind::Ratio => formatter.write_str("a number from 0 to 1"),
             Kind::Rate => formatter.write_str("a number above 0"),
             Kind::Text => formatter.write_str("a string"),
+            Kind::OffsetReset => formatter.write_str("earliest, latest or by_duration:DURATION"),
             Kind::List(words) => write!(formatter, "a comma-separated list of {}", words.join(", ")),
             Kind::OneOf(words) => write!(formatter, "one of {}", words.join(", ")),
         }
@@ -111,6 +116,7 @@ impl Row {
             Kind::Ratio => value_trimmed.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
             Kind::Rate => value_trimmed.parse::<f64>().is_ok_and(|number| number > 0.0),
             Kind::Text => true,
+            Kind::OffsetReset => OffsetReset::parse(value_trimmed).is_some(),
             Kind::List(words) => words_of(value_trimmed).all(|word| words.contains(&word)),
             Kind::OneOf(words) => words.contains(&value_trimmed),
         };

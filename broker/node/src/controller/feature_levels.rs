@@ -5,11 +5,15 @@
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::metadata::MetadataRecord;
+use strandline_protocol::metadata::config::ConfigRecord;
 use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
 
 use super::topics::Refused;
+use crate::config::BrokerConfig;
 use crate::features::{ELIGIBLE_LEADER_REPLICAS, FEATURES, METADATA_VERSION_NAME};
-use crate::image::Image;
+use crate::image::{Image, Resource};
+
+const MIN_ISR: &str = "min.insync.replicas";
 
 /// How far an update may go, with Kafka's numbers (FeatureUpdate.UpgradeType).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,21 @@ pub(crate) fn update(image: &Image, name: &str, level: i16, direction: Direction
     Ok((level != current).then(|| record.into()))
 }
 
+/// With eligible replicas all of the cluster goes by one number of in-sync replicas (KIP-966), whatever the keys of single brokers
+/// are: unless the cluster has it already, the controller's own number becomes the cluster's. To be called when the levels are known.
+/// Source: ConfigurationControlManager.maybeGenerateElrSafetyRecords.
+pub(crate) fn common_min_isr(image: &Image, start: &BrokerConfig) -> Option<MetadataRecord> {
+    let all_brokers = Resource::Broker(String::new());
+    let is_set = image.configs.get(&all_brokers).is_some_and(|overrides| overrides.contains_key(MIN_ISR));
+    if is_set || image.features.get(ELIGIBLE_LEADER_REPLICAS).is_none_or(|level| *level < 1) {
+        return None;
+    }
+    let value = start.text(MIN_ISR).map(str::to_owned);
+    let record =
+        ConfigRecord { resource_type: Resource::BROKER, resource_name: String::new(), name: MIN_ISR.to_owned(), value };
+    Some(record.into())
+}
+
 /// A registered broker that does not know the level.
 fn unable(image: &Image, name: &str, level: i16) -> Option<i32> {
     let knows = |features: &[crate::image::brokers::SupportedFeature]| {
@@ -106,5 +125,22 @@ mod tests {
         old.features.retain(|feature| feature.name != ELIGIBLE_LEADER_REPLICAS);
         world.apply(registrations::record(&old, None, 2));
         assert_eq!(asked(&world, ELIGIBLE_LEADER_REPLICAS, 1, Direction::Up), Err(ErrorCode::INVALID_UPDATE_VERSION));
+    }
+
+    #[test]
+    fn the_first_controllers_number_of_in_sync_replicas_becomes_the_clusters() {
+        let mut world = world();
+        let start = BrokerConfig::from_pairs([(MIN_ISR, "2")]).expect("legal");
+        let record = common_min_isr(&world.image, &start).expect("the cluster has none");
+        world.apply(record);
+        assert_eq!(common_min_isr(&world.image, &start), None);
+        let another = BrokerConfig::from_pairs([(MIN_ISR, "3")]).expect("legal");
+        let row = crate::config::topic_row(MIN_ISR).expect("known");
+        for start in [&start, &another] {
+            assert_eq!(world.image.layers(start, 1).topic_value(row, None).text.as_deref(), Some("2"));
+        }
+        world.image.configs.clear();
+        world.image.features.insert(ELIGIBLE_LEADER_REPLICAS.to_owned(), 0);
+        assert_eq!(common_min_isr(&world.image, &start), None);
     }
 }

@@ -53,6 +53,13 @@ pub(crate) const METADATA_DIRECTORY: &str = "__cluster_metadata-0";
 /// Most records of one decision: they are one batch and so one fact. Source: QuorumController.MAX_RECORDS_PER_USER_OP.
 pub(crate) const RECORDS_PER_DECISION_MAX: usize = 10_000;
 
+/// Where the oldest and the newest snapshot end that are kept; at offset 0 without any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotEnds {
+    pub oldest: LogEnd,
+    pub newest: LogEnd,
+}
+
 /// What the seat begins with.
 pub struct Beginning {
     pub log: Log,
@@ -60,8 +67,7 @@ pub struct Beginning {
     pub image: Image,
     /// The records of the log that are not in the image.
     pub uncommitted: VecDeque<(Offset, MetadataRecord)>,
-    /// Of the newest snapshot: where the log may begin.
-    pub snapshot_epoch: LeaderEpoch,
+    pub snapshots: SnapshotEnds,
     pub quorum: Quorum,
 }
 
@@ -79,7 +85,7 @@ pub struct Controller {
     transactions: Transactions,
     /// The epoch in which this node emits.
     leads: Option<LeaderEpoch>,
-    snapshot_epoch: LeaderEpoch,
+    snapshots: SnapshotEnds,
 }
 
 impl Controller {
@@ -94,7 +100,7 @@ impl Controller {
             uncommitted: begin.uncommitted,
             transactions: Transactions::default(),
             leads: None,
-            snapshot_epoch: begin.snapshot_epoch,
+            snapshots: begin.snapshots,
         }
     }
 
@@ -132,20 +138,18 @@ impl Controller {
 
     /// Where the log ends, as voters compare it.
     pub(crate) fn log_end(&self) -> LogEnd {
-        LogEnd { epoch: self.log.epochs().latest().unwrap_or(self.snapshot_epoch), offset: self.end() }
+        LogEnd { epoch: self.log.epochs().latest().unwrap_or(self.snapshots.newest.epoch), offset: self.end() }
     }
 
     /// Somebody fetches the metadata log.
     pub(crate) fn on_fetch(&mut self, now: Now, ask: FetchAsk) -> FetchVerdict {
-        let end = self.log_end();
-        let log = LogView { start: self.log.positions().log_start, end, epochs: self.log.epochs() };
+        let log = view(&self.log, self.log_end(), self.snapshots);
         self.quorum.on_fetch(now.monotonic_ms, ask, log)
     }
 
     /// The leader answered a fetch.
     pub(crate) fn on_fetch_answer(&mut self, now: Now, from: i32, answer: FetchAnswer) -> FetchNews {
-        let end = self.log_end();
-        let log = LogView { start: self.log.positions().log_start, end, epochs: self.log.epochs() };
+        let log = view(&self.log, self.log_end(), self.snapshots);
         self.quorum.on_fetch_answer(now.monotonic_ms, from, answer, log)
     }
 
@@ -156,8 +160,8 @@ impl Controller {
     }
 
     /// When the quorum has something to do next. A fetch waits for the log to be durable, which comes with the end of a write.
-    pub(crate) fn next_due_ms(&self) -> u64 {
-        let fetch_ms = if self.is_settled() { self.quorum.next_fetch_ms() } else { u64::MAX };
+    pub(crate) fn next_due_ms(&self, may_fetch: bool) -> u64 {
+        let fetch_ms = if may_fetch && self.is_settled() { self.quorum.next_fetch_ms() } else { u64::MAX };
         self.quorum.next_deadline().min(fetch_ms)
     }
 
@@ -259,6 +263,22 @@ impl Controller {
         Ok(())
     }
 
+    /// Snapshots came or went.
+    pub(crate) fn set_snapshots(&mut self, ends: SnapshotEnds) {
+        self.snapshots = ends;
+    }
+
+    /// A snapshot of the leader takes the place of the log, which is idle.
+    pub(crate) fn install(&mut self, now: Now, image: Image, ends: SnapshotEnds) {
+        let end = image.end;
+        self.log.restart_at(now.wall_ms, end);
+        self.snapshots = ends;
+        self.uncommitted.clear();
+        self.transactions = Transactions::default();
+        self.image = image;
+        self.quorum.on_installed(now.monotonic_ms, end);
+    }
+
     /// The records that became committed and are here, in order.
     pub(crate) fn take_committed(&mut self) -> Vec<(Offset, MetadataRecord)> {
         let committed = self.committed().min(self.log.positions().durable_end);
@@ -288,4 +308,11 @@ impl Controller {
             appended.expect("batches of the controller are well formed and its epoch is the newest");
         }
     }
+}
+
+/// The log as the quorum looks at it. Before its first record lies the oldest snapshot.
+fn view(log: &Log, end: LogEnd, snapshots: SnapshotEnds) -> LogView<'_> {
+    let offset = log.positions().log_start;
+    let epoch = if snapshots.oldest.offset == offset { snapshots.oldest.epoch } else { LeaderEpoch::NONE };
+    LogView { start: LogEnd { epoch, offset }, end, epochs: log.epochs(), snapshot: snapshots.newest }
 }

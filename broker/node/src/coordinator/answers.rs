@@ -5,6 +5,8 @@ use strandline_protocol::error::ErrorCode;
 
 use super::failed::failed;
 use super::group::Asker;
+use super::kind::Kind;
+use super::shard::Waiter;
 use super::turn::{Said, When};
 use crate::broker::Broker;
 use crate::handlers::Answer;
@@ -33,7 +35,7 @@ pub(crate) fn reply_when_committed(
 ) -> Answer {
     let place = Place { connection: context.connection, sequence: context.sequence };
     let until = Until::CoordinatorCommitted { outstanding: 0, response: Box::new(response) };
-    let parked = broker.waiting.park(place, Some(deadline(broker, now)), until);
+    let parked = broker.waiting.park(place, Some(deadline(broker, now, slots.first().copied())), until);
     for slot in slots {
         wait(broker, *slot, parked);
     }
@@ -56,7 +58,7 @@ pub(super) fn say(broker: &mut Broker, now: Now, slot: u32, said: Said, outbox: 
         return;
     }
     let until = Until::CoordinatorCommitted { outstanding: 0, response: Box::new(said.response) };
-    let deadline_ms = deadline(broker, now);
+    let deadline_ms = deadline(broker, now, Some(slot));
     if !broker.waiting.defer(said.to, deadline_ms, until) {
         // The connection is gone.
         return;
@@ -72,7 +74,7 @@ pub(super) fn say(broker: &mut Broker, now: Now, slot: u32, said: Said, outbox: 
 fn wait(broker: &mut Broker, slot: u32, parked: ParkedId) -> bool {
     let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return false };
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return false };
-    let waits = shard.wait(high_watermark, parked);
+    let waits = shard.wait(high_watermark, Waiter::Reply(parked)).is_none();
     if waits
         && let Some(Until::CoordinatorCommitted { outstanding, .. }) =
             broker.waiting.get_mut(parked).map(|parked| &mut parked.until)
@@ -121,8 +123,14 @@ pub(crate) fn failed_by_time(response: Response) -> Response {
     failed(response, ErrorCode::COORDINATOR_NOT_AVAILABLE)
 }
 
-fn deadline(broker: &Broker, now: Now) -> u64 {
-    now.monotonic_ms + broker.coordinators.settings.commit_timeout_ms
+fn deadline(broker: &Broker, now: Now, slot: Option<u32>) -> u64 {
+    let (coordinators, settings) = (&broker.coordinators, &broker.coordinators.settings);
+    let kind = slot.and_then(|slot| coordinators.shards.get(&slot)).map(|shard| shard.kind);
+    now.monotonic_ms
+        + match kind {
+            Some(Kind::ShareStates) => settings.share_write_timeout_ms,
+            _ => settings.commit_timeout_ms,
+        }
 }
 
 fn send(place: Place, response: Response, outbox: &mut Vec<Effect>) {

@@ -5,9 +5,11 @@ use strandline_log::cut::answer;
 use strandline_log::disk::{DiskError, FilePath, Files};
 use strandline_log::producers::{Outcome, marker_of};
 use strandline_log::slice::Slice;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
 use strandline_protocol::ids::{Offset, ProducerId};
 use strandline_protocol::records::{BatchAt, Batches, Scratch, open};
+
+use super::kind::Kind;
+use super::state::StateRecord;
 
 /// Bytes that one job reads: enough that a partition takes few of them, little enough to hold. Half of Kafka's
 /// `offsets.load.buffer.size`, since records unfold in memory.
@@ -19,6 +21,7 @@ const UNFOLDED_BYTES_MAX: usize = 256 << 20;
 /// What is to be read.
 #[derive(Clone, Debug)]
 pub struct LoadPiece {
+    pub(crate) kind: Kind,
     pub slices: Vec<Slice>,
     /// Records below are left out.
     pub from: Offset,
@@ -40,7 +43,7 @@ pub struct LoadedPiece {
 #[derive(Debug)]
 pub enum Loaded {
     /// A record, with its producer if it is of a transaction.
-    Record { record: Box<ConsumerOffsetsRecord>, producer: Option<ProducerId> },
+    Record { record: Box<StateRecord>, producer: Option<ProducerId> },
     /// A transaction was decided.
     Marker { producer: ProducerId, outcome: Outcome },
 }
@@ -56,7 +59,7 @@ pub fn load(files: &dyn Files, piece: &LoadPiece) -> Result<LoadedPiece, DiskErr
     for bytes in answer(files, &piece.slices)? {
         for batch in Batches::new(&bytes) {
             let read = batch.map_err(|error| error.to_string());
-            let read = read.and_then(|batch| take(&mut loaded, &bytes, &batch, piece.from, &mut scratch));
+            let read = read.and_then(|batch| take(&mut loaded, piece, &bytes, &batch, &mut scratch));
             read.map_err(|reason| DiskError::Failed { file: FilePath::top(&piece.directory), reason })?;
         }
     }
@@ -69,9 +72,9 @@ pub fn load(files: &dyn Files, piece: &LoadPiece) -> Result<LoadedPiece, DiskErr
 
 fn take(
     loaded: &mut LoadedPiece,
+    piece: &LoadPiece,
     bytes: &Bytes,
     batch: &BatchAt<'_>,
-    from: Offset,
     scratch: &mut Scratch,
 ) -> Result<(), String> {
     let header = batch.header;
@@ -87,12 +90,12 @@ fn take(
     let (_, records) = open(&whole, UNFOLDED_BYTES_MAX, scratch).map_err(|error| error.to_string())?;
     for record in records {
         let record = record.map_err(|error| error.to_string())?;
-        if header.base_offset + i64::from(record.offset_delta) < from.0 {
+        if header.base_offset + i64::from(record.offset_delta) < piece.from.0 {
             continue;
         }
         let Some(key) = record.key else { continue };
         let value = record.value.map(Bytes::copy_from_slice);
-        if let Ok(record) = ConsumerOffsetsRecord::decode(Bytes::copy_from_slice(key), value) {
+        if let Ok(record) = StateRecord::decode(piece.kind, Bytes::copy_from_slice(key), value) {
             let producer = header.is_transactional().then_some(producer);
             loaded.entries.push(Loaded::Record { record: Box::new(record), producer });
         }

@@ -1,4 +1,4 @@
-//! Coordinators: groups live in `__consumer_offsets`, each on the broker that leads its group's partition.
+//! Coordinators: each kind keeps its state in an internal topic, each key on the broker that leads the key's partition.
 //!
 //! Replicas whose role changed stand in `Broker::roles_changed`: from that shards begin ([`on_leader`]) and end
 //! ([`on_resigned`]); and whoever moves a high watermark says so ([`on_high_watermark`]). Slots of other topics are ignored. Handlers
@@ -8,11 +8,16 @@ mod answers;
 pub(crate) mod directory;
 mod failed;
 pub(crate) mod group;
+pub(crate) mod kind;
 pub mod loading;
 mod placement;
 pub(crate) mod settings;
 mod shard;
+pub(crate) mod share;
+pub mod standing;
+pub(crate) mod state;
 mod timers;
+pub(crate) mod transaction;
 pub(crate) mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,29 +25,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::DiskError;
 use strandline_log::slice::FirstBatch;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName};
+use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TransactionalId};
 
 use self::answers::{complete, refuse_all, say};
 use self::group::Groups;
+use self::kind::Kind;
 use self::loading::{LoadPiece, LoadedPiece, PIECE_BYTES};
 use self::settings::CoordinatorSettings;
-use self::shard::{Phase, Shard};
-use self::timers::Timers;
-use self::turn::Turn;
+use self::shard::{Phase, Shard, Waiter};
+use self::share::ShareStates;
+use self::state::State;
+use self::timers::{Timer, Timers};
+use self::transaction::Transactions;
+use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
 use crate::io::{Effect, Job, Now};
 
 pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
-
-/// The topic that groups and their offsets live in.
-pub(crate) const GROUPS_TOPIC: &str = "__consumer_offsets";
 
 /// The shards of this broker.
 pub(crate) struct Coordinators {
     pub settings: CoordinatorSettings,
     /// By the slot of their replica.
     shards: BTreeMap<u32, Shard>,
-    by_partition: BTreeMap<i32, u32>,
+    by_partition: BTreeMap<(Kind, i32), u32>,
     timers: Timers,
     /// Shards of which a job reads.
     loading: BTreeSet<u32>,
@@ -67,15 +73,21 @@ impl Coordinators {
         self.timers.next()
     }
 
-    /// Slots of all shards that may be asked.
+    /// Whether a shard has something to write or to read before the burst is over.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Slots of all shards of a kind, if they may be asked.
     ///
     /// # Errors
     /// COORDINATOR_LOAD_IN_PROGRESS if one of them is still being read.
-    pub(crate) fn active(&self) -> Result<Vec<u32>, ErrorCode> {
-        if self.shards.values().any(|shard| shard.phase != Phase::Active) {
+    pub(crate) fn active(&self, kind: Kind) -> Result<Vec<u32>, ErrorCode> {
+        let shards = || self.shards.iter().filter(|(_, shard)| shard.kind == kind);
+        if shards().any(|(_, shard)| shard.phase != Phase::Active) {
             return Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
         }
-        Ok(self.shards.keys().copied().collect())
+        Ok(shards().map(|(slot, _)| *slot).collect())
     }
 }
 
@@ -84,20 +96,44 @@ impl Coordinators {
 /// # Errors
 /// INVALID_GROUP_ID, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
 pub(crate) fn slot_of(broker: &Broker, group: &GroupId) -> Result<u32, ErrorCode> {
-    let partition = directory::partition_of(broker, GROUPS_TOPIC, group.as_str()).ok_or(ErrorCode::NOT_COORDINATOR)?;
+    slot_of_key(broker, Kind::Groups, group.as_str())
+}
+
+/// The slot of the shard that coordinates a transactional id here.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn slot_of_transaction(broker: &Broker, id: &TransactionalId) -> Result<u32, ErrorCode> {
+    slot_of_key(broker, Kind::Transactions, id.as_str())
+}
+
+/// The slot of the shard that coordinates a key here.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn slot_of_key(broker: &Broker, kind: Kind, key: &str) -> Result<u32, ErrorCode> {
+    let partition = directory::partition_of(broker, kind, key).ok_or(ErrorCode::NOT_COORDINATOR)?;
     let coordinators = &broker.coordinators;
-    let slot = *coordinators.by_partition.get(&partition).ok_or(ErrorCode::NOT_COORDINATOR)?;
-    match coordinators.shards.get(&slot).map(|shard| shard.phase) {
-        Some(Phase::Active) => Ok(slot),
+    let slot = *coordinators.by_partition.get(&(kind, partition)).ok_or(ErrorCode::NOT_COORDINATOR)?;
+    check_active(broker, slot).map(|()| slot)
+}
+
+/// Whether the shard in this slot may be asked.
+///
+/// # Errors
+/// NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS.
+pub(crate) fn check_active(broker: &Broker, slot: u32) -> Result<(), ErrorCode> {
+    match broker.coordinators.shards.get(&slot).map(|shard| shard.phase) {
+        Some(Phase::Active) => Ok(()),
         Some(Phase::Loading { .. }) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
         None => Err(ErrorCode::NOT_COORDINATOR),
     }
 }
 
-/// One step of the shard in this slot: what it emits is gathered, what it says is sent when it may be.
+/// One step of the groups in this slot.
 ///
 /// # Panics
-/// If there is no such shard: the slot comes from [`slot_of`] or [`Coordinators::active`].
+/// If there is no such shard: the slot comes from [`slot_of`], or from [`Coordinators::active`] for this kind.
 pub(crate) fn enter<T>(
     broker: &mut Broker,
     now: Now,
@@ -105,20 +141,77 @@ pub(crate) fn enter<T>(
     outbox: &mut Vec<Effect>,
     act: impl FnOnce(&mut Groups, &mut Turn<'_>) -> T,
 ) -> T {
+    step(broker, now, slot, outbox, |state, turn| match state {
+        State::Groups(groups) => act(groups, turn),
+        _ => unreachable!("the slot is of a shard of groups"),
+    })
+}
+
+/// One step of the share states in this slot.
+///
+/// # Panics
+/// If there is no such shard: the slot comes from [`slot_of_key`] for this kind.
+pub(crate) fn enter_shares<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut ShareStates, &mut Turn<'_>) -> T,
+) -> T {
+    step(broker, now, slot, outbox, |state, turn| match state {
+        State::Shares(states) => act(states, turn),
+        _ => unreachable!("the slot is of a shard of share states"),
+    })
+}
+
+/// One step of the transactional ids in this slot.
+///
+/// # Panics
+/// If there is no such shard: the slot comes from [`slot_of_transaction`], or from [`Coordinators::active`] for this kind.
+pub(crate) fn enter_transactions<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut Transactions, &mut Turn<'_>) -> T,
+) -> T {
+    step(broker, now, slot, outbox, |state, turn| match state {
+        State::Transactions(transactions) => act(transactions, turn),
+        _ => unreachable!("the slot is of a shard of transactional ids"),
+    })
+}
+
+/// The epoch in which the shard in this slot leads, if there is one.
+pub(crate) fn epoch_of(broker: &Broker, slot: u32) -> Option<LeaderEpoch> {
+    broker.coordinators.shards.get(&slot).map(|shard| shard.epoch)
+}
+
+/// One step of the shard in this slot: what it emits is gathered, what it says is sent when it may be.
+fn step<T>(
+    broker: &mut Broker,
+    now: Now,
+    slot: u32,
+    outbox: &mut Vec<Effect>,
+    act: impl FnOnce(&mut State, &mut Turn<'_>) -> T,
+) -> T {
     let coordinators = &mut broker.coordinators;
     let shard = coordinators.shards.get_mut(&slot).expect("a slot with a shard");
     let mut turn = Turn {
         now,
         slot,
         settings: &coordinators.settings,
+        config: &broker.config,
         image: &broker.image,
         timers: &mut coordinators.timers,
         dice: &mut broker.dice,
         emitted: Vec::new(),
         said: Vec::new(),
+        wants: Vec::new(),
+        tasks: Vec::new(),
     };
-    let result = act(&mut shard.groups, &mut turn);
-    let said = turn.said;
+    let result = act(&mut shard.state, &mut turn);
+    let (said, wants, tasks) = (turn.said, turn.wants, turn.tasks);
+    broker.shares.wanted(wants);
     shard.gather(turn.emitted);
     if shard.has_unwritten() {
         coordinators.unsettled.insert(slot);
@@ -126,27 +219,46 @@ pub(crate) fn enter<T>(
     for said in said {
         say(broker, now, slot, said, outbox);
     }
+    for task in tasks {
+        later(broker, slot, task);
+    }
     result
+}
+
+/// A task waits until everything that its shard has emitted so far is committed.
+fn later(broker: &mut Broker, slot: u32, task: Task) {
+    let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return };
+    let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
+    if let Some(Waiter::Task(task)) = shard.wait(high_watermark, Waiter::Task(task)) {
+        go_on(broker, slot, task);
+    }
+}
+
+fn go_on(broker: &mut Broker, slot: u32, task: Task) {
+    match task {
+        Task::SendMarkers { id, producer } => broker.markers.decide(slot, id, producer),
+    }
 }
 
 /// This broker leads the partition in this slot in this epoch: its state is read. Other topics are ignored.
 pub(crate) fn on_leader(broker: &mut Broker, slot: u32, epoch: LeaderEpoch, outbox: &mut Vec<Effect>) {
-    let Some(replica) = broker.replicas.get(slot).filter(|replica| replica.name.as_str() == GROUPS_TOPIC) else { return };
+    let Some(replica) = broker.replicas.get(slot) else { return };
+    let Some(kind) = Kind::of_topic(replica.name.as_str()) else { return };
     let (partition, positions) = (replica.partition, replica.log.positions());
     if broker.coordinators.shards.get(&slot).is_some_and(|shard| shard.epoch >= epoch) {
         return;
     }
     on_resigned(broker, slot, outbox);
-    let shard = Shard::new(partition, epoch, positions.log_start, positions.log_end);
+    let shard = Shard::new(kind, partition, epoch, positions.log_start, positions.log_end);
     broker.coordinators.shards.insert(slot, shard);
-    broker.coordinators.by_partition.insert(partition, slot);
+    broker.coordinators.by_partition.insert((kind, partition), slot);
     broker.coordinators.unsettled.insert(slot);
 }
 
 /// This broker does not lead the partition in this slot any more: whoever waits is sent away.
 pub(crate) fn on_resigned(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) {
     let Some(mut shard) = broker.coordinators.shards.remove(&slot) else { return };
-    broker.coordinators.by_partition.remove(&shard.partition);
+    broker.coordinators.by_partition.remove(&(shard.kind, shard.partition));
     broker.coordinators.timers.clear(slot);
     broker.coordinators.unsettled.remove(&slot);
     broker.coordinators.loading.remove(&slot);
@@ -160,30 +272,58 @@ pub(crate) fn on_high_watermark(broker: &mut Broker, slot: u32, high_watermark: 
         // What it has to read may be readable now.
         broker.coordinators.unsettled.insert(slot);
     }
-    for parked in shard.committed(high_watermark) {
-        complete(broker, parked, outbox);
+    for waiter in shard.committed(high_watermark) {
+        match waiter {
+            Waiter::Reply(parked) => complete(broker, parked, outbox),
+            Waiter::Task(task) => go_on(broker, slot, task),
+        }
     }
 }
 
 /// A topic is gone.
-pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, topic: &TopicName, outbox: &mut Vec<Effect>) {
+pub(crate) fn on_topic_removed(broker: &mut Broker, now: Now, id: TopicId, topic: &TopicName, outbox: &mut Vec<Effect>) {
     let shards = &broker.coordinators.shards;
     let active: Vec<u32> = shards.iter().filter(|(_, shard)| shard.phase == Phase::Active).map(|(slot, _)| *slot).collect();
     for slot in active {
-        enter(broker, now, slot, outbox, |groups, turn| groups.on_topic_removed(turn, topic));
+        step(broker, now, slot, outbox, |state, turn| match state {
+            State::Groups(groups) => groups.on_topic_removed(turn, topic),
+            State::Shares(states) => states.on_topic_removed(turn, id),
+            // A topic that is gone needs no marker: `markers.rs` finds out.
+            State::Transactions(_) => {}
+        });
     }
 }
 
 /// Does what is due by the clock.
 pub(crate) fn on_tick(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     while let Some((slot, timer)) = broker.coordinators.timers.pop(now.monotonic_ms) {
-        enter(broker, now, slot, outbox, |groups, turn| groups.on_timer(turn, timer));
+        if timer == Timer::PruneShareStates {
+            prune(broker, now, slot, outbox);
+            continue;
+        }
+        step(broker, now, slot, outbox, |state, turn| state.on_timer(turn, timer));
+    }
+}
+
+/// Cuts off from the front of a log of share states what newer records replaced.
+fn prune(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+    let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return };
+    let kept = enter_shares(broker, now, slot, outbox, |states, turn| {
+        states.lift(turn, high_watermark);
+        states.kept_from(high_watermark)
+    });
+    if let Some(replica) = broker.replicas.get_mut(slot)
+        && kept > replica.log_start()
+        && replica.log.delete_records(kept, high_watermark).is_ok()
+    {
+        broker.mark_dirty(slot);
     }
 }
 
 /// Ends a burst: what shards emitted is written, and those that are to read their log go on reading.
 pub(crate) fn settle(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     for slot in std::mem::take(&mut broker.roles_changed) {
+        broker.shares.role_changed(slot);
         let replica = broker.replicas.get(slot).filter(|replica| !replica.deleted);
         match replica.and_then(|replica| replica.leader().ok()).map(|leader| leader.epoch) {
             Some(epoch) => on_leader(broker, slot, epoch, outbox),
@@ -201,10 +341,10 @@ pub(crate) fn settle(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
 
 fn go_on_loading(broker: &mut Broker, now: Now, slot: u32, next: Offset, below: Offset, outbox: &mut Vec<Effect>) {
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
-    let epoch = shard.epoch;
+    let (kind, epoch) = (shard.kind, shard.epoch);
     if next >= below {
         shard.phase = Phase::Active;
-        return enter(broker, now, slot, outbox, |groups, turn| groups.on_loaded(turn));
+        return step(broker, now, slot, outbox, |state, turn| state.on_loaded(turn));
     }
     let Some(replica) = broker.replicas.get(slot) else { return };
     let below = below.min(replica.log.positions().readable_end);
@@ -217,7 +357,7 @@ fn go_on_loading(broker: &mut Broker, now: Now, slot: u32, next: Offset, below: 
         let start = replica.log_start().max(next);
         return go_on_loading(broker, now, slot, start.max(next.next()), below, outbox);
     };
-    let piece = LoadPiece { slices: read.slices, from: next, below, directory: replica.log.directory().to_owned() };
+    let piece = LoadPiece { kind, slices: read.slices, from: next, below, directory: replica.log.directory().to_owned() };
     broker.coordinators.loading.insert(slot);
     broker.start_job(JobOwner::Coordinator { slot, epoch }, Job::LoadCoordinator(piece), outbox);
 }
@@ -237,17 +377,20 @@ pub(crate) fn on_loaded(
     let Phase::Loading { next, .. } = &mut shard.phase else { return Ok(()) };
     let piece = result?;
     *next = piece.next;
-    piece.entries.into_iter().for_each(|entry| shard.groups.replay(entry));
+    piece.entries.into_iter().for_each(|entry| shard.state.replay(entry));
     broker.coordinators.unsettled.insert(slot);
     Ok(())
 }
 
-/// Writes what a shard emitted in this burst.
-fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
+/// Writes what a shard emitted so far.
+pub(crate) fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
     let Some(replica) = broker.replicas.get_mut(slot) else { return };
+    if !shard.has_unwritten() {
+        return;
+    }
     let leads = replica.leader().is_ok_and(|leader| leader.epoch == shard.epoch);
-    let mut end = None;
+    let (from, mut end) = (replica.log.positions().log_end, None);
     let batches = shard.take_batches(now.wall_ms);
     let written = batches.is_ok_and(|batches| {
         leads
@@ -259,7 +402,10 @@ fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
             })
     });
     match end.filter(|_| written) {
-        Some(end) => shard.on_written(end),
+        Some(end) => {
+            shard.state.on_written(from);
+            shard.on_written(end);
+        }
         None => reload(broker, slot, outbox),
     }
     broker.mark_dirty(slot);
@@ -272,7 +418,7 @@ fn reload(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) {
     refuse_all(broker, slot, shard.give_up(), ErrorCode::COORDINATOR_NOT_AVAILABLE, outbox);
     let Some(replica) = broker.replicas.get(slot) else { return };
     let positions = replica.log.positions();
-    let fresh = Shard::new(shard.partition, shard.epoch, positions.log_start, positions.log_end);
+    let fresh = Shard::new(shard.kind, shard.partition, shard.epoch, positions.log_start, positions.log_end);
     broker.coordinators.shards.insert(slot, fresh);
     broker.coordinators.unsettled.insert(slot);
 }

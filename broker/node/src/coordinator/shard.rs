@@ -8,17 +8,27 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use strandline_protocol::coordinator::ConsumerOffsetsRecord;
+use strandline_log::producers::Outcome;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
-use strandline_protocol::records::{BatchBuilder, BatchOptions, BuildError, NewRecord, ProducerStamp, Scratch};
+use strandline_protocol::records::{
+    BatchBuilder, BatchOptions, BuildError, ControlType, EndTransactionMarker, NewRecord, ProducerStamp, Scratch,
+    end_transaction_batch,
+};
 
-use super::group::Groups;
-use super::group::offsets::value_version;
-use super::turn::{Emitted, Transactional};
+use super::kind::Kind;
+use super::state::State;
+use super::turn::{Emitted, Task, Transactional};
 use crate::parked::ParkedId;
 
 /// A batch that has reached this is closed, between two steps; one step is never torn apart.
 const BATCH_BYTES_WANTED: usize = 512 << 10;
+
+/// What waits for a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    Reply(ParkedId),
+    Task(Task),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -31,28 +41,30 @@ pub(crate) enum Phase {
 }
 
 pub(crate) struct Shard {
+    pub kind: Kind,
     pub partition: i32,
     pub epoch: LeaderEpoch,
     pub phase: Phase,
-    pub groups: Groups,
+    pub state: State,
     /// Emitted in this burst, by step.
     unwritten: Vec<Vec<Emitted>>,
-    /// Replies that wait for what this burst emitted.
-    unplaced: Vec<ParkedId>,
-    /// Replies that wait for the high watermark, in order of offset.
-    waiters: VecDeque<(Offset, ParkedId)>,
+    /// What waits for that which this burst emitted.
+    unplaced: Vec<Waiter>,
+    /// What waits for the high watermark, in order of offset.
+    waiters: VecDeque<(Offset, Waiter)>,
     /// Behind everything that was written.
     end: Offset,
 }
 
 impl Shard {
     /// A shard that is to read its log up to `below`.
-    pub(crate) fn new(partition: i32, epoch: LeaderEpoch, from: Offset, below: Offset) -> Self {
+    pub(crate) fn new(kind: Kind, partition: i32, epoch: LeaderEpoch, from: Offset, below: Offset) -> Self {
         Self {
+            kind,
             partition,
             epoch,
             phase: Phase::Loading { next: from, below },
-            groups: Groups::default(),
+            state: State::new(kind),
             unwritten: Vec::new(),
             unplaced: Vec::new(),
             waiters: VecDeque::new(),
@@ -71,16 +83,16 @@ impl Shard {
         !self.unwritten.is_empty()
     }
 
-    /// A reply waits for everything emitted so far; `false` if all of that is committed.
-    pub(crate) fn wait(&mut self, high_watermark: Offset, parked: ParkedId) -> bool {
+    /// Waits for everything emitted so far; gives the waiter back if all of that is committed.
+    pub(crate) fn wait(&mut self, high_watermark: Offset, waiter: Waiter) -> Option<Waiter> {
         if self.has_unwritten() {
-            self.unplaced.push(parked);
+            self.unplaced.push(waiter);
         } else if self.end > high_watermark {
-            self.waiters.push_back((self.end, parked));
+            self.waiters.push_back((self.end, waiter));
         } else {
-            return false;
+            return Some(waiter);
         }
-        true
+        None
     }
 
     /// The batches of this burst, in order.
@@ -93,13 +105,22 @@ impl Shard {
                 close(&mut open, &mut batches, &mut scratch)?;
             }
             for emitted in step {
-                if open.as_ref().is_some_and(|(transaction, _)| *transaction != emitted.transaction) {
+                let (record, transaction) = match emitted {
+                    Emitted::Record { record, transaction } => (record, transaction),
+                    Emitted::Marker { transaction, marker } => {
+                        close(&mut open, &mut batches, &mut scratch)?;
+                        let kind = if marker.outcome == Outcome::Commit { ControlType::Commit } else { ControlType::Abort };
+                        let content = EndTransactionMarker { coordinator_epoch: marker.coordinator_epoch };
+                        batches.push(end_transaction_batch(kind, content, stamp(transaction), now_ms, &mut scratch)?);
+                        continue;
+                    }
+                };
+                if open.as_ref().is_some_and(|(of, _)| *of != transaction) {
                     close(&mut open, &mut batches, &mut scratch)?;
                 }
-                let (_, builder) =
-                    open.get_or_insert_with(|| (emitted.transaction, BatchBuilder::new(options(emitted.transaction))));
-                let value = emitted.record.value(version_of(&emitted.record));
-                let key = emitted.record.key();
+                let (_, builder) = open.get_or_insert_with(|| (transaction, BatchBuilder::new(options(transaction))));
+                let value = record.value();
+                let key = record.key();
                 let record = NewRecord { timestamp: now_ms, key: Some(&key), value: value.as_deref(), ..NewRecord::default() };
                 builder.append(&record)?;
             }
@@ -112,19 +133,20 @@ impl Shard {
     pub(crate) fn on_written(&mut self, end: Offset) {
         assert!(end >= self.end, "a shard's records are written in order");
         self.end = end;
-        self.waiters.extend(self.unplaced.drain(..).map(|parked| (end, parked)));
+        self.waiters.extend(self.unplaced.drain(..).map(|waiter| (end, waiter)));
     }
 
-    /// Replies that waited for less than this.
-    pub(crate) fn committed(&mut self, high_watermark: Offset) -> Vec<ParkedId> {
+    /// What waited for less than this.
+    pub(crate) fn committed(&mut self, high_watermark: Offset) -> Vec<Waiter> {
         let count = self.waiters.partition_point(|(end, _)| *end <= high_watermark);
-        self.waiters.drain(..count).map(|(_, parked)| parked).collect()
+        self.waiters.drain(..count).map(|(_, waiter)| waiter).collect()
     }
 
-    /// Whoever waits for a commit, when none will come.
+    /// Whoever waits for a commit, when none will come. Tasks are found again in what is read then.
     pub(crate) fn give_up(&mut self) -> Vec<ParkedId> {
-        let waiting = self.waiters.drain(..).map(|(_, parked)| parked);
-        waiting.chain(self.unplaced.drain(..)).collect()
+        let waiting = self.waiters.drain(..).map(|(_, waiter)| waiter).chain(self.unplaced.drain(..));
+        let reply = |waiter| if let Waiter::Reply(parked) = waiter { Some(parked) } else { None };
+        waiting.filter_map(reply).collect()
     }
 }
 
@@ -141,19 +163,10 @@ fn close(
 
 /// Records of a transaction carry its producer, and no sequence: the coordinator never sends twice.
 fn options(transaction: Option<Transactional>) -> BatchOptions {
-    let producer = transaction.map_or_else(ProducerStamp::default, |transaction| ProducerStamp {
-        id: transaction.producer_id.0,
-        epoch: transaction.producer_epoch.0,
-        base_sequence: -1,
-    });
+    let producer = transaction.map_or_else(ProducerStamp::default, stamp);
     BatchOptions { producer, transactional: transaction.is_some(), ..BatchOptions::default() }
 }
 
-/// The versions that Kafka 4.3.1 writes, all readable by its predecessors.
-fn version_of(record: &ConsumerOffsetsRecord) -> i16 {
-    match record {
-        ConsumerOffsetsRecord::OffsetCommit(_, Some(value)) => value_version(value),
-        ConsumerOffsetsRecord::GroupMetadata(..) => 3,
-        _ => 0,
-    }
+fn stamp(transaction: Transactional) -> ProducerStamp {
+    ProducerStamp { id: transaction.producer_id.0, epoch: transaction.producer_epoch.0, base_sequence: -1 }
 }

@@ -19,8 +19,18 @@ pub(crate) enum Timer {
     ConsumerSession { group: GroupId, member: String },
     /// A member of a consumer group has not given back in time what it has to.
     ConsumerRebalance { group: GroupId, member: String },
+    /// A classic member of a consumer group has not asked in time what its last step gave it.
+    ConsumerSync { group: GroupId, member: String },
+    /// A member of a share group was silent for too long.
+    ShareSession { group: GroupId, member: String },
+    /// What newer records replaced is cut off from a log of share states.
+    PruneShareStates,
     /// Committed offsets are looked at for expiry.
     ExpireOffsets,
+    /// Transactions are looked at for their timeouts.
+    AbortTimedOut,
+    /// Transactional ids are looked at for expiry.
+    ExpireTransactionalIds,
 }
 
 /// Deadlines on the monotonic clock, by the slot of the shard that set them.
@@ -37,6 +47,13 @@ impl Timers {
             self.due.remove(&(before, slot, timer.clone()));
         }
         self.due.insert((at_ms, slot, timer));
+    }
+
+    /// Sets a timer unless it is set.
+    pub(crate) fn set_if_none(&mut self, slot: u32, timer: Timer, at_ms: u64) {
+        if !self.at.contains_key(&(slot, timer.clone())) {
+            self.set(slot, timer, at_ms);
+        }
     }
 
     pub(crate) fn cancel(&mut self, slot: u32, timer: Timer) {

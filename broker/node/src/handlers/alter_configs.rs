@@ -18,11 +18,12 @@ use strandline_protocol::metadata::config::ConfigRecord;
 use super::Answer;
 use crate::broker::Broker;
 use crate::config::row::{Kind, words_of};
-use crate::config::{broker_row, check_broker, check_topic, topic_row};
+use crate::config::{broker_row, check_broker, check_group, check_topic, group_row, topic_row};
 use crate::controller::RECORDS_PER_DECISION_MAX;
 use crate::controller::eligibility::reconsider;
 use crate::controller::fencing::Cluster;
 use crate::controller::topics::Refused;
+use crate::features::ELIGIBLE_LEADER_REPLICAS;
 use crate::image::topics::Topic;
 use crate::image::{Overrides, Resource};
 use crate::io::{Now, RequestContext};
@@ -125,6 +126,7 @@ fn listed(
 ) -> Result<String, Refused> {
     let row = match target {
         Resource::Topic(_) => topic_row(&config.name),
+        Resource::Group(_) => group_row(&config.name),
         _ => broker_row(&config.name),
     };
     let row = row.map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
@@ -138,6 +140,7 @@ fn listed(
     let layers = broker.controller.image.layers(&broker.config, broker.identity.node_id);
     let value = match target {
         Resource::Topic(_) => layers.topic_value(row, current(broker, target)),
+        Resource::Group(_) => layers.group_value(row, current(broker, target)),
         _ => layers.broker_value(row),
     };
     let mut words: Vec<String> = words_of(value.text.as_deref().unwrap_or_default()).map(str::to_owned).collect();
@@ -153,9 +156,19 @@ fn decide(broker: &mut Broker, now: Now, target: &Resource, changes: Changes, va
         let message = format!("{MIN_ISR} is set for a topic or for all brokers, not for one");
         return Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
     }
+    let keeps_eligible = broker.controller.image.features.get(ELIGIBLE_LEADER_REPLICAS).is_some_and(|level| *level >= 1);
+    if keeps_eligible && matches!(target, Resource::Broker(_)) && changes.get(MIN_ISR).is_some_and(Option::is_none) {
+        let message =
+            format!("{MIN_ISR} of the cluster can be changed, not removed: brokers with different keys would disagree");
+        return Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
+    }
     for (key, value) in &changes {
         if let Some(value) = value {
-            let checked = if kind == Resource::TOPIC { check_topic(key, value) } else { check_broker(key, value) };
+            let checked = match kind {
+                Resource::TOPIC => check_topic(key, value),
+                Resource::GROUP => check_group(&broker.config, key, value),
+                _ => check_broker(key, value),
+            };
             checked.map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
         }
     }
@@ -208,6 +221,10 @@ fn checked_target(broker: &Broker, target: &Resource) -> Result<(i8, String), Re
         Resource::Topic(name) => Ok((Resource::TOPIC, name.to_string())),
         Resource::Broker(id) if id.is_empty() || is_registered(broker, id) => Ok((Resource::BROKER, id.clone())),
         Resource::Broker(id) => Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("there is no broker {id}"))),
+        Resource::Group(name) if name.is_empty() => {
+            Err(Refused::new(ErrorCode::INVALID_REQUEST, "a group has a name".to_owned()))
+        }
+        Resource::Group(name) => Ok((Resource::GROUP, name.clone())),
         Resource::Other(kind, _) => {
             Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("resources of type {kind} have no configuration here")))
         }

@@ -8,11 +8,12 @@ use strandline_protocol::messages::describe_cluster::{DescribeClusterBroker, Des
 
 use super::Answer;
 use crate::broker::Broker;
+use crate::io::RequestContext;
 
 /// `endpoint_type` of brokers.
 const BROKERS: i8 = 1;
 
-pub(crate) fn describe_cluster(broker: &mut Broker, request: DescribeClusterRequest) -> Answer {
+pub(crate) fn describe_cluster(broker: &mut Broker, context: &RequestContext, request: DescribeClusterRequest) -> Answer {
     if request.endpoint_type != BROKERS {
         return Answer::now(DescribeClusterResponse {
             error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE,
@@ -23,7 +24,7 @@ pub(crate) fn describe_cluster(broker: &mut Broker, request: DescribeClusterRequ
     }
     let told = broker.image.brokers.iter().filter(|known| !known.fenced || request.include_fenced_brokers);
     let brokers = told.filter_map(|known| {
-        let endpoint = known.endpoints.first()?;
+        let endpoint = known.endpoint_at(&context.listener_name)?;
         Some(DescribeClusterBroker {
             broker_id: BrokerId(known.id),
             host: endpoint.host.clone(),

@@ -1,4 +1,4 @@
-//! DescribeConfigs (key 32), versions 1 to 4: keys of topics and brokers with their layers.
+//! DescribeConfigs (key 32), versions 1 to 4: keys of topics, brokers and groups with their layers.
 //!
 //! v1 synonyms (KIP-226) · v3 types and documentation (KIP-569). Source: ConfigHelper.describeConfigs.
 
@@ -13,6 +13,7 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::config::Value;
 use crate::config::broker::BROKER_KEYS;
+use crate::config::group::GROUP_KEYS;
 use crate::config::row::{Row, Scope};
 use crate::config::topic::TOPIC_KEYS;
 use crate::controller::topics::{Refused, check_topic_name};
@@ -35,6 +36,10 @@ fn describe(broker: &Broker, resource: &DescribeConfigsResource, detail: Detail)
     let values = match Resource::new(resource.resource_type, &resource.resource_name) {
         Resource::Topic(name) => topic_values(broker, &name),
         Resource::Broker(id) => broker_values(broker, &id),
+        Resource::Group(name) if name.is_empty() => {
+            Err(Refused::new(ErrorCode::INVALID_REQUEST, "a group has a name".to_owned()))
+        }
+        Resource::Group(name) => Ok(group_values(broker, &name)),
         Resource::Other(kind, _) => {
             Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("resources of type {kind} have no configuration here")))
         }
@@ -68,6 +73,13 @@ fn topic_values(broker: &Broker, name: &TopicName) -> Result<Vec<Value>, Refused
     let layers = broker.image.layers(&broker.config, broker.identity.node_id);
     let overrides = broker.image.topic_overrides(name);
     Ok(TOPIC_KEYS.iter().map(|row| layers.topic_value(row, overrides)).collect())
+}
+
+/// A group need not exist to have keys.
+fn group_values(broker: &Broker, name: &str) -> Vec<Value> {
+    let layers = broker.image.layers(&broker.config, broker.identity.node_id);
+    let overrides = broker.image.group_overrides(name);
+    GROUP_KEYS.iter().map(|row| layers.group_value(row, overrides)).collect()
 }
 
 /// An empty id is the layer of all brokers: only what is set there.

@@ -1,7 +1,9 @@
 //! Fetch (key 1), versions 4 to 18: read record batches.
 //!
-//! v7 sessions (KIP-227) · v9 leader epochs (KIP-320) · v12 diverging epochs (KIP-595) · v13 topic ids (KIP-516) · v15
+//! v7 sessions (KIP-227) · v9 leader epochs (KIP-320) · v11 the nearest replica (KIP-392) · v12 diverging epochs (KIP-595) · v13 topic ids (KIP-516) · v15
 //! replica state (KIP-903). Waits up to max_wait_ms for min_bytes. Fetches of replicas go to `replica::leading`.
+
+use std::sync::Arc;
 
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
@@ -17,6 +19,8 @@ use crate::sessions::{FetchKey, SessionRequest, Wanted};
 
 /// From this version on topics are named by id.
 const IDS_FROM: i16 = 13;
+/// From this version on a consumer says where it stands.
+const RACK_FROM: i16 = 11;
 
 pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, request: FetchRequest) -> Answer {
     let replica = if context.api_version >= 15 { request.replica_state.replica_id } else { request.replica_id };
@@ -25,13 +29,23 @@ pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, req
     }
     let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     let (bytes_min, bytes_max, wait_ms) = (i64::from(request.min_bytes), i64::from(request.max_bytes), request.max_wait_ms);
+    let rack = if context.api_version >= RACK_FROM { request.rack_id.clone() } else { String::new() };
     let (kind, wanted) = match broker.sessions.resolve(now.monotonic_ms, session_request(context, request)) {
         Ok(resolved) => resolved,
         Err(code) => return failed(code),
     };
     let wanted = wanted.into_iter().map(|(key, wanted)| target(broker, context, key, wanted)).collect();
     let bytes_max = bytes_max.min(broker.settings.fetch_bytes_max);
-    let fetch = FetchWait { api_version: context.api_version, kind, isolation, bytes_min, bytes_max, wanted };
+    let fetch = FetchWait {
+        api_version: context.api_version,
+        rack,
+        listener: Arc::clone(&context.listener_name),
+        kind,
+        isolation,
+        bytes_min,
+        bytes_max,
+        wanted,
+    };
     let served = fetching::serve(broker, &fetch);
     if fetch.wanted.is_empty() || wait_ms <= 0 || served.is_enough(bytes_min) {
         return Answer::Reply(fetching::reply(broker, &fetch, served));
@@ -61,6 +75,7 @@ pub(crate) fn session_request(context: &RequestContext, request: FetchRequest) -
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
                 bytes_max: partition.partition_max_bytes,
+                log_start: partition.log_start_offset,
             };
             wanted.push((key, want));
         }

@@ -2,16 +2,17 @@
 //!
 //! v4 several keys in one request (KIP-699) · v6 share groups (KIP-932). The internal topic is made when somebody asks
 //! for the first time; until it is there the answer is COORDINATOR_NOT_AVAILABLE, which clients take as "ask again".
-//! Transactions and share groups have no coordinators here yet and are answered so too.
+//! The key of a share group's state is `group:topic-id:partition`.
 //! Source: KafkaApis.getCoordinator.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::BrokerId;
+use strandline_protocol::ids::{BrokerId, TopicId};
 use strandline_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::Answer;
 use crate::broker::Broker;
-use crate::coordinator::{GROUPS_TOPIC, directory};
+use crate::coordinator::directory;
+use crate::coordinator::kind::Kind;
 use crate::io::{Now, RequestContext};
 
 /// From this version on a request names several keys.
@@ -19,6 +20,8 @@ const SEVERAL_FROM: i16 = 4;
 /// Kinds of coordinators: group, transaction, share group state.
 const KINDS: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
+const SHARE: i8 = 2;
+const TRANSACTION: i8 = 1;
 
 pub(crate) fn find_coordinator(
     broker: &mut Broker,
@@ -27,7 +30,7 @@ pub(crate) fn find_coordinator(
     request: FindCoordinatorRequest,
 ) -> Answer {
     if context.api_version < SEVERAL_FROM {
-        let found = find(broker, now, request.key_type, request.key);
+        let found = find(broker, now, context, request.key_type, request.key);
         return Answer::now(FindCoordinatorResponse {
             error_code: found.error_code,
             error_message: found.error_message,
@@ -38,16 +41,16 @@ pub(crate) fn find_coordinator(
         });
     }
     let keys = request.coordinator_keys.into_iter();
-    let coordinators = keys.map(|key| find(broker, now, request.key_type, key)).collect();
+    let coordinators = keys.map(|key| find(broker, now, context, request.key_type, key)).collect();
     Answer::now(FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() })
 }
 
-fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
+fn find(broker: &mut Broker, now: Now, context: &RequestContext, kind: i8, key: String) -> Coordinator {
     let found = match kind {
-        GROUP => {
-            let topic = broker.coordinators.settings.offsets_topic;
-            directory::find(broker, now, GROUPS_TOPIC, topic, &key)
-        }
+        GROUP => directory::find(broker, now, &context.listener_name, Kind::Groups, &key),
+        SHARE if !is_share_key(&key) => Err(ErrorCode::INVALID_REQUEST),
+        SHARE => directory::find(broker, now, &context.listener_name, Kind::ShareStates, &key),
+        TRANSACTION => directory::find(broker, now, &context.listener_name, Kind::Transactions, &key),
         kind if KINDS.contains(&kind) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
         _ => Err(ErrorCode::INVALID_REQUEST),
     };
@@ -68,4 +71,12 @@ fn find(broker: &mut Broker, now: Now, kind: i8, key: String) -> Coordinator {
             ..Coordinator::default()
         },
     }
+}
+
+/// Whether a key is that of a share group's state. Groups may have colons in their names.
+fn is_share_key(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let (partition, topic, group) = (parts.next(), parts.next(), parts.next());
+    let is_partition = partition.is_some_and(|index| index.parse::<i32>().is_ok_and(|index| index >= 0));
+    is_partition && topic.is_some_and(|topic| topic.parse::<TopicId>().is_ok()) && group.is_some_and(|group| !group.is_empty())
 }

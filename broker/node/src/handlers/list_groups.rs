@@ -7,6 +7,7 @@ use strandline_protocol::messages::list_groups::{ListGroupsRequest, ListGroupsRe
 use super::Answer;
 use crate::broker::Broker;
 use crate::coordinator::group::Filter;
+use crate::coordinator::kind::Kind;
 use crate::coordinator::{enter, reply_when_committed};
 use crate::io::{Effect, Now, RequestContext};
 
@@ -17,7 +18,7 @@ pub(crate) fn list_groups(
     request: ListGroupsRequest,
     outbox: &mut Vec<Effect>,
 ) -> Answer {
-    let slots = match broker.coordinators.active() {
+    let slots = match broker.coordinators.active(Kind::Groups) {
         Ok(slots) => slots,
         Err(error_code) => return Answer::now(ListGroupsResponse { error_code, ..ListGroupsResponse::default() }),
     };

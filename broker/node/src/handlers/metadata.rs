@@ -20,6 +20,9 @@ use crate::image::Image;
 use crate::image::topics::{Partition, Topic};
 use crate::io::{Now, RequestContext};
 
+/// From this version on a client is told that the leader has no listener for it.
+const LISTENERS_FROM: i16 = 6;
+
 /// Most topics that one request creates on its way; the next request creates more.
 const AUTO_CREATED_MAX: usize = 100;
 
@@ -30,14 +33,14 @@ pub(crate) fn metadata(broker: &mut Broker, now: Now, context: &RequestContext, 
     };
     let may_create = broker.settings.auto_create_topics && (request.allow_auto_topic_creation || context.api_version < 4);
     let topics = if everything {
-        broker.image.topics.iter().map(|topic| described(&broker.image, topic)).collect()
+        broker.image.topics.iter().map(|topic| reachable(broker, context, described(&broker.image, topic))).collect()
     } else {
         let asked = request.topics.unwrap_or_default();
         create_missing(broker, now, may_create, &asked);
-        asked.iter().map(|topic| answer(broker, topic)).collect()
+        asked.iter().map(|topic| reachable(broker, context, answer(broker, topic))).collect()
     };
     Answer::now(MetadataResponse {
-        brokers: brokers(broker),
+        brokers: brokers(broker, context),
         cluster_id: Some(broker.identity.cluster_id.clone()),
         controller_id: BrokerId(broker.identity.node_id),
         topics,
@@ -45,10 +48,10 @@ pub(crate) fn metadata(broker: &mut Broker, now: Now, context: &RequestContext, 
     })
 }
 
-fn brokers(broker: &Broker) -> Vec<MetadataResponseBroker> {
+fn brokers(broker: &Broker, context: &RequestContext) -> Vec<MetadataResponseBroker> {
     let alive = broker.image.brokers.iter().filter(|known| !known.fenced);
     let described = alive.filter_map(|known| {
-        let endpoint = known.endpoints.first()?;
+        let endpoint = known.endpoint_at(&context.listener_name)?;
         Some(MetadataResponseBroker {
             node_id: BrokerId(known.id),
             host: endpoint.host.clone(),
@@ -75,6 +78,18 @@ fn answer(broker: &Broker, asked: &MetadataRequestTopic) -> MetadataResponseTopi
         _ => ErrorCode::INVALID_TOPIC_EXCEPTION,
     };
     MetadataResponseTopic { error_code, name: asked.name.clone(), topic_id: asked.topic_id, ..MetadataResponseTopic::default() }
+}
+
+/// A leader that does not listen by the name that the client uses is none for it. Source: KRaftMetadataCache.partitionMetadata.
+fn reachable(broker: &Broker, context: &RequestContext, mut topic: MetadataResponseTopic) -> MetadataResponseTopic {
+    let listens =
+        |id: i32| broker.image.brokers.get(id).is_none_or(|known| known.endpoint_at(&context.listener_name).is_some());
+    let error_code =
+        if context.api_version >= LISTENERS_FROM { ErrorCode::LISTENER_NOT_FOUND } else { ErrorCode::LEADER_NOT_AVAILABLE };
+    for partition in topic.partitions.iter_mut().filter(|partition| !listens(partition.leader_id.0)) {
+        (partition.error_code, partition.leader_id) = (error_code, BrokerId::NONE);
+    }
+    topic
 }
 
 /// A topic as it stands in a response.

@@ -127,11 +127,7 @@ fn reply(broker: &Broker, fetch: &MetadataFetch, verdict: FetchVerdict) -> Reply
         FetchVerdict::Diverging(end) => {
             data.diverging_epoch = EpochEndOffset { epoch: end.epoch, end_offset: end.offset };
         }
-        // Without a word it would look like agreement.
-        FetchVerdict::InSnapshot => match broker.snapshots.kept().last() {
-            Some(newest) => data.snapshot_id = SnapshotId { end_offset: newest.id.end, epoch: newest.id.epoch },
-            None => data.error_code = ErrorCode::UNKNOWN_SERVER_ERROR,
-        },
+        FetchVerdict::InSnapshot(end) => data.snapshot_id = SnapshotId { end_offset: end.offset, epoch: end.epoch },
         _ => {}
     }
     let topic =
@@ -144,9 +140,9 @@ fn reply(broker: &Broker, fetch: &MetadataFetch, verdict: FetchVerdict) -> Reply
     Reply::Fetch(Box::new(FetchReply { response, slices }))
 }
 
-fn error_of(verdict: FetchVerdict) -> ErrorCode {
+pub(super) fn error_of(verdict: FetchVerdict) -> ErrorCode {
     match verdict {
-        FetchVerdict::Agree | FetchVerdict::Diverging(_) | FetchVerdict::InSnapshot => ErrorCode::NONE,
+        FetchVerdict::Agree | FetchVerdict::Diverging(_) | FetchVerdict::InSnapshot(_) => ErrorCode::NONE,
         FetchVerdict::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         FetchVerdict::Fenced => ErrorCode::FENCED_LEADER_EPOCH,
         FetchVerdict::Unknown => ErrorCode::UNKNOWN_LEADER_EPOCH,

@@ -1,9 +1,12 @@
 //! One file an API: decode is done, the handler asks the owner of what it needs and answers.
 
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
 pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
 pub(crate) mod alter_partition_reassignments;
+pub(crate) mod alter_share_group_offsets;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;
 pub(crate) mod broker_heartbeat;
@@ -15,15 +18,21 @@ pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
+pub(crate) mod delete_share_group_offsets;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
 pub(crate) mod describe_quorum;
+pub(crate) mod describe_share_group_offsets;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
+pub(crate) mod end_txn;
 pub(crate) mod fetch;
+pub(crate) mod fetch_snapshot;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
 pub(crate) mod init_producer_id;
@@ -32,6 +41,7 @@ pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
+pub(crate) mod list_transactions;
 pub(crate) mod metadata;
 pub(crate) mod metadata_fetch;
 mod named;
@@ -42,13 +52,20 @@ pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod quorum;
+pub(crate) mod share_acknowledge;
+pub(crate) mod share_fetch;
+pub(crate) mod share_group_describe;
+pub(crate) mod share_group_heartbeat;
+pub(crate) mod share_group_state;
 pub(crate) mod sync_group;
+pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
 pub(crate) mod update_features;
+pub(crate) mod write_txn_markers;
 
 use strandline_protocol::api::Response;
 
-use crate::io::Reply;
+use crate::io::{CloseReason, Effect, Reply, RequestContext};
 
 /// What a handler says.
 #[derive(Debug)]
@@ -67,5 +84,18 @@ impl Answer {
     /// A reply that is known at once.
     pub fn now(response: impl Into<Response>) -> Self {
         Self::Reply(Reply::Body(Box::new(response.into())))
+    }
+
+    /// Puts what is to be done into the outbox.
+    pub(crate) fn send(self, context: &RequestContext, outbox: &mut Vec<Effect>) {
+        let (connection, sequence) = (context.connection, context.sequence);
+        match self {
+            Self::Reply(reply) => outbox.push(Effect::Reply { connection, sequence, reply }),
+            Self::Silence => outbox.push(Effect::Reply { connection, sequence, reply: Reply::Silence }),
+            Self::Close => {
+                outbox.push(Effect::Close { connection, sequence, reason: CloseReason::UnacknowledgedProduceFailed });
+            }
+            Self::Parked => {}
+        }
     }
 }

@@ -6,15 +6,18 @@
 //! (durably, where the topic asks for that), acks=-1 once they are below the high watermark. With fewer in-sync replicas
 //! than the topic's minimum acks=-1 is refused, or if that comes later answered with NOT_ENOUGH_REPLICAS_AFTER_APPEND.
 //! v10 whoever is not at the leader is told who leads (KIP-951).
+//! A transaction's first records in a partition wait until its coordinator was asked (`verification`): up to v11 the client has
+//! added the partition, from v12 on the question adds it (KIP-890).
 //! Versions 0 to 2 are advertised because old librdkafka switches features off otherwise (KAFKA-18659); the rim closes
 //! on them, as Kafka does. Topics are never created here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use strandline_log::producers::{Origin, ProducerRefusal, ProducerVerdict};
+use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
+use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicName};
 use strandline_protocol::messages::fetch;
 use strandline_protocol::messages::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceData,
@@ -24,11 +27,19 @@ use strandline_protocol::records::{BatchHeader, Offender, Refusal};
 
 use super::Answer;
 use crate::broker::Broker;
+use crate::coordinator::transaction::entry::Producer;
 use crate::fetching;
 use crate::image::Image;
-use crate::io::{BatchOutcome, CheckedProduce, Now, RequestContext};
-use crate::parked::{PendingAppend, Place, ProduceWait, Until};
+use crate::io::{BatchOutcome, CheckedProduce, Effect, Now, RequestContext};
+use crate::parked::{AppendResponse, AppendWait, PendingAppend, Place, Until};
+use crate::replica::verifying::Guard;
 use crate::replica::{Acknowledged, ProduceWaiter, Replica};
+use crate::verification::{self, Ability, Claim, Unverified, Verdicts, Work};
+
+/// From this version on clients know TRANSACTION_ABORTABLE.
+const ABORTABLE_FROM: i16 = 11;
+/// From this version on clients leave it to us to add partitions to their transactions.
+const ADDS_FROM: i16 = 12;
 
 /// `acks` of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,16 +67,97 @@ enum Outcome {
     },
 }
 
-pub(crate) fn produce(broker: &mut Broker, now: Now, context: &RequestContext, checked: CheckedProduce) -> Answer {
+pub(crate) fn produce(
+    broker: &mut Broker,
+    now: Now,
+    context: &RequestContext,
+    checked: CheckedProduce,
+    outbox: &mut Vec<Effect>,
+) -> Answer {
+    let transactional =
+        |batch: &BatchOutcome| matches!(batch, BatchOutcome::Checked { header, .. } if header.is_transactional());
+    if let Some(of_transaction) = checked.batches.iter().find(|batch| transactional(batch)) {
+        let Some(id) = checked.request.transactional_id.clone() else {
+            return refuse_all(&checked, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        };
+        let BatchOutcome::Checked { header, .. } = of_transaction else { return Answer::Close };
+        let producer = producer(header);
+        let claim = Claim { id, producer, ability: ability(context), places: unverified(broker, context, &checked, producer) };
+        if !claim.places.is_empty() {
+            let work = Work::Produce(Box::new(checked));
+            return verification::ask(broker, now, Unverified { context: context.clone(), claim, work }, outbox);
+        }
+    }
+    append(broker, now, context, checked, &Verdicts::new())
+}
+
+fn producer(header: &BatchHeader) -> Producer {
+    Producer { id: ProducerId(header.producer_id), epoch: ProducerEpoch(header.producer_epoch) }
+}
+
+fn ability(context: &RequestContext) -> Ability {
+    match context.api_version {
+        ADDS_FROM.. => Ability::Added,
+        ABORTABLE_FROM.. => Ability::Abortable,
+        _ => Ability::Verified,
+    }
+}
+
+/// Whether partitions take records of a transaction that they know nothing of only once its coordinator was asked.
+fn is_verified(broker: &Broker, context: &RequestContext) -> bool {
+    broker.coordinators.settings.verifies_partitions || ability(context) == Ability::Added
+}
+
+/// Partitions led here in which the producer's transaction has no records yet, with guards.
+fn unverified(
+    broker: &mut Broker,
+    context: &RequestContext,
+    checked: &CheckedProduce,
+    of: Producer,
+) -> BTreeMap<(TopicName, i32), (u32, Guard)> {
+    let mut places = BTreeMap::new();
+    if !is_verified(broker, context) {
+        return places;
+    }
+    let mut batches = checked.batches.iter();
+    for topic in &checked.request.topic_data {
+        let by_name = topic.topic_id.is_zero();
+        let id = if by_name { broker.image.topics.id_of(&topic.name) } else { Some(topic.topic_id) };
+        for data in &topic.partition_data {
+            let Some(BatchOutcome::Checked { header, .. }) = batches.next() else { continue };
+            if !header.is_transactional() || producer(header) != of {
+                continue;
+            }
+            let Some(slot) = id.and_then(|id| broker.slot(id, data.index).ok()) else { continue };
+            let Some(replica) = broker.replicas.get_mut(slot).filter(|replica| !is_open(replica, of)) else { continue };
+            let Ok(epoch) = replica.leader().map(|leader| leader.epoch) else { continue };
+            let guard = replica.verifying.begin(epoch, of.id, of.epoch, header.base_sequence);
+            places.insert((replica.name.clone(), data.index), (slot, guard));
+        }
+    }
+    places
+}
+
+/// Whether the producer has a transaction open in a partition.
+pub(crate) fn is_open(replica: &Replica, producer: Producer) -> bool {
+    let known = replica.log.producer(producer.id).filter(|known| known.epoch() == producer.epoch);
+    known.is_some_and(|known| known.transaction_first().is_some())
+}
+
+/// Appends what may be appended.
+pub(crate) fn append(
+    broker: &mut Broker,
+    now: Now,
+    context: &RequestContext,
+    checked: CheckedProduce,
+    verdicts: &Verdicts,
+) -> Answer {
     let acks = match checked.request.acks {
         0 => Acks::None,
         1 => Acks::Leader,
         -1 => Acks::All,
         _ => return refuse_all(&checked, ErrorCode::INVALID_REQUIRED_ACKS),
     };
-    if checked.request.transactional_id.is_some() {
-        return refuse_all(&checked, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
-    }
     let timeout_ms = u64::try_from(checked.request.timeout_ms).unwrap_or(0);
     let CheckedProduce { request, batches } = checked;
     let mut batches = batches.into_iter();
@@ -73,7 +165,7 @@ pub(crate) fn produce(broker: &mut Broker, now: Now, context: &RequestContext, c
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let at = responses.len();
-        let response = append_topic(broker, now, context, acks, topic, &mut batches, |partition, slot, end| {
+        let response = append_topic(broker, now, context, acks, topic, &mut batches, verdicts, |partition, slot, end| {
             appends.push((at, partition, slot, end))
         });
         responses.push(response);
@@ -97,6 +189,7 @@ fn append_topic(
     acks: Acks,
     topic: TopicProduceData,
     batches: &mut impl Iterator<Item = BatchOutcome>,
+    verdicts: &Verdicts,
     mut appended: impl FnMut(usize, u32, Offset),
 ) -> TopicProduceResponse {
     let by_id = context.api_version >= 13;
@@ -105,7 +198,7 @@ fn append_topic(
     let mut partition_responses = Vec::with_capacity(topic.partition_data.len());
     for data in topic.partition_data {
         let outcome = match batches.next() {
-            Some(batch) => append_partition(broker, now, context, acks, id, unknown, data.index, batch),
+            Some(batch) => append_partition(broker, now, context, acks, id, unknown, data.index, batch, verdicts),
             None => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         };
         if let Outcome::Waiting { slot, end, .. } = outcome {
@@ -127,6 +220,7 @@ fn append_partition(
     unknown: ErrorCode,
     partition: i32,
     batch: BatchOutcome,
+    verdicts: &Verdicts,
 ) -> Outcome {
     let known = |id: &TopicId| broker.image.topics.by_id(*id).is_some_and(|topic| topic.partitions.contains_key(&partition));
     let Some(topic) = topic.filter(known) else { return refused(unknown) };
@@ -134,6 +228,7 @@ fn append_partition(
         Ok(slot) => slot,
         Err(code) => return refused(code),
     };
+    let is_verified = is_verified(broker, context);
     let Some(replica) = broker.replicas.get_mut(slot) else { return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
     if is_internal(replica.name.as_str()) && &*context.client_id != "__admin_client" {
         return refused(ErrorCode::INVALID_TOPIC_EXCEPTION);
@@ -149,10 +244,45 @@ fn append_partition(
     let log_start = replica.log_start();
     match batch {
         BatchOutcome::Checked { bytes, header, log_append_time_ms } => {
+            let verdict = verdicts.get(&slot).copied();
+            if let Err((code, message)) = admit(replica, epoch, &header, verdict, is_verified) {
+                let message = Some(message.to_owned());
+                return Outcome::Refused { code, message, record_errors: Vec::new(), log_start };
+            }
             append_batch(replica, now, slot, epoch, bytes, &header, log_append_time_ms)
         }
         BatchOutcome::Refused { refusal, offenders } => refused_batch(&refusal, offenders, log_start),
     }
+}
+
+/// Whether records of a transaction may begin it here.
+fn admit(
+    replica: &Replica,
+    epoch: LeaderEpoch,
+    header: &BatchHeader,
+    verdict: Option<Result<Guard, ErrorCode>>,
+    is_verified: bool,
+) -> Result<(), (ErrorCode, &'static str)> {
+    let of = producer(header);
+    if !is_verified || !header.is_transactional() || is_open(replica, of) {
+        return Ok(());
+    }
+    if matches!(replica.log.check_producer(header, Origin::Client), ProducerVerdict::Duplicate { .. }) {
+        return Ok(());
+    }
+    let guard = match verdict {
+        Some(Ok(guard)) => guard,
+        Some(Err(code)) => return Err((code, "the coordinator does not count the partition to the transaction")),
+        None => return Err((ErrorCode::INVALID_TXN_STATE, "the record is of no transaction that is open")),
+    };
+    if !replica.verifying.holds(of.id, guard, epoch) {
+        return Err((ErrorCode::INVALID_TXN_STATE, "the transaction has ended meanwhile"));
+    }
+    let is_first = replica.verifying.lowest_sequence(of.id).is_none_or(|lowest| lowest >= header.base_sequence);
+    if replica.log.producer(of.id).is_none() && !is_first {
+        return Err((ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, "records before these are still to come"));
+    }
+    Ok(())
 }
 
 fn append_batch(
@@ -178,6 +308,9 @@ fn append_batch(
     let (size, count) = (bytes.len() as u64, header.record_count);
     match replica.log.append(now.wall_ms, bytes, epoch) {
         Ok(appended) => {
+            if header.is_transactional() {
+                replica.verifying.forget(ProducerId(header.producer_id));
+            }
             replica.traffic.bytes_in += size;
             replica.traffic.records_in += u64::try_from(count).unwrap_or(0);
             Outcome::Waiting {
@@ -192,7 +325,7 @@ fn append_batch(
     }
 }
 
-fn producer_code(refusal: &ProducerRefusal) -> ErrorCode {
+pub(crate) fn producer_code(refusal: &ProducerRefusal) -> ErrorCode {
     match refusal {
         ProducerRefusal::OutOfOrder { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
         ProducerRefusal::InvalidEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
@@ -224,7 +357,7 @@ fn park(
     let parked = broker.waiting.park(
         place,
         Some(now.monotonic_ms + timeout_ms),
-        Until::HighWatermark(ProduceWait { response, pending }),
+        Until::HighWatermark(AppendWait { response: AppendResponse::Produce(response), pending }),
     );
     for (_, _, slot, end) in appends {
         if let Some(replica) = broker.replicas.get_mut(*slot) {
@@ -236,13 +369,11 @@ fn park(
 
 /// The wait is over without an acknowledgement, because of its time or because this broker leads no more: whoever still
 /// waits gets the error; what was appended stays.
-pub(crate) fn given_up(broker: &Broker, mut wait: ProduceWait) -> ProduceResponse {
-    let pending = std::mem::take(&mut wait.pending);
-    for pending in pending {
-        let code = why_given_up(broker, pending.slot);
-        fail(&mut wait, pending, code);
+pub(crate) fn given_up(broker: &Broker, mut wait: AppendWait) -> Response {
+    for pending in wait.pending {
+        wait.response.fail(pending, why_given_up(broker, pending.slot));
     }
-    wait.response
+    wait.response.into()
 }
 
 fn why_given_up(broker: &Broker, slot: u32) -> ErrorCode {
@@ -253,15 +384,6 @@ fn why_given_up(broker: &Broker, slot: u32) -> ErrorCode {
         _ if !exists => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         Ok(_) if !replica.deleted => ErrorCode::REQUEST_TIMED_OUT,
         _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
-    }
-}
-
-/// The batch is not acknowledged after all.
-pub(crate) fn fail(wait: &mut ProduceWait, pending: PendingAppend, code: ErrorCode) {
-    let topic = wait.response.responses.get_mut(pending.topic as usize);
-    if let Some(partition) = topic.and_then(|topic| topic.partition_responses.get_mut(pending.partition as usize)) {
-        partition.error_code = code;
-        partition.base_offset = Offset::NONE;
     }
 }
 
@@ -296,7 +418,7 @@ fn name_leaders(broker: &Broker, context: &RequestContext, response: &mut Produc
             }
         }
     }
-    let endpoints = fetching::endpoints(&broker.image, &broker.topology.inter_broker, leaders);
+    let endpoints = fetching::endpoints(&broker.image, &context.listener_name, leaders);
     let endpoint =
         |end: fetch::NodeEndpoint| NodeEndpoint { node_id: end.node_id, host: end.host, port: end.port, rack: end.rack };
     response.node_endpoints = endpoints.into_iter().map(endpoint).collect();

@@ -10,8 +10,9 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use super::Answer;
 use crate::broker::Broker;
-use crate::controller::feature_levels::{Direction, update};
+use crate::controller::feature_levels::{Direction, common_min_isr, update};
 use crate::controller::topics::Refused;
+use crate::image::Image;
 use crate::io::{Now, RequestContext};
 
 pub(crate) fn update_features(
@@ -34,7 +35,12 @@ pub(crate) fn update_features(
     let result = |feature| UpdatableFeatureResult { feature, error_code: ErrorCode::NONE, error_message: None };
     let results = names.into_iter().map(result).collect();
     let response = UpdateFeaturesResponse { results, ..Default::default() };
-    broker.emit_then(now, context, if request.validate_only { Vec::new() } else { records }, response.into())
+    broker.emit_then(
+        now,
+        context,
+        if request.validate_only { Vec::new() } else { with_min_isr(broker, records) },
+        response.into(),
+    )
 }
 
 fn decide(broker: &Broker, context: &RequestContext, wanted: &FeatureUpdateKey) -> Result<Option<MetadataRecord>, Refused> {
@@ -48,4 +54,17 @@ fn decide(broker: &Broker, context: &RequestContext, wanted: &FeatureUpdateKey) 
         Refused::new(ErrorCode::INVALID_UPDATE_VERSION, message)
     };
     update(&broker.controller.image, &wanted.feature, wanted.max_version_level, direction.ok_or_else(unknown)?)
+}
+
+/// What follows for the whole cluster when eligible replicas are kept from now on.
+fn with_min_isr(broker: &Broker, mut records: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
+    let mut then = Image { configs: broker.controller.image.configs.clone(), ..Image::default() };
+    then.features.clone_from(&broker.controller.image.features);
+    for record in &records {
+        if let MetadataRecord::FeatureLevelRecord(level) = record {
+            then.features.insert(level.name.clone(), level.feature_level);
+        }
+    }
+    records.extend(common_min_isr(&then, &broker.config));
+    records
 }

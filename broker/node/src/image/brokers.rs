@@ -41,6 +41,14 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Where it is reached by whoever uses the listener of this name; by its first if the name is empty.
+    pub fn endpoint_at(&self, listener: &str) -> Option<&Endpoint> {
+        if listener.is_empty() {
+            return self.endpoints.first();
+        }
+        self.endpoints.iter().find(|endpoint| endpoint.listener == listener)
+    }
+
     /// Whether it may lead partitions.
     pub fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown

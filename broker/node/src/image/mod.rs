@@ -27,19 +27,22 @@ pub enum Resource {
     Topic(TopicName),
     /// One broker by its id, or all of them if empty.
     Broker(String),
-    /// Kinds that this broker keeps but does not act on (client metrics, groups).
+    Group(String),
+    /// Kinds that this broker keeps but does not act on (client metrics).
     Other(i8, String),
 }
 
 impl Resource {
     pub const TOPIC: i8 = 2;
     pub const BROKER: i8 = 4;
+    pub const GROUP: i8 = 32;
 
     /// From a record's or request's type and name.
     pub fn new(kind: i8, name: &str) -> Self {
         match kind {
             Self::TOPIC => Self::Topic(TopicName::from(name)),
             Self::BROKER => Self::Broker(name.to_owned()),
+            Self::GROUP => Self::Group(name.to_owned()),
             other => Self::Other(other, name.to_owned()),
         }
     }
@@ -127,6 +130,11 @@ impl Image {
     /// The overrides of a topic.
     pub fn topic_overrides(&self, name: &TopicName) -> Option<&Overrides> {
         self.configs.get(&Resource::Topic(name.clone()))
+    }
+
+    /// The overrides of a group.
+    pub(crate) fn group_overrides(&self, group: &str) -> Option<&Overrides> {
+        self.configs.get(&Resource::Group(group.to_owned()))
     }
 
     /// The layers of broker keys as they hold for broker `id`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use strandline_log::config::LogConfig;
-use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
 use strandline_log::format::FormatError;
 use strandline_log::log::{Log, Positions};
 use strandline_log::names::{FileName, SegmentFile};
@@ -28,9 +28,12 @@ use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
 use crate::io::Effect;
 use crate::recovery::{SurveyError, recovery_point_of};
-use crate::snapshot::{FoundSnapshots, KeptSnapshot};
+use crate::snapshot::FoundSnapshots;
+use crate::snapshot::found::{HEADER_BYTES_MAX, last_contained_ms};
+use crate::snapshot::write::SnapshotId;
 use records::Transactions;
 
+pub mod bootstrap;
 pub(crate) mod records;
 
 /// The file that keeps the epoch and the vote.
@@ -49,8 +52,6 @@ pub struct LoadedMetadata {
     pub snapshots: FoundSnapshots,
     /// The newest snapshot: what is known to be committed, whoever the voters are.
     pub snapshot: Image,
-    /// The epoch of its last record.
-    pub snapshot_epoch: LeaderEpoch,
     /// The records behind the snapshot.
     pub records: VecDeque<(Offset, MetadataRecord)>,
     /// The newest epoch that is known here.
@@ -59,6 +60,8 @@ pub struct LoadedMetadata {
     pub voted: Option<i32>,
     /// To be carried out before the log is used.
     pub repairs: Vec<DiskOp>,
+    /// What the first leader of a new cluster writes, if `format` chose it.
+    pub bootstrap: Vec<MetadataRecord>,
 }
 
 /// Why the metadata log cannot be loaded.
@@ -130,11 +133,11 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
             image: Image::default(),
             snapshots,
             snapshot: Image::default(),
-            snapshot_epoch: LeaderEpoch(0),
             records: VecDeque::new(),
             epoch: kept_epoch,
             voted,
-            repairs: Vec::new(),
+            repairs: half_written(&entries),
+            bootstrap: bootstrap::records(files)?,
         });
     }
     // A log without files goes on where the snapshot ends; one with files begins with the first of them.
@@ -147,10 +150,11 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
         now_ms,
     };
     let mut recovered = recover(files, &recovery)?;
-    let begins_anew = fit_together(&mut recovered, snapshot_end, now_ms)?;
+    let newest = snapshots.newest().map_or_else(SnapshotId::default, |newest| newest.id);
+    let begins_anew = fit_together(&mut recovered, newest, now_ms)?;
     let mut replay = Replay::default();
     if let Some(newest) = snapshots.newest() {
-        replay.snapshot(files, newest)?;
+        replay.snapshot(files, &newest.file(), newest.id)?;
     }
     let snapshot = replay.image.clone();
     let end = recovered.log.positions().log_end;
@@ -170,12 +174,38 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
         image: replay.image,
         snapshots,
         snapshot,
-        snapshot_epoch,
         records: replay.records,
         epoch,
         voted: voted.filter(|_| epoch == kept_epoch),
         repairs: recovered.repairs,
+        bootstrap: bootstrap::records(files)?,
     })
+}
+
+/// Removes what a crash left half written: the first snapshot of a node, for one.
+fn half_written(entries: &[Entry]) -> Vec<DiskOp> {
+    let halves = entries.iter().filter(|entry| FileName::parse(&entry.name) == FileName::Temporary);
+    halves.map(|entry| DiskOp::Delete { file: FilePath::inside(METADATA_DIRECTORY, &entry.name) }).collect()
+}
+
+/// A snapshot that was read whole.
+#[derive(Debug)]
+pub struct SnapshotRead {
+    pub image: Image,
+    /// The newest timestamp of what it holds, as its header says.
+    pub last_contained_ms: i64,
+}
+
+/// Reads a snapshot from a file, whatever its name: every checksum is compared, nothing may be missing, and its records must
+/// make an image.
+///
+/// # Errors
+/// [`LoadError`]
+pub fn read_snapshot(files: &dyn Files, id: SnapshotId, file: &FilePath) -> Result<SnapshotRead, LoadError> {
+    let mut replay = Replay::default();
+    replay.snapshot(files, file, id)?;
+    let last_contained_ms = last_contained_ms(&files.read(file, 0, HEADER_BYTES_MAX)?).unwrap_or(0);
+    Ok(SnapshotRead { image: replay.image, last_contained_ms })
 }
 
 fn recovery_point(files: &dyn Files) -> Result<Offset, LoadError> {
@@ -209,13 +239,21 @@ pub(crate) fn metadata_log_config(config: &BrokerConfig) -> Arc<LogConfig> {
 ///
 /// A log that ends below its snapshot, in good order, is that of a node that fetched the snapshot and died before it began its log
 /// anew: that is done now. One that is cut short there has lost what came behind the snapshot too.
-fn fit_together(recovered: &mut Recovered, snapshot_end: Offset, now_ms: i64) -> Result<bool, LoadError> {
+fn fit_together(recovered: &mut Recovered, snapshot: SnapshotId, now_ms: i64) -> Result<bool, LoadError> {
+    let snapshot_end = snapshot.end;
     let Positions { log_start, log_end, .. } = recovered.log.positions();
     if log_start > snapshot_end {
         return Err(LoadError::NoSnapshot { log_start, newest: snapshot_end });
     }
     if log_end >= snapshot_end {
-        return Ok(false);
+        // The record before the snapshot's end was written by another leader: such a log was never committed that far, and its
+        // node died between fetching the snapshot and beginning the log anew.
+        let parted = snapshot_end > log_start
+            && recovered.log.epochs().epoch_of(Offset(snapshot_end.0 - 1)).is_some_and(|epoch| epoch != snapshot.epoch);
+        if parted {
+            recovered.log.restart_at(now_ms, snapshot_end);
+        }
+        return Ok(parted);
     }
     match recovered.report.stop {
         Some(stop) if !matches!(stop, Stop::End | Stop::Zeros) => {
@@ -272,14 +310,13 @@ impl Default for Replay {
 
 impl Replay {
     /// Begins with what a snapshot holds. Its file was whole when it got its name, so it has to be whole.
-    fn snapshot(&mut self, files: &dyn Files, snapshot: &KeptSnapshot) -> Result<(), LoadError> {
-        let file = snapshot.file();
+    fn snapshot(&mut self, files: &dyn Files, file: &FilePath, id: SnapshotId) -> Result<(), LoadError> {
         self.log_from = Some(Offset::ZERO);
-        self.file(files, &file, u64::MAX)?;
+        self.file(files, file, u64::MAX)?;
         if !self.ends_with_footer {
-            return Err(LoadError::SnapshotTorn { file });
+            return Err(LoadError::SnapshotTorn { file: file.clone() });
         }
-        self.image.end = snapshot.id.end;
+        self.image.end = id.end;
         (self.beyond_bytes, self.transactions) = (0, Transactions::default());
         self.records = VecDeque::new();
         Ok(())

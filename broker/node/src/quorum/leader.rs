@@ -67,6 +67,13 @@ impl Leader {
         }
     }
 
+    /// A replica asked for something that does not say how far it is.
+    pub fn on_heard(&mut self, now_ms: u64, replica: i32) {
+        if let Some(progress) = self.voters.get_mut(&replica) {
+            progress.fetched_ms = Some(now_ms);
+        }
+    }
+
     /// The leader's own log is durable up to there.
     pub fn on_durable(&mut self, end: Offset) {
         if let Some(progress) = self.voters.get_mut(&self.me) {

@@ -57,8 +57,8 @@ pub enum FetchVerdict {
     Agree,
     /// The logs part at the end of this epoch, or before.
     Diverging(LogEnd),
-    /// What was asked for is only in a snapshot.
-    InSnapshot,
+    /// What was asked for is only in a snapshot: this one is the newest.
+    InSnapshot(LogEnd),
     /// This node does not lead the asker's epoch; its own is told.
     NotLeader,
     /// The asker's epoch is over.
@@ -74,9 +74,46 @@ pub enum FetchNews {
     Append,
     /// The log is to be cut back to there.
     CutBack(Offset),
-    /// The log is to be begun anew from the leader's snapshot.
-    Snapshot,
     /// Nothing is to be done with the log.
+    Nothing,
+}
+
+/// A question for a piece of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotAsk {
+    pub replica: i32,
+    pub epoch: LeaderEpoch,
+    /// The snapshot: where it ends.
+    pub id: LogEnd,
+    pub position: u64,
+}
+
+/// What a leader answered to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotAnswer {
+    pub leadership: Leadership,
+    /// `None` if it was refused for whatever reason.
+    pub piece: Option<SnapshotPlace>,
+}
+
+/// Where a piece of a snapshot belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPlace {
+    pub id: LogEnd,
+    /// Bytes of the whole snapshot.
+    pub size: u64,
+    pub position: u64,
+    /// Of this piece.
+    pub bytes: u64,
+}
+
+/// What a follower learns from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotNews {
+    /// The piece is the next one.
+    Piece,
+    /// The piece is the last one: nothing is fetched until [`super::Quorum::on_installed`] or [`super::Quorum::on_discarded`].
+    LastPiece,
     Nothing,
 }
 
@@ -110,6 +147,11 @@ pub enum Wish {
     Fetch {
         to: i32,
         ask: FetchAsk,
+    },
+    /// Ask the leader for a piece of a snapshot.
+    FetchSnapshot {
+        to: i32,
+        ask: SnapshotAsk,
     },
     /// The answer to whoever holds this ticket.
     AnswerVote {

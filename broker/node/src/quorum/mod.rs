@@ -19,6 +19,7 @@ pub(crate) mod post;
 pub(crate) mod role;
 #[cfg(test)]
 mod schedule;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod voting;
@@ -31,7 +32,7 @@ use strandline_protocol::ids::{LeaderEpoch, Offset};
 
 use crate::dice::Dice;
 use leader::Leader;
-use message::{FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, Wish};
+use message::{FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAsk, Wish};
 use role::{Follower, Role};
 
 /// How long a follower that found its leader gone waits at most before it asks for pre-votes: long enough that two of them
@@ -61,9 +62,12 @@ impl Timing {
 /// The log as the quorum looks at it.
 #[derive(Clone, Copy, Debug)]
 pub struct LogView<'a> {
-    pub start: Offset,
+    /// Where it begins: the epoch is that of the record before, which is in a snapshot.
+    pub start: LogEnd,
     pub end: LogEnd,
     pub epochs: &'a LeaderEpochs,
+    /// Where the newest snapshot ends.
+    pub snapshot: LogEnd,
 }
 
 impl LogView<'_> {
@@ -113,6 +117,8 @@ struct Fetching {
     again_ms: u64,
     /// The place among the voters of the next one to be asked for the leader.
     next: usize,
+    /// A snapshot is whole and takes the place of the log: where that ends is not known meanwhile.
+    held: bool,
 }
 
 impl Quorum {
@@ -222,17 +228,23 @@ impl Quorum {
         if verdict == FetchVerdict::Agree {
             leader.on_fetch(now_ms, ask.replica, ask.from.offset, log.end.offset);
             self.advance();
+        } else {
+            leader.on_heard(now_ms, ask.replica);
         }
         verdict
     }
 
     /// Asks for what lies behind the log's end, if that is this node's to do and it is time. Everything in the log is durable.
     pub fn poll_fetch(&mut self, now_ms: u64, log_end: LogEnd) {
-        if self.fetch.under_way.is_some() || now_ms < self.fetch.again_ms || self.unkept > 0 {
+        if self.fetch.under_way.is_some() || now_ms < self.fetch.again_ms || self.unkept > 0 || self.fetch.held {
             return;
         }
         let Some(to) = self.whom_to_fetch_from() else { return };
         self.fetch.under_way = Some((to, self.epoch));
+        if let Some((id, position)) = self.wanted_snapshot() {
+            let ask = SnapshotAsk { replica: self.me, epoch: self.epoch, id, position };
+            return self.wishes.push_back(Wish::FetchSnapshot { to, ask });
+        }
         let ask = FetchAsk { replica: self.me, epoch: self.epoch, from: log_end };
         self.wishes.push_back(Wish::Fetch { to, ask });
     }
@@ -281,10 +293,14 @@ impl Quorum {
                     FetchNews::Nothing
                 }
             },
-            FetchVerdict::InSnapshot => {
-                // What to do about it takes longer than to ask again.
-                self.fetch.again_ms = now_ms + self.timing.fetch_ms / 2;
-                FetchNews::Snapshot
+            FetchVerdict::InSnapshot(id) => {
+                // One that ends below what is committed here would take something back.
+                if id.offset >= self.high_watermark && id.offset > Offset::ZERO {
+                    follower.snapshot = Some((id, 0));
+                } else {
+                    self.fetch.again_ms = retry_ms;
+                }
+                FetchNews::Nothing
             }
             FetchVerdict::NotLeader | FetchVerdict::Fenced | FetchVerdict::Unknown => FetchNews::Nothing,
         }
@@ -356,7 +372,8 @@ impl Quorum {
             Role::Unattached { .. } => self.voters.iter().any(|voter| *voter != self.me),
             _ => false,
         };
-        if asks && self.fetch.under_way.is_none() && self.unkept == 0 { self.fetch.again_ms } else { u64::MAX }
+        let may = self.fetch.under_way.is_none() && self.unkept == 0 && !self.fetch.held;
+        if asks && may { self.fetch.again_ms } else { u64::MAX }
     }
 
     /// Gives up leading: others are told, the most advanced first.
@@ -426,7 +443,7 @@ impl Quorum {
 
     fn follower_of(&self, now_ms: u64, leader: i32) -> Role {
         let until_ms = now_ms + self.timing.fetch_ms;
-        Role::Follower(Follower { leader, until_ms, suspects: false, has_fetched: false })
+        Role::Follower(Follower { leader, until_ms, suspects: false, has_fetched: false, snapshot: None })
     }
 
     fn tell_epoch(&mut self, now_ms: u64) {
@@ -468,8 +485,11 @@ impl Quorum {
 
 /// Whether a replica's log, which ends at `from`, agrees with this one.
 fn compare(from: LogEnd, log: LogView<'_>) -> FetchVerdict {
-    if from.offset < log.start {
-        return FetchVerdict::InSnapshot;
+    let knows_epoch = log.start.epoch != LeaderEpoch::NONE;
+    let begins_elsewhere = knows_epoch && from.offset == log.start.offset && from.epoch != log.start.epoch;
+    let is_cut = log.start.offset > Offset::ZERO;
+    if is_cut && (from.offset < log.start.offset || from.epoch < log.start.epoch || begins_elsewhere) {
+        return FetchVerdict::InSnapshot(log.snapshot);
     }
     if from.offset == Offset::ZERO {
         return FetchVerdict::Agree;

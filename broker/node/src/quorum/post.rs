@@ -12,6 +12,7 @@ pub(crate) enum Letter {
     Vote(Ballot),
     Epoch,
     Fetch,
+    Snapshot,
 }
 
 /// Which answer somebody waits for.

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use super::leader::Leader;
-use super::message::{Ballot, Lost};
+use super::message::{Ballot, LogEnd, Lost};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
@@ -37,6 +37,9 @@ pub(crate) struct Follower {
     pub(crate) suspects: bool,
     /// Whether the leader answered in this epoch.
     pub(crate) has_fetched: bool,
+    /// The leader's log begins behind this one's end: this snapshot of it is fetched, so far up to the position. With another
+    /// leader, or another epoch, it is begun anew: snapshots of one end differ in their bytes.
+    pub(crate) snapshot: Option<(LogEnd, u64)>,
 }
 
 /// Votes of a ballot.

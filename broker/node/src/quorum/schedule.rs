@@ -7,13 +7,18 @@ use std::collections::BTreeMap;
 use strandline_log::epochs::LeaderEpochs;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 
-use super::message::{FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, VoteAnswer, VoteAsk, Wish};
+use super::message::{
+    FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAnswer, SnapshotAsk, SnapshotNews,
+    SnapshotPlace, VoteAnswer, VoteAsk, Wish,
+};
 use super::{FetchAnswer, LogView, Quorum, Timing};
 use crate::dice::Dice;
 
 const TIMING: Timing = Timing { election_ms: 1000, fetch_ms: 2000, backoff_max_ms: 1000, retry_ms: 20 };
 const FAULTS_MS: u64 = 30_000;
 const END_MS: u64 = 50_000;
+/// A snapshot comes in so many pieces: its "bytes".
+const PIECES: u64 = 3;
 /// Whole logs are compared at every so many events: more would take most of the time.
 const COMPARED_EVERY: u64 = 16;
 
@@ -22,7 +27,9 @@ type Entry = (i32, u64);
 
 #[derive(Default)]
 struct Disk {
+    /// All that the log ever held, so that logs can be compared: what lies below `start` is read from here as from a snapshot only.
     log: Vec<Entry>,
+    start: usize,
     synced: usize,
     kept: Option<Kept>,
 }
@@ -36,17 +43,47 @@ enum Message {
     EpochAnswer(Leadership),
     Fetch(u64, FetchAsk),
     FetchAnswer(u64, Leadership, Option<FetchVerdict>, Offset, Vec<Entry>),
+    Snapshot(u64, SnapshotAsk),
+    SnapshotAnswer(u64, SnapshotAnswer, Vec<Entry>),
 }
 
 #[derive(Clone, Debug)]
 enum Event {
-    Deliver { from: i32, to: i32, message: Message },
-    Lost { who: i32, life: u32, from: i32, lost: Lost, number: Option<u64> },
-    Synced { who: i32, life: u32, end: usize },
-    Kept { who: i32, life: u32, kept: Kept, hold: Hold },
+    Deliver {
+        from: i32,
+        to: i32,
+        message: Message,
+    },
+    Lost {
+        who: i32,
+        life: u32,
+        from: i32,
+        lost: Lost,
+        number: Option<u64>,
+    },
+    Synced {
+        who: i32,
+        life: u32,
+        end: usize,
+    },
+    Kept {
+        who: i32,
+        life: u32,
+        kept: Kept,
+        hold: Hold,
+    },
     Propose,
+    /// Some make a snapshot of what they know to be committed, and cut their log there.
+    Snapshot,
+    Installed {
+        who: i32,
+        life: u32,
+        entries: Vec<Entry>,
+    },
     Crash,
-    Revive { who: i32 },
+    Revive {
+        who: i32,
+    },
     Wake,
 }
 
@@ -72,6 +109,8 @@ struct World {
     leaders: BTreeMap<i32, i32>,
     committed: Vec<Entry>,
     parted: Option<i32>,
+    /// Snapshots that were fetched.
+    installs: usize,
 }
 
 impl World {
@@ -86,6 +125,7 @@ impl World {
             leaders: BTreeMap::new(),
             committed: Vec::new(),
             parted: None,
+            installs: 0,
         };
         for id in 1..=voters + 1 {
             let disk = Disk::default();
@@ -102,6 +142,7 @@ impl World {
             world.revive(id);
         }
         world.at(500, Event::Propose);
+        world.at(1000, Event::Snapshot);
         world.at(3000, Event::Crash);
         world.at(1, Event::Wake);
         world
@@ -153,6 +194,8 @@ impl World {
                 self.settle(who);
             }
             Event::Propose => self.propose(),
+            Event::Snapshot => self.snapshot(),
+            Event::Installed { who, life, entries } => self.installed(who, life, entries),
             Event::Crash => self.crash(),
             Event::Revive { who } => self.revive(who),
             Event::Wake => self.wake(),
@@ -188,6 +231,29 @@ impl World {
         self.at(wait_ms, Event::Propose);
     }
 
+    fn snapshot(&mut self) {
+        let makes = self.dice.roll();
+        for (id, member) in &mut self.members {
+            if makes >> id & 1 == 1 && member.running.is_some() {
+                member.disk.start = member.disk.start.max(place(member.high_watermark).min(member.disk.synced));
+            }
+        }
+        let wait_ms = self.roll(1500);
+        self.at(wait_ms, Event::Snapshot);
+    }
+
+    /// A whole snapshot takes the place of a log, durably.
+    fn installed(&mut self, who: i32, life: u32, entries: Vec<Entry>) {
+        let now_ms = self.now_ms;
+        let member = self.members.get_mut(&who).expect("known");
+        let Some(quorum) = member.running.as_mut().filter(|_| member.life == life) else { return };
+        let end = entries.len();
+        member.disk.log = entries;
+        (member.disk.start, member.disk.synced) = (end, end);
+        quorum.on_installed(now_ms, offset(end));
+        self.settle(who);
+    }
+
     fn crash(&mut self) {
         if !self.faulty() {
             self.parted = None;
@@ -221,10 +287,12 @@ impl World {
         let (now_ms, seed, voters) = (self.now_ms, self.dice.roll(), self.voters.clone());
         let member = self.members.get_mut(&who).expect("known");
         let nothing = Kept { epoch: LeaderEpoch(0), voted: None, leader: None };
-        let mut quorum = Quorum::new(who, &voters, TIMING, member.disk.kept.unwrap_or(nothing), Offset::ZERO, seed);
+        let mut quorum =
+            Quorum::new(who, &voters, TIMING, member.disk.kept.unwrap_or(nothing), offset(member.disk.start), seed);
         quorum.start(now_ms, end_of(&member.disk.log));
         member.running = Some(quorum);
-        (member.syncing, member.opened, member.high_watermark) = (false, None, Offset::ZERO);
+        let start = offset(member.disk.start);
+        (member.syncing, member.opened, member.high_watermark) = (false, None, start);
         self.settle(who);
     }
 
@@ -287,8 +355,8 @@ impl World {
             Message::EpochAnswer(leadership) => quorum.on_epoch_answer(now_ms, leadership),
             Message::Fetch(number, ask) => {
                 let epochs = epochs_of(&member.disk.log);
-                let verdict = quorum.on_fetch(now_ms, ask, LogView { start: Offset::ZERO, end, epochs: &epochs });
-                let known = matches!(verdict, FetchVerdict::Agree | FetchVerdict::Diverging(_));
+                let verdict = quorum.on_fetch(now_ms, ask, view(&member.disk, &epochs));
+                let known = matches!(verdict, FetchVerdict::Agree | FetchVerdict::Diverging(_) | FetchVerdict::InSnapshot(_));
                 let begin = place(ask.from.offset).min(member.disk.synced);
                 let records = match verdict {
                     FetchVerdict::Agree => member.disk.log[begin..member.disk.synced].to_vec(),
@@ -304,16 +372,34 @@ impl World {
                 member.fetching += 1;
                 let epochs = epochs_of(&member.disk.log);
                 let answer = FetchAnswer { leadership, verdict, high_watermark };
-                let log = LogView { start: Offset::ZERO, end, epochs: &epochs };
-                match quorum.on_fetch_answer(now_ms, from, answer, log) {
+                match quorum.on_fetch_answer(now_ms, from, answer, view(&member.disk, &epochs)) {
                     FetchNews::Append => member.disk.log.extend(records),
                     FetchNews::CutBack(to) => {
                         member.disk.log.truncate(place(to));
                         member.disk.synced = member.disk.synced.min(place(to));
                     }
-                    FetchNews::Snapshot | FetchNews::Nothing => {}
+                    FetchNews::Nothing => {}
                 }
                 quorum.on_durable(offset(member.disk.synced));
+            }
+            Message::Snapshot(number, ask) => {
+                let is_kept = ask.id == end_of(&member.disk.log[..member.disk.start]);
+                let may = quorum.on_snapshot_fetch(now_ms, ask).is_ok() && is_kept;
+                let piece = SnapshotPlace { id: ask.id, size: PIECES, position: ask.position, bytes: 1 };
+                let entries = if may { member.disk.log[..member.disk.start].to_vec() } else { Vec::new() };
+                let answer = SnapshotAnswer { leadership: quorum.leadership(), piece: may.then_some(piece) };
+                self.send(to, from, Message::SnapshotAnswer(number, answer, entries));
+            }
+            Message::SnapshotAnswer(number, answer, entries) => {
+                if number != member.fetching {
+                    return;
+                }
+                member.fetching += 1;
+                if quorum.on_snapshot_answer(now_ms, from, answer) == SnapshotNews::LastPiece {
+                    let (wait_ms, life) = (1 + self.roll(200), self.members[&to].life);
+                    self.installs += 1;
+                    self.at(wait_ms, Event::Installed { who: to, life, entries });
+                }
             }
         }
         self.settle(to);
@@ -354,6 +440,10 @@ impl World {
             Wish::Fetch { to, ask } => {
                 let number = self.members[&who].fetching;
                 self.ask(who, to, Message::Fetch(number, ask), Some(number));
+            }
+            Wish::FetchSnapshot { to, ask } => {
+                let number = self.members[&who].fetching;
+                self.ask(who, to, Message::Snapshot(number, ask), Some(number));
             }
             Wish::AnswerVote { ticket, answer } => {
                 let to = i32::try_from(ticket).expect("small");
@@ -410,6 +500,12 @@ fn end_of(log: &[Entry]) -> LogEnd {
     LogEnd { epoch: LeaderEpoch(log.last().map_or(0, |entry| entry.0)), offset: offset(log.len()) }
 }
 
+/// A log whose start is also the end of its only snapshot.
+fn view<'a>(disk: &Disk, epochs: &'a LeaderEpochs) -> LogView<'a> {
+    let start = end_of(&disk.log[..disk.start]);
+    LogView { start, end: end_of(&disk.log), epochs, snapshot: start }
+}
+
 fn epochs_of(log: &[Entry]) -> LeaderEpochs {
     let mut epochs = LeaderEpochs::default();
     for (index, entry) in log.iter().enumerate() {
@@ -428,7 +524,8 @@ fn place(offset: Offset) -> usize {
     usize::try_from(offset.0).expect("not negative")
 }
 
-fn run(seed: u64, voters: i32) {
+/// Answers with how many snapshots were fetched.
+fn run(seed: u64, voters: i32) -> usize {
     let mut world = World::new(seed, voters);
     world.run();
     let leaders: Vec<i32> = world
@@ -443,19 +540,23 @@ fn run(seed: u64, voters: i32) {
     for (id, member) in &world.members {
         assert!(place(member.high_watermark) + 5 >= end, "seed {seed}: {id} did not catch up");
     }
+    world.installs
 }
 
 #[test]
 fn three_voters_and_an_observer_survive_random_schedules() {
-    (0..20).for_each(|seed| run(seed, 3));
+    let installs: usize = (0..20).map(|seed| run(seed, 3)).sum();
+    assert!(installs > 20, "only {installs} snapshots were fetched");
 }
 
 #[test]
 fn five_voters_survive_random_schedules() {
-    (1000..1004).for_each(|seed| run(seed, 5));
+    let installs: usize = (1000..1004).map(|seed| run(seed, 5)).sum();
+    assert!(installs > 4, "only {installs} snapshots were fetched");
 }
 
 #[test]
 fn a_sole_voter_survives_random_schedules() {
-    (2000..2005).for_each(|seed| run(seed, 1));
+    let installs: usize = (2000..2005).map(|seed| run(seed, 1)).sum();
+    assert!(installs > 0, "the observer fetches some");
 }

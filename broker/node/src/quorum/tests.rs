@@ -4,12 +4,18 @@ use strandline_log::epochs::LeaderEpochs;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 
 use super::message::{
-    Ballot, FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, VoteAnswer, VoteAsk, Wish,
+    Ballot, FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAnswer, SnapshotAsk, SnapshotNews,
+    SnapshotPlace, VoteAnswer, VoteAsk, Wish,
 };
 use super::{FetchAnswer, LogView, Quorum, Timing};
 
 const TIMING: Timing = Timing { election_ms: 1000, fetch_ms: 2000, backoff_max_ms: 1000, retry_ms: 20 };
 const EMPTY: LogEnd = LogEnd { epoch: LeaderEpoch(0), offset: Offset::ZERO };
+
+/// A log that was never cut.
+fn view(end: LogEnd, epochs: &LeaderEpochs) -> LogView<'_> {
+    LogView { start: EMPTY, end, epochs, snapshot: EMPTY }
+}
 
 fn member(me: i32, voters: &[i32], epoch: i32) -> Quorum {
     let kept = Kept { epoch: LeaderEpoch(epoch), voted: None, leader: None };
@@ -109,7 +115,7 @@ fn a_pre_vote_changes_nothing_and_is_refused_by_who_hears_from_a_leader() {
     quorum.on_begin_epoch(20, leadership, 1);
     quorum.poll_fetch(20, EMPTY);
     let epochs = LeaderEpochs::default();
-    let log = LogView { start: Offset::ZERO, end: EMPTY, epochs: &epochs };
+    let log = view(EMPTY, &epochs);
     let answer = FetchAnswer { leadership, verdict: Some(FetchVerdict::Agree), high_watermark: Offset::ZERO };
     assert_eq!(quorum.on_fetch_answer(30, 2, answer, log), FetchNews::Append);
     assert!(!granted(&mut quorum, vote(Ballot::Pre, 5, 3, EMPTY), EMPTY));
@@ -127,12 +133,12 @@ fn records_of_earlier_epochs_are_committed_only_with_one_of_the_own() {
     let mut grown = epochs.clone();
     grown.assign(LeaderEpoch(7), Offset(0));
     // The epoch began at 0 in this log; what is there of epoch 7 stands for what earlier leaders left.
-    let log = LogView { start: Offset::ZERO, end: end(7, 0), epochs: &grown };
+    let log = view(end(7, 0), &grown);
     quorum.on_durable(Offset(0));
     assert_eq!(quorum.on_fetch(5010, ask(0), log), FetchVerdict::Agree);
     assert_eq!(quorum.high_watermark(), Offset(0));
     grown.assign(LeaderEpoch(8), Offset(0));
-    let log = LogView { start: Offset::ZERO, end: end(8, 1), epochs: &grown };
+    let log = view(end(8, 1), &grown);
     quorum.on_durable(Offset(1));
     assert_eq!(quorum.high_watermark(), Offset(0), "one of three is no majority");
     let own = FetchAsk { replica: 2, epoch: LeaderEpoch(8), from: end(8, 1) };
@@ -178,14 +184,14 @@ fn a_follower_cuts_its_log_where_it_parts_from_the_leaders() {
     let mut epochs = LeaderEpochs::default();
     epochs.assign(LeaderEpoch(3), Offset(0));
     epochs.assign(LeaderEpoch(5), Offset(20));
-    let log = LogView { start: Offset::ZERO, end: end(5, 30), epochs: &epochs };
+    let log = view(end(5, 30), &epochs);
     let answer = |verdict| FetchAnswer { leadership, verdict: Some(verdict), high_watermark: Offset(0) };
     let news = quorum.on_fetch_answer(20, 1, answer(FetchVerdict::Diverging(end(4, 25))), log);
     assert_eq!(news, FetchNews::CutBack(Offset(20)), "the leader has an epoch that this log does not know");
 }
 
 #[test]
-fn a_follower_that_is_told_of_a_snapshot_does_not_ask_again_at_once() {
+fn a_follower_that_is_told_of_a_snapshot_asks_for_its_pieces() {
     let mut quorum = member(2, &[1, 2, 3], 5);
     let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
     quorum.on_begin_epoch(10, leadership, 1);
@@ -194,13 +200,59 @@ fn a_follower_that_is_told_of_a_snapshot_does_not_ask_again_at_once() {
     quorum.poll_fetch(10, EMPTY);
     quorum.take_wishes();
     let epochs = LeaderEpochs::default();
-    let log = LogView { start: Offset::ZERO, end: EMPTY, epochs: &epochs };
-    let answer = FetchAnswer { leadership, verdict: Some(FetchVerdict::InSnapshot), high_watermark: Offset(50) };
-    assert_eq!(quorum.on_fetch_answer(20, 1, answer, log), FetchNews::Snapshot);
+    let log = view(EMPTY, &epochs);
+    let id = end(4, 50);
+    let answer = FetchAnswer { leadership, verdict: Some(FetchVerdict::InSnapshot(id)), high_watermark: Offset(50) };
+    assert_eq!(quorum.on_fetch_answer(20, 1, answer, log), FetchNews::Nothing);
     quorum.on_durable(Offset(0));
     assert_eq!(quorum.high_watermark(), Offset::ZERO, "nothing of this log was compared");
     quorum.poll_fetch(21, EMPTY);
-    assert_eq!(quorum.take_wishes(), [], "the leader would be asked in a loop");
+    let ask = |position| Wish::FetchSnapshot { to: 1, ask: SnapshotAsk { replica: 2, epoch: LeaderEpoch(6), id, position } };
+    assert_eq!(quorum.take_wishes(), [ask(0)]);
+    let piece = |position| SnapshotAnswer { leadership, piece: Some(SnapshotPlace { id, size: 100, position, bytes: 60 }) };
+    assert_eq!(quorum.on_snapshot_answer(22, 1, piece(0)), SnapshotNews::Piece);
+    quorum.poll_fetch(22, EMPTY);
+    assert_eq!(quorum.take_wishes(), [ask(60)]);
+    assert_eq!(quorum.on_snapshot_answer(23, 1, piece(60)), SnapshotNews::Nothing, "it would reach beyond the end");
+    assert_eq!(quorum.wanted_snapshot(), None, "and the leader is asked anew");
+}
+
+#[test]
+fn nothing_is_fetched_while_a_snapshot_takes_the_place_of_the_log() {
+    let mut quorum = member(2, &[1, 2, 3], 5);
+    let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
+    quorum.on_begin_epoch(10, leadership, 1);
+    quorum.take_wishes();
+    quorum.on_kept(10, EMPTY);
+    quorum.poll_fetch(10, EMPTY);
+    let id = end(4, 50);
+    let answer = FetchAnswer { leadership, verdict: Some(FetchVerdict::InSnapshot(id)), high_watermark: Offset(50) };
+    quorum.on_fetch_answer(20, 1, answer, view(EMPTY, &LeaderEpochs::default()));
+    quorum.poll_fetch(20, EMPTY);
+    let whole = SnapshotAnswer { leadership, piece: Some(SnapshotPlace { id, size: 60, position: 0, bytes: 60 }) };
+    assert_eq!(quorum.on_snapshot_answer(21, 1, whole), SnapshotNews::LastPiece);
+    quorum.take_wishes();
+    assert_eq!(quorum.next_fetch_ms(), u64::MAX);
+    quorum.poll_fetch(30, EMPTY);
+    assert_eq!(quorum.take_wishes(), []);
+    quorum.on_installed(40, id.offset);
+    assert_eq!(quorum.high_watermark(), id.offset);
+    quorum.poll_fetch(40, id);
+    let ask = FetchAsk { replica: 2, epoch: LeaderEpoch(6), from: id };
+    assert_eq!(quorum.take_wishes(), [Wish::Fetch { to: 1, ask }]);
+}
+
+#[test]
+fn a_log_that_begins_with_another_epoch_than_the_leaders_gets_its_snapshot() {
+    let mut quorum = leader_of_three(6);
+    let mut epochs = LeaderEpochs::default();
+    epochs.assign(LeaderEpoch(6), Offset(50));
+    let log = LogView { start: end(4, 50), end: end(6, 60), epochs: &epochs, snapshot: end(5, 55) };
+    let verdict = |quorum: &mut Quorum, from| quorum.on_fetch(1, FetchAsk { replica: 9, epoch: quorum.epoch(), from }, log);
+    assert_eq!(verdict(&mut quorum, end(4, 50)), FetchVerdict::Agree);
+    for from in [EMPTY, end(4, 49), end(3, 50), end(5, 50), end(3, 55)] {
+        assert_eq!(verdict(&mut quorum, from), FetchVerdict::InSnapshot(end(5, 55)), "{from:?}");
+    }
 }
 
 #[test]
@@ -212,7 +264,7 @@ fn a_leader_that_asks_for_committed_records_to_be_cut_is_not_followed_there() {
     quorum.on_kept(10, EMPTY);
     let mut epochs = LeaderEpochs::default();
     epochs.assign(LeaderEpoch(5), Offset(0));
-    let log = LogView { start: Offset::ZERO, end: end(5, 30), epochs: &epochs };
+    let log = view(end(5, 30), &epochs);
     let answer = |verdict| FetchAnswer { leadership, verdict: Some(verdict), high_watermark: Offset(30) };
     quorum.poll_fetch(10, end(5, 30));
     quorum.on_fetch_answer(20, 1, answer(FetchVerdict::Agree), log);

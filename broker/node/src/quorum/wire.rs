@@ -2,6 +2,7 @@
 //!
 //! With `kraft.version` 0 voters have no directories, so these fields stay zero.
 
+use bytes::Bytes;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicName};
 use strandline_protocol::messages::begin_quorum_epoch::{self, BeginQuorumEpochRequest, BeginQuorumEpochResponse};
@@ -9,10 +10,15 @@ use strandline_protocol::messages::end_quorum_epoch::{self, EndQuorumEpochReques
 use strandline_protocol::messages::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, ReplicaState,
 };
+use strandline_protocol::messages::fetch_snapshot::{
+    FetchSnapshotRequest, FetchSnapshotResponse, RequestPartitionSnapshot, RequestSnapshotId, RequestTopicSnapshot,
+};
 use strandline_protocol::messages::vote::{self, VoteRequest, VoteResponse};
 
 use super::FetchAnswer;
-use super::message::{Ballot, FetchAsk, FetchVerdict, Leadership, LogEnd, VoteAnswer, VoteAsk};
+use super::message::{
+    Ballot, FetchAsk, FetchVerdict, Leadership, LogEnd, SnapshotAnswer, SnapshotAsk, SnapshotPlace, VoteAnswer, VoteAsk,
+};
 use crate::controller::METADATA_TOPIC;
 use crate::image::brokers::Endpoint;
 
@@ -198,12 +204,55 @@ pub(crate) fn fetch_answer(mut response: FetchResponse) -> Option<(FetchAnswer, 
         let EpochEndOffset { epoch, end_offset } = data.diverging_epoch;
         Some(FetchVerdict::Diverging(LogEnd { epoch, offset: end_offset }))
     } else if data.snapshot_id.end_offset >= Offset::ZERO {
-        Some(FetchVerdict::InSnapshot)
+        Some(FetchVerdict::InSnapshot(LogEnd { epoch: data.snapshot_id.epoch, offset: data.snapshot_id.end_offset }))
     } else {
         Some(FetchVerdict::Agree)
     };
     let leadership = leadership(data.current_leader.leader_id, data.current_leader.leader_epoch);
     Some((FetchAnswer { leadership, verdict, high_watermark: data.high_watermark }, data))
+}
+
+pub(crate) fn snapshot_request(cluster: &str, ask: SnapshotAsk) -> FetchSnapshotRequest {
+    let partition = RequestPartitionSnapshot {
+        partition: 0,
+        current_leader_epoch: ask.epoch,
+        snapshot_id: RequestSnapshotId { end_offset: ask.id.offset, epoch: ask.id.epoch },
+        position: i64::try_from(ask.position).unwrap_or(i64::MAX),
+        ..Default::default()
+    };
+    FetchSnapshotRequest {
+        cluster_id: Some(cluster.to_owned()),
+        replica_id: BrokerId(ask.replica),
+        max_bytes: FETCH_BYTES,
+        topics: vec![RequestTopicSnapshot { name: topic(), partitions: vec![partition] }],
+    }
+}
+
+/// The question in a request; `None` if it is not about the metadata log.
+pub(crate) fn snapshot_ask(request: &FetchSnapshotRequest) -> Option<SnapshotAsk> {
+    let topic = request.topics.first().filter(|topic| topic.name.as_str() == METADATA_TOPIC)?;
+    let partition = topic.partitions.first().filter(|partition| partition.partition == 0)?;
+    Some(SnapshotAsk {
+        replica: request.replica_id.0,
+        epoch: partition.current_leader_epoch,
+        id: LogEnd { epoch: partition.snapshot_id.epoch, offset: partition.snapshot_id.end_offset },
+        position: u64::try_from(partition.position).unwrap_or(u64::MAX),
+    })
+}
+
+/// What a leader answered, with the bytes; `None` if it refused altogether.
+pub(crate) fn snapshot_answer(mut response: FetchSnapshotResponse) -> Option<(SnapshotAnswer, Bytes)> {
+    let partition = response.topics.first_mut()?.partitions.pop()?;
+    let bytes = partition.unaligned_records.into_bytes();
+    let place = SnapshotPlace {
+        id: LogEnd { epoch: partition.snapshot_id.epoch, offset: partition.snapshot_id.end_offset },
+        size: u64::try_from(partition.size).unwrap_or(0),
+        position: u64::try_from(partition.position).unwrap_or(u64::MAX),
+        bytes: bytes.len() as u64,
+    };
+    let piece = Some(place).filter(|_| partition.error_code == ErrorCode::NONE);
+    let leadership = leadership(partition.current_leader.leader_id, partition.current_leader.leader_epoch);
+    Some((SnapshotAnswer { leadership, piece }, bytes))
 }
 
 pub(crate) fn id(leader: Option<i32>) -> BrokerId {

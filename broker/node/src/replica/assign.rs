@@ -11,7 +11,9 @@ use strandline_protocol::ids::{Offset, TopicId, TopicName};
 
 use crate::broker::Broker;
 use crate::cleaning;
+use crate::coordinator;
 use crate::directory::After;
+use crate::image::Image;
 use crate::image::topics::Partition;
 use crate::io::{Effect, Now};
 use crate::node::RecoveredPartition;
@@ -66,6 +68,52 @@ pub(crate) fn changed(
         broker.refresh_topic(topic);
     }
     one(broker, now, topic, partition, None, outbox)
+}
+
+/// A topic is gone, and its replicas with it. Answers with parked replies that will not get what they wait for.
+pub(crate) fn topic_removed(
+    broker: &mut Broker,
+    now: Now,
+    topic: TopicId,
+    name: &TopicName,
+    outbox: &mut Vec<Effect>,
+) -> Vec<ParkedId> {
+    broker.host_to_delete(topic);
+    let mut lost = Vec::new();
+    for slot in broker.replicas.unlink(topic) {
+        lost.append(&mut drop_slot(broker, slot, outbox));
+    }
+    broker.refresh_topic(topic);
+    coordinator::on_topic_removed(broker, now, topic, name, outbox);
+    lost
+}
+
+/// Another image takes the place of the committed one, because the records between them are gone from every log. Answers with
+/// parked replies that will not get what they wait for. A broker that is not `is_started` assigns nothing yet.
+pub(crate) fn replaced(
+    broker: &mut Broker,
+    now: Now,
+    image: Image,
+    is_started: bool,
+    outbox: &mut Vec<Effect>,
+) -> Vec<ParkedId> {
+    let before = std::mem::replace(&mut broker.image, image);
+    let mut lost = Vec::new();
+    if !is_started {
+        return lost;
+    }
+    for topic in before.topics.iter().filter(|topic| broker.image.topics.by_id(topic.id).is_none()).collect::<Vec<_>>() {
+        lost.append(&mut topic_removed(broker, now, topic.id, &topic.name, outbox));
+    }
+    broker.refresh_all_topics();
+    let partitions: Vec<(TopicId, i32)> =
+        broker.image.topics.iter().flat_map(|topic| topic.partitions.keys().map(|index| (topic.id, *index))).collect();
+    for (topic, partition) in partitions {
+        lost.append(&mut changed(broker, now, topic, partition, outbox));
+    }
+    let brokers: Vec<i32> = broker.image.brokers.iter().map(|known| known.id).collect();
+    brokers.into_iter().for_each(|id| leading::welcome(broker, id));
+    lost
 }
 
 fn one(

@@ -99,7 +99,8 @@ fn send(to: PeerAddress, lane: Lane, number: u64, request: Request, timeout_ms: 
     Effect::Send { to, lane, tag: Tag { asker: Asker::Replication, number }, request: Box::new(request), timeout_ms }
 }
 
-fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
+/// Where brokers reach a broker; `None` while it is not known.
+pub(crate) fn address_of(broker: &Broker, id: i32) -> Option<PeerAddress> {
     let known = broker.image.brokers.get(id)?;
     let endpoint = known.endpoints.iter().find(|endpoint| endpoint.listener == broker.topology.inter_broker)?;
     Some(PeerAddress { node: id, host: Arc::from(endpoint.host.as_str()), port: endpoint.port })

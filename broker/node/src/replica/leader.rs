@@ -21,6 +21,8 @@ use crate::image::topics::Partition;
 struct Progress {
     /// It has everything below; `Offset::NONE` before its first fetch.
     end: Offset,
+    /// Where its log begins, as that fetch said.
+    log_start: Offset,
     /// When it last had everything that counted here.
     caught_up_ms: u64,
     /// When it last fetched the partition by name, and what counted here at that time.
@@ -43,6 +45,7 @@ pub(crate) struct FollowerFetch {
     pub(crate) broker_epoch: i64,
     /// It has everything below, as durably as the topic asks for.
     pub(crate) end: Offset,
+    pub(crate) log_start: Offset,
     pub(crate) now_ms: u64,
     /// What counts at the leader.
     pub(crate) leader_end: Offset,
@@ -95,7 +98,13 @@ impl Leader {
         self.isr.clone_from(&state.isr);
         let me = self.me;
         // Whoever is new here has the whole lag time to show itself.
-        let fresh = Progress { end: Offset::NONE, caught_up_ms: now_ms, fetched: (now_ms, Offset::NONE), broker_epoch: -1 };
+        let fresh = Progress {
+            end: Offset::NONE,
+            log_start: Offset::NONE,
+            caught_up_ms: now_ms,
+            fetched: (now_ms, Offset::NONE),
+            broker_epoch: -1,
+        };
         for replica in state.replicas.iter().filter(|replica| **replica != me) {
             self.followers.entry(*replica).or_insert(fresh);
         }
@@ -128,7 +137,7 @@ impl Leader {
         progress.fetched = (fetch.now_ms, fetch.leader_end);
         // Not the larger of both: within an epoch a follower only goes back if it lost records, and then they do not count.
         let moved = progress.end != fetch.end;
-        progress.end = fetch.end;
+        (progress.end, progress.log_start) = (fetch.end, fetch.log_start);
         progress.broker_epoch = fetch.broker_epoch;
         moved
     }
@@ -160,6 +169,14 @@ impl Leader {
     fn maximal_isr(&self) -> impl Iterator<Item = i32> {
         let proposed = self.proposal.iter().flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
         self.isr.iter().copied().chain(proposed)
+    }
+
+    /// The followers in sync whose log holds `from`, or ends there, with where they end.
+    pub(crate) fn holders(&self, from: Offset) -> impl Iterator<Item = (i32, Offset)> {
+        let in_sync = self.followers.iter().filter(|(id, _)| self.isr.contains(id));
+        in_sync
+            .filter(move |(_, progress)| (progress.log_start..=progress.end).contains(&from) && progress.end != Offset::NONE)
+            .map(|(id, progress)| (*id, progress.end))
     }
 
     /// The followers that are not in sync and have everything that they need to be, with the registration as which they showed it.
@@ -250,7 +267,7 @@ mod tests {
 
     fn fetch(leader: &mut Leader, replica: i32, end: i64, leader_end: i64, now_ms: u64) {
         let (end, leader_end) = (Offset(end), Offset(leader_end));
-        leader.fetched(FollowerFetch { replica, broker_epoch: 7, end, now_ms, leader_end });
+        leader.fetched(FollowerFetch { replica, broker_epoch: 7, end, log_start: Offset::ZERO, now_ms, leader_end });
     }
 
     #[test]
@@ -261,6 +278,28 @@ mod tests {
         fetch(&mut leader, 3, 105, 120, 1000);
         assert_eq!(leader.high_watermark(Offset(120), 2), Some(Offset(105)));
         assert_eq!(leader.high_watermark(Offset(103), 2), Some(Offset(103)), "the leader's own end counts too");
+    }
+
+    #[test]
+    fn holders_are_in_sync_and_have_what_is_asked_for() {
+        let mut leader = leader(&[1, 2]);
+        assert_eq!(leader.holders(Offset(0)).count(), 0, "nothing is known of anybody");
+        fetch(&mut leader, 2, 110, 120, 1000);
+        fetch(&mut leader, 3, 120, 120, 1000);
+        let from = |offset| leader.holders(Offset(offset)).collect::<Vec<_>>();
+        assert_eq!(from(0), [(2, Offset(110))], "3 is not in sync");
+        assert_eq!(from(110), [(2, Offset(110))]);
+        assert_eq!(from(111), []);
+        let late = FollowerFetch {
+            replica: 2,
+            broker_epoch: 7,
+            end: Offset(110),
+            log_start: Offset(50),
+            now_ms: 1,
+            leader_end: Offset(120),
+        };
+        leader.fetched(late);
+        assert_eq!(leader.holders(Offset(49)).count(), 0, "its log begins behind");
     }
 
     #[test]

@@ -144,7 +144,8 @@ fn note(broker: &mut Broker, now: Now, slot: u32, (replica, broker_epoch): (i32,
         return;
     }
     let leader_end = partition.log.positions().readable_end;
-    let fetch = FollowerFetch { replica, broker_epoch, end: wanted.fetch_offset, now_ms: now.monotonic_ms, leader_end };
+    let (end, log_start) = (wanted.fetch_offset, wanted.log_start);
+    let fetch = FollowerFetch { replica, broker_epoch, end, log_start, now_ms: now.monotonic_ms, leader_end };
     if let Some(leader) = partition.leader_mut() {
         leader.fetched(fetch);
     }

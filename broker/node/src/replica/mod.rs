@@ -15,9 +15,11 @@ pub(crate) mod in_sync;
 pub(crate) mod leader;
 pub(crate) mod leading;
 pub(crate) mod renewal;
+pub(crate) mod selection;
 pub(crate) mod sessions;
 pub(crate) mod table;
 pub(crate) mod truncation;
+pub(crate) mod verifying;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
 use crate::replica::truncation::Truncation;
+use crate::replica::verifying::Verifying;
 
 /// What ends the wait of a produced batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,7 @@ pub struct Replica {
     pub dirty: bool,
     /// High watermark and log start when they were last written.
     pub checkpointed: (Offset, Offset),
+    pub(crate) verifying: Verifying,
     pub traffic: Traffic,
     /// `traffic.bytes_in` when the log's indexes were last written.
     pub flushed_bytes_in: u64,
@@ -137,6 +141,7 @@ impl Replica {
             deleted: false,
             dirty: false,
             checkpointed: (high_watermark, positions.log_start),
+            verifying: Verifying::default(),
             traffic: Traffic::default(),
             flushed_bytes_in: 0,
             cleaning_failures: 0,
@@ -216,6 +221,7 @@ impl Replica {
         let risen = found.unwrap_or(Offset::NONE).max(self.log_start());
         if risen > self.high_watermark {
             self.high_watermark = risen;
+            self.log.on_high_watermark(risen);
             self.moved.high_watermark = true;
         }
         self.check();

@@ -182,6 +182,7 @@ mod tests {
             current_leader_epoch: LeaderEpoch(1),
             last_fetched_epoch: LeaderEpoch::NONE,
             bytes_max: 1,
+            log_start: Offset::ZERO,
         };
         sessions.want(id, slot, key, wanted);
     }

@@ -13,7 +13,7 @@ use crate::controller::METADATA_DIRECTORY;
 use crate::snapshot::write::SnapshotId;
 
 /// The header batch takes some 90 bytes; voters, where Kafka wrote some, a few hundred more each.
-const HEADER_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEADER_BYTES_MAX: usize = 64 << 10;
 
 /// A snapshot on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl FoundSnapshots {
 }
 
 /// What the header says; nothing of a damaged file, which then counts as old.
-fn last_contained_ms(beginning: &[u8]) -> Option<i64> {
+pub(crate) fn last_contained_ms(beginning: &[u8]) -> Option<i64> {
     let batch = Batches::new(beginning).next()?.ok()?;
     let mut scratch = Scratch::default();
     let (_, mut records) = open(batch.bytes, HEADER_BYTES_MAX, &mut scratch).ok()?;

@@ -11,6 +11,7 @@
 //!
 //! Source: SnapshotGenerator (when), KafkaMetadataLog.maybeClean (what goes).
 
+pub(crate) mod fetched;
 pub(crate) mod found;
 mod records;
 pub mod write;
@@ -23,9 +24,11 @@ use strandline_protocol::ids::Offset;
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
-use crate::controller::METADATA_DIRECTORY;
+use crate::controller::{METADATA_DIRECTORY, SnapshotEnds};
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, Owner};
+use crate::quorum::message::LogEnd;
+use fetched::Fetched;
 pub use found::{FoundSnapshots, KeptSnapshot};
 use write::{MadePiece, SnapshotId, SnapshotPiece};
 
@@ -69,6 +72,8 @@ pub struct Snapshots {
     begun_ms: Option<u64>,
     /// The process is about to end: nothing new is begun.
     given_up: bool,
+    /// The leader's, that is fetched; nothing is written by this node itself meanwhile.
+    fetched: Option<Fetched>,
 }
 
 impl Snapshots {
@@ -90,7 +95,17 @@ impl Snapshots {
             held_log_bytes: log.bytes().saturating_sub(found.beyond_bytes),
             begun_ms: None,
             given_up: false,
+            fetched: None,
         }
+    }
+
+    /// Where the oldest and the newest end.
+    pub(crate) fn ends(&self) -> SnapshotEnds {
+        let end = |snapshot: Option<&KeptSnapshot>| {
+            let id = snapshot.map_or_else(SnapshotId::default, |snapshot| snapshot.id);
+            LogEnd { epoch: id.epoch, offset: id.end }
+        };
+        SnapshotEnds { oldest: end(self.kept.first()), newest: end(self.kept.last()) }
     }
 
     /// Those on disk, oldest first.
@@ -102,13 +117,14 @@ impl Snapshots {
     pub(crate) fn give_up(&mut self) -> bool {
         self.given_up = true;
         matches!(self.writing, Writing::Appending { .. } | Writing::Sealing | Writing::Renaming)
+            || self.fetched.as_ref().is_some_and(Fetched::is_on_disk)
     }
 
     fn is_due(&mut self, now: Now, end: Offset, log_bytes: u64) -> bool {
         let is_first_look = self.begun_ms.is_none();
         let begun_ms = *self.begun_ms.get_or_insert(now.monotonic_ms);
         let beyond = end.0 - self.newest_end().0;
-        if !matches!(self.writing, Writing::Idle) || self.given_up || beyond <= 0 {
+        if !matches!(self.writing, Writing::Idle) || self.fetched.is_some() || self.given_up || beyond <= 0 {
             return false;
         }
         let by_bytes = log_bytes.saturating_sub(self.held_log_bytes) >= self.bounds.bytes_between;
@@ -125,7 +141,7 @@ impl Snapshots {
     }
 
     fn part_file(&self) -> FilePath {
-        FilePath::inside(METADATA_DIRECTORY, &format!("{}.part", self.current.id.file_name()))
+        part_file(self.current.id)
     }
 
     fn begin(&mut self, now: Now, image: &Image, log: &Log) -> Option<Job> {
@@ -160,9 +176,18 @@ impl Snapshots {
     }
 }
 
+/// The name of a snapshot that is not whole.
+fn part_file(id: SnapshotId) -> FilePath {
+    FilePath::inside(METADATA_DIRECTORY, &format!("{}.part", id.file_name()))
+}
+
 /// Begins a snapshot if it is time for one.
 pub(crate) fn consider(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     let log = broker.controller.log();
+    // One file is written at a time, and the leader's is on its way.
+    if broker.controller.quorum.wanted_snapshot().is_some() {
+        return;
+    }
     if broker.snapshots.is_due(now, broker.image.end, log.bytes())
         && let Some(job) = broker.snapshots.begin(now, &broker.image, log)
     {
@@ -192,6 +217,10 @@ pub(crate) fn on_disk(
     outbox: &mut Vec<Effect>,
 ) -> Result<(), DiskError> {
     result?;
+    if broker.snapshots.fetched.is_some() {
+        fetched::on_disk(broker, outbox);
+        return Ok(());
+    }
     let snapshots = &mut broker.snapshots;
     let writing = std::mem::replace(&mut snapshots.writing, Writing::Idle);
     if snapshots.given_up && !matches!(writing, Writing::Renaming) {
@@ -214,6 +243,7 @@ pub(crate) fn on_disk(
         }
         Writing::Renaming => {
             snapshots.kept.push(snapshots.current);
+            broker.controller.set_snapshots(snapshots.ends());
             // A segment that is larger than what took its place ends here, so that it can go with the next snapshot.
             let bytes = snapshots.current.bytes;
             broker.controller.log_mut().end_segment(now.wall_ms, bytes);
@@ -237,6 +267,7 @@ pub(crate) fn clean(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
         let removed = before - log.bytes();
         broker.snapshots.held_log_bytes = broker.snapshots.held_log_bytes.saturating_sub(removed);
         broker.snapshots.kept.remove(0);
+        broker.controller.set_snapshots(broker.snapshots.ends());
         broker.directory.delete(oldest.file(), outbox);
     }
 }

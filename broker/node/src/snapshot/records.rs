@@ -142,6 +142,7 @@ fn config(resource: &Resource, key: &str, value: &str) -> ConfigRecord {
     let (resource_type, resource_name) = match resource {
         Resource::Topic(name) => (Resource::TOPIC, name.as_str()),
         Resource::Broker(name) => (Resource::BROKER, name.as_str()),
+        Resource::Group(name) => (Resource::GROUP, name.as_str()),
         Resource::Other(kind, name) => (*kind, name.as_str()),
     };
     ConfigRecord { resource_type, resource_name: resource_name.to_owned(), name: key.to_owned(), value: Some(value.to_owned()) }

@@ -1,5 +1,7 @@
 //! Nodes, their disks, and the network between them.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use strandline_node::io::{
     Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
     Sequence, Tag,
 };
-use strandline_node::metadata_log::load;
+use strandline_node::metadata_log::{load, read_snapshot};
 use strandline_node::peers;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
@@ -61,6 +63,12 @@ struct Asker {
     tag: Tag,
 }
 
+/// The port of controllers; that of brokers and clients is another one.
+const CONTROLLERS: u16 = 9093;
+
+/// Who asks as a client.
+const CLIENT: i32 = -1;
+
 enum Letter {
     Request { to: i32, listener: ListenerKind, asker: Asker, request: Box<Request> },
     Answer { id: i32, tag: Tag, result: Result<Box<Response>, PeerLost> },
@@ -69,49 +77,68 @@ enum Letter {
 pub(crate) struct World {
     now: Now,
     seed: u64,
+    /// Nodes up to here are controllers too, and voters; those above are brokers only.
+    voters: i32,
+    /// Keys of every node.
+    keys: Vec<(&'static str, &'static str)>,
+    /// What was answered to a client, by the number of its request.
+    answered: BTreeMap<u64, Response>,
+    /// Operations of the disk that the node may still see carried out before it dies.
+    fuses: BTreeMap<i32, usize>,
+    /// Reaches nobody, and nobody reaches it.
+    cut_off: Option<i32>,
     members: BTreeMap<i32, Member>,
     letters: BTreeMap<(u64, u64), Letter>,
     next: u64,
     /// By connection, who was asked and who waits: every request has one of its own.
     askers: BTreeMap<ConnectionId, (i32, Asker)>,
-    /// What clients were answered.
-    replies: Vec<Result<Box<Response>, PeerLost>>,
 }
-
-/// Who asks as a client.
-const CLIENT: Asker = Asker { id: 0, tag: Tag { asker: strandline_node::io::Asker::Forwarding, number: 0 } };
 
 impl World {
     pub(crate) fn new(nodes: i32) -> Self {
+        Self::with(nodes, &[])
+    }
+
+    pub(crate) fn with(nodes: i32, keys: &[(&'static str, &'static str)]) -> Self {
         let mut world = Self {
+            voters: nodes,
+            keys: keys.to_vec(),
+            answered: BTreeMap::new(),
+            fuses: BTreeMap::new(),
+            cut_off: None,
             now: Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 },
             seed: 7,
             members: BTreeMap::new(),
             letters: BTreeMap::new(),
             next: 0,
             askers: BTreeMap::new(),
-            replies: Vec::new(),
         };
-        for id in 1..=nodes {
-            world
-                .members
-                .insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false, failing: false });
-        }
+        (1..=nodes).for_each(|id| world.add(id));
         (1..=nodes).for_each(|id| world.start(id));
         world
     }
 
+    /// A machine with an empty disk.
+    pub(crate) fn add(&mut self, id: i32) {
+        self.members
+            .insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false, failing: false });
+    }
+
     /// Starts a node from what lies on its disk.
     pub(crate) fn start(&mut self, id: i32) {
-        let nodes = i32::try_from(self.members.len()).expect("few");
-        let voters: Vec<String> = (1..=nodes).map(|id| format!("{id}@node-{id}:9093")).collect();
+        let voters: Vec<String> = (1..=self.voters).map(|id| format!("{id}@node-{id}:9093")).collect();
         let member = self.members.get_mut(&id).expect("known");
-        let pairs = [
+        let is_voter = id <= self.voters;
+        let controllers = if is_voter { format!(",CONTROLLER://node-{id}:9093") } else { String::new() };
+        let mut pairs = vec![
             ("node.id", id.to_string()),
-            ("listeners", format!("PLAINTEXT://node-{id}:9092,CONTROLLER://node-{id}:9093")),
+            ("broker.rack", format!("rack-{id}")),
+            ("process.roles", if is_voter { "broker,controller" } else { "broker" }.to_owned()),
+            ("listeners", format!("PLAINTEXT://node-{id}:9092{controllers}")),
             ("controller.listener.names", "CONTROLLER".to_owned()),
             ("controller.quorum.voters", voters.join(",")),
         ];
+        pairs.extend(self.keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = BrokerConfig::from_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("legal");
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
         let survey = survey(&member.disk).expect("the directory can be read");
@@ -159,6 +186,40 @@ impl World {
     pub(crate) fn kill(&mut self, id: i32) {
         self.members.get_mut(&id).expect("known").disk.0.kill();
         self.end(id);
+    }
+
+    /// The node dies in the middle of this operation of its disk, counted from now.
+    pub(crate) fn kill_at(&mut self, id: i32, operation: usize) {
+        self.fuses.insert(id, operation);
+    }
+
+    /// Whether it is still to die; it will not then.
+    pub(crate) fn spare(&mut self, id: i32) -> bool {
+        self.fuses.remove(&id).is_some()
+    }
+
+    pub(crate) fn cut_off(&mut self, id: i32) {
+        self.cut_off = Some(id);
+    }
+
+    pub(crate) fn reconnect(&mut self) {
+        self.cut_off = None;
+    }
+
+    pub(crate) fn hosted_partitions(&self, id: i32) -> usize {
+        self.members[&id].node.as_ref().map_or(0, |node| node.gauges().hosted_partitions)
+    }
+
+    /// The names in the directory of the metadata log.
+    pub(crate) fn metadata_files(&self, id: i32) -> Vec<String> {
+        let entries = self.members[&id].disk.list(&FilePath::top("__cluster_metadata-0")).expect("it is there");
+        entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    /// What the node would know if it started now, all of it.
+    pub(crate) fn topics_on_disk(&self, id: i32) -> Vec<String> {
+        let image = load(&self.members[&id].disk, 0).expect("the metadata loads").image;
+        image.topics.iter().map(|topic| topic.name.to_string()).collect()
     }
 
     /// Asks a node to end, as SIGTERM does.
@@ -222,14 +283,14 @@ impl World {
     }
 
     /// What a client is answered; nothing if it had to wait for longer than `most_ms`.
-    pub(crate) fn call(&mut self, to: i32, api_version: i16, request: Asked, most_ms: u64) -> Option<Response> {
-        self.replies.clear();
-        self.hand(to, ListenerKind::Broker, api_version, CLIENT, request);
+    pub(crate) fn call_within(&mut self, most_ms: u64, to: i32, api_version: i16, request: Asked) -> Option<Response> {
+        let asker = self.client();
+        self.hand(to, ListenerKind::Broker, api_version, asker, request);
         let until_ms = self.now.monotonic_ms + most_ms;
-        while self.replies.is_empty() && self.now.monotonic_ms < until_ms {
+        while !self.answered.contains_key(&asker.tag.number) && self.now.monotonic_ms < until_ms {
             self.pass();
         }
-        self.replies.pop().and_then(Result::ok).map(|response| *response)
+        self.answered.remove(&asker.tag.number)
     }
 
     pub(crate) fn node(&self, id: i32) -> &Node {
@@ -251,8 +312,14 @@ impl World {
 
     fn deliver(&mut self, letter: Letter) {
         match letter {
+            // As when a machine does not answer: the asker's time is over.
+            Letter::Request { to, asker, .. } if self.cut_off.is_some_and(|cut| cut == to || cut == asker.id) => {
+                self.answer(asker, Err(PeerLost::TimedOut));
+            }
+            Letter::Answer { id, tag, .. } if self.cut_off == Some(id) => {
+                self.input(id, Input::Response { tag, result: Err(PeerLost::TimedOut) });
+            }
             Letter::Request { to, listener, asker, request } => self.ask(to, listener, asker, *request),
-            Letter::Answer { id: 0, result, .. } => self.replies.push(result),
             Letter::Answer { id, tag, mut result } => {
                 if let Ok(response) = &mut result {
                     peers::check(response);
@@ -260,6 +327,19 @@ impl World {
                 self.input(id, Input::Response { tag, result });
             }
         }
+    }
+
+    /// A client asks a node and gets its answer.
+    pub(crate) fn call(&mut self, to: i32, request: impl Into<Request>) -> Response {
+        let asker = self.client();
+        self.ask(to, ListenerKind::Broker, asker, request.into());
+        self.run_until("an answer", 10_000, |world| world.answered.contains_key(&asker.tag.number));
+        self.answered.remove(&asker.tag.number).expect("it came")
+    }
+
+    fn client(&mut self) -> Asker {
+        self.next += 1;
+        Asker { id: CLIENT, tag: Tag { asker: strandline_node::io::Asker::Forwarding, number: self.next } }
     }
 
     fn ask(&mut self, to: i32, listener: ListenerKind, asker: Asker, request: Request) {
@@ -287,6 +367,7 @@ impl World {
             connection,
             sequence: Sequence(0),
             listener,
+            listener_name: "".into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -296,6 +377,12 @@ impl World {
 
     fn answer(&mut self, asker: Asker, result: Result<Box<Response>, PeerLost>) {
         let Asker { id, tag } = asker;
+        if id == CLIENT {
+            if let Ok(response) = result {
+                self.answered.insert(tag.number, *response);
+            }
+            return;
+        }
         self.post(Letter::Answer { id, tag, result });
     }
 
@@ -323,11 +410,18 @@ impl World {
                     }
                 }
                 Effect::Send { to, tag, request, .. } => {
-                    let listener = if to.port == 9092 { ListenerKind::Broker } else { ListenerKind::Controller };
+                    let listener = if to.port == CONTROLLERS { ListenerKind::Controller } else { ListenerKind::Broker };
                     let to = node_of(&to);
                     self.post(Letter::Request { to, listener, asker: Asker { id, tag }, request });
                 }
                 Effect::Disk { owner, op } => {
+                    if let Some(left) = self.fuses.get_mut(&id) {
+                        *left = left.saturating_sub(1);
+                        if *left == 0 {
+                            self.fuses.remove(&id);
+                            return self.kill(id);
+                        }
+                    }
                     let full = || Err(DiskError::Full { file: FilePath::top("data") });
                     let result = if member.failing { full() } else { member.disk.0.perform(&op) };
                     self.input(id, Input::Disk { owner, result });
@@ -337,6 +431,13 @@ impl World {
                         Job::Truncate { log, end, now_ms } => JobResult::Truncated(
                             strandline_log::recover::truncate(&member.disk, *log, end, now_ms).map(Box::new),
                         ),
+                        Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                        Job::ReadSnapshot { id, file } => {
+                            JobResult::SnapshotRead(read_snapshot(&member.disk, id, &file).map(Box::new))
+                        }
+                        Job::ReadPiece { file, position, bytes } => {
+                            JobResult::PieceRead(member.disk.read(&file, position, bytes))
+                        }
                         other => panic!("no test asks for {other:?}"),
                     };
                     self.input(id, Input::Job { job, result });

@@ -20,9 +20,9 @@ use strandline_node::metadata_log::load;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
-use strandline_protocol::ids::{TopicName, Uuid};
+use strandline_protocol::ids::{TopicName, TransactionalId, Uuid};
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
-use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use strandline_protocol::messages::fetch::{AbortedTransaction, FetchPartition, FetchRequest, FetchTopic};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, ProducerStamp, Scratch};
 use strandline_protocol::wire::Records;
@@ -73,6 +73,8 @@ pub(crate) struct TestBroker {
     pub(crate) fuse: Option<u64>,
     /// Requests to other nodes; nobody answers by itself.
     pub(crate) asked: Vec<(PeerAddress, Tag)>,
+    /// The listener at which requests come.
+    pub(crate) listener_name: &'static str,
 }
 
 const CONNECTION: ConnectionId = ConnectionId(1);
@@ -143,6 +145,7 @@ impl TestBroker {
             configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             fuse: None,
             asked: Vec::new(),
+            listener_name: "",
         };
         let mut outbox = Vec::new();
         broker.node.start(now, &mut outbox);
@@ -225,15 +228,32 @@ impl TestBroker {
     }
 
     pub(crate) fn send_produce(&mut self, acks: i16, topic: &str, partition: i32, batch: Bytes) -> Sequence {
+        self.send_checked(9, None, acks, topic, partition, batch)
+    }
+
+    /// Sends records of a transaction, with all replicas to acknowledge them.
+    pub(crate) fn send_transactional(&mut self, version: i16, id: &str, topic: &str, partition: i32, batch: Bytes) -> Sequence {
+        self.send_checked(version, Some(TransactionalId::from(id)), -1, topic, partition, batch)
+    }
+
+    fn send_checked(
+        &mut self,
+        version: i16,
+        transactional_id: Option<TransactionalId>,
+        acks: i16,
+        topic: &str,
+        partition: i32,
+        batch: Bytes,
+    ) -> Sequence {
         let header = BatchHeader::parse(&batch).expect("a batch");
         let data = TopicProduceData {
             name: TopicName::from(topic),
             partition_data: vec![PartitionProduceData { index: partition, records: None }],
             ..Default::default()
         };
-        let request = ProduceRequest { acks, timeout_ms: 1000, topic_data: vec![data], ..Default::default() };
+        let request = ProduceRequest { transactional_id, acks, timeout_ms: 1000, topic_data: vec![data] };
         let batches = vec![BatchOutcome::Checked { bytes: batch, header, log_append_time_ms: -1 }];
-        self.ask(9, Asked::Produce(Box::new(CheckedProduce { request, batches })))
+        self.ask(version, Asked::Produce(Box::new(CheckedProduce { request, batches })))
     }
 
     pub(crate) fn produce(&mut self, topic: &str, partition: i32, values: &[&str]) -> ProduceResponse {
@@ -279,6 +299,7 @@ impl TestBroker {
             connection,
             sequence,
             listener,
+            listener_name: self.listener_name.into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -325,12 +346,21 @@ impl TestBroker {
                         Job::LoadCoordinator(piece) => {
                             JobResult::CoordinatorLoaded(strandline_node::coordinator::loading::load(&self.disk, &piece))
                         }
+                        Job::ReadShare(wanted) => {
+                            JobResult::ShareRead(strandline_node::share::spans::read(&self.disk, &wanted))
+                        }
                         Job::Clean(mut round) => {
                             let result = round.step(&self.disk);
                             JobResult::Cleaned { round, result }
                         }
                         Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                        Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(
+                            strandline_node::metadata_log::read_snapshot(&self.disk, id, &file).map(Box::new),
+                        ),
+                        Job::ReadPiece { file, position, bytes } => {
+                            JobResult::PieceRead(self.disk.read(&file, position, bytes))
+                        }
                     };
                     self.input(Input::Job { job, result });
                 }
@@ -353,7 +383,16 @@ impl TestBroker {
             Reply::Silence => None,
             Reply::Fetch(fetch) => {
                 let mut response = fetch.response;
-                for filled in fetch.slices {
+                for mut filled in fetch.slices {
+                    if let Some(query) = filled.aborted.take() {
+                        let found = strandline_log::transactions::aborted(&self.disk, &query).expect("readable");
+                        let entry = |found: strandline_log::transactions::AbortedTransaction| AbortedTransaction {
+                            producer_id: found.producer_id,
+                            first_offset: found.first,
+                        };
+                        response.responses[filled.topic].partitions[filled.partition].aborted_transactions =
+                            Some(found.into_iter().map(entry).collect());
+                    }
                     let mut records = Vec::new();
                     for slice in &filled.slices {
                         records.extend_from_slice(&match slice {
@@ -374,7 +413,16 @@ impl TestBroker {
 }
 
 pub(crate) fn batch(values: &[&str], producer: ProducerStamp) -> Bytes {
-    let mut builder = BatchBuilder::new(BatchOptions { producer, ..Default::default() });
+    batch_of(values, BatchOptions { producer, ..Default::default() })
+}
+
+/// A batch of a transaction.
+pub(crate) fn transactional(values: &[&str], producer: ProducerStamp) -> Bytes {
+    batch_of(values, BatchOptions { producer, transactional: true, ..Default::default() })
+}
+
+fn batch_of(values: &[&str], options: BatchOptions) -> Bytes {
+    let mut builder = BatchBuilder::new(options);
     for value in values {
         builder
             .append(&NewRecord { timestamp: 1_800_000_000_000, key: None, value: Some(value.as_bytes()), headers: &[] })

@@ -1,5 +1,6 @@
 //! Offsets are committed and read.
 
+use strandline_log::producers::{Marker, Outcome};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId};
 
@@ -57,6 +58,9 @@ impl Groups {
                 _ => group.check_commit(commit.member, commit.generation).map_err(|code| (commit.stale)(code)),
             };
         }
+        if self.share.contains_key(commit.group) {
+            return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+        }
         if !self.classic.contains_key(commit.group) {
             if commit.generation >= 0 {
                 return Err(commit.unknown_group);
@@ -90,7 +94,7 @@ impl Groups {
             topic_id: position.topic_id,
         };
         let record = record(commit.group, &position.place, Some(&committed));
-        turn.emitted.push(Emitted { record, transaction: commit.transaction });
+        turn.emitted.push(Emitted::Record { record: Box::new(record.into()), transaction: commit.transaction });
         match commit.transaction {
             Some(transaction) => {
                 self.offsets.apply_pending(transaction.producer_id, commit.group.clone(), position.place, committed);
@@ -98,6 +102,12 @@ impl Groups {
             None => self.offsets.apply(commit.group.clone(), position.place, Some(committed)),
         }
         Ok(())
+    }
+
+    /// A transaction that committed offsets here has ended.
+    pub(crate) fn end_transaction(&mut self, turn: &mut Turn<'_>, transaction: Transactional, marker: Marker) {
+        self.offsets.decide(transaction.producer_id, marker.outcome == Outcome::Commit);
+        turn.emitted.push(Emitted::Marker { transaction, marker });
     }
 
     /// Whether a member may read offsets; those who are none may too.

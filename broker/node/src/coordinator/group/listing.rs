@@ -1,12 +1,16 @@
 //! What operators see of groups.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::GroupId;
+use strandline_protocol::ids::{GroupId, Offset};
 use strandline_protocol::messages::consumer_group_describe::DescribedGroup as ConsumerGroupDescribed;
 use strandline_protocol::messages::describe_groups::DescribedGroup;
+use strandline_protocol::messages::share_group_describe::DescribedGroup as ShareGroupDescribed;
 
 use super::Groups;
 use super::classic::CONSUMER;
+use super::offsets::Place;
+use super::share::SHARE;
+use crate::coordinator::standing::GroupSummary;
 use crate::image::Image;
 
 /// Which groups are listed; empty lists mean all.
@@ -47,7 +51,33 @@ impl Groups {
             state: group.state(),
             kind: "consumer",
         });
-        classic.chain(consumer).filter(|listed| filter.wants(listed)).collect()
+        let share = self.share.values().map(|group| Listed {
+            group: group.id.clone(),
+            protocol_type: SHARE.to_owned(),
+            state: group.state(),
+            kind: SHARE,
+        });
+        classic.chain(consumer).chain(share).filter(|listed| filter.wants(listed)).collect()
+    }
+
+    /// Every group with what its pages show of it.
+    pub(crate) fn summaries(&self) -> impl Iterator<Item = GroupSummary> {
+        let classic = self.classic.values().map(|group| (group.id.clone(), group.members_count()));
+        let consumer = self.consumer.values().map(|group| (group.id.clone(), group.members_count()));
+        let share = self.share.values().map(|group| (group.id.clone(), group.members_count()));
+        let listed = self.list(&Filter::default()).into_iter();
+        listed.zip(classic.chain(consumer).chain(share)).map(|(listed, (group, members))| GroupSummary {
+            group,
+            kind: listed.kind,
+            protocol_type: listed.protocol_type,
+            state: listed.state,
+            members,
+        })
+    }
+
+    /// Everything that is committed.
+    pub(crate) fn committed(&self) -> impl Iterator<Item = (&GroupId, &Place, Offset)> {
+        self.offsets.iter().map(|(group, place, committed)| (group, place, committed.offset))
     }
 
     /// Describes a classic group.
@@ -64,5 +94,13 @@ impl Groups {
     /// GROUP_ID_NOT_FOUND.
     pub(crate) fn describe_consumer(&self, image: &Image, id: &GroupId) -> Result<ConsumerGroupDescribed, ErrorCode> {
         self.consumer.get(id).map(|group| group.described(image)).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
+    }
+
+    /// Describes a share group.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND.
+    pub(crate) fn describe_share(&self, image: &Image, id: &GroupId) -> Result<ShareGroupDescribed, ErrorCode> {
+        self.share(id).map(|group| group.described(image))
     }
 }

@@ -5,9 +5,11 @@ mod committing;
 pub(crate) mod consumer;
 mod expiry;
 mod listing;
+pub(crate) mod migration;
 pub(crate) mod offsets;
 mod removal;
 mod replay;
+pub(crate) mod share;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +20,13 @@ use strandline_protocol::messages::consumer_group_heartbeat::{ConsumerGroupHeart
 use strandline_protocol::messages::heartbeat::HeartbeatRequest;
 use strandline_protocol::messages::join_group::JoinGroupRequest;
 use strandline_protocol::messages::leave_group::{LeaveGroupResponse, MemberIdentity};
+use strandline_protocol::messages::share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
 use strandline_protocol::messages::sync_group::SyncGroupRequest;
 
 use self::classic::ClassicGroup;
 use self::consumer::ConsumerGroup;
 use self::offsets::Offsets;
+use self::share::ShareGroup;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::parked::ParkedId;
@@ -44,6 +48,7 @@ pub(crate) struct Asker {
 pub(crate) struct Groups {
     classic: BTreeMap<GroupId, ClassicGroup>,
     consumer: BTreeMap<GroupId, ConsumerGroup>,
+    share: BTreeMap<GroupId, ShareGroup>,
     offsets: Offsets,
 }
 
@@ -55,31 +60,27 @@ impl Groups {
             return turn.reply_now(asker.to, refuse(ErrorCode::INVALID_SESSION_TIMEOUT));
         }
         let id = request.group_id.clone();
+        if let Some(group) = self.consumer.get_mut(&id).filter(|group| !group.is_empty()) {
+            return match group.classic_join(turn, asker, request) {
+                Ok(response) => turn.reply(asker.to, response),
+                Err((code, member)) => turn.reply_now(asker.to, classic::join_refusal(asker.api_version, &member, code)),
+            };
+        }
         if !self.classic.contains_key(&id) && !request.member_id.is_empty() {
             return turn.reply_now(asker.to, refuse(ErrorCode::UNKNOWN_MEMBER_ID));
         }
-        if !self.make_classic(turn, &id) {
+        if self.share.contains_key(&id) {
             return turn.reply_now(asker.to, refuse(ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
         }
-        if let Some(group) = self.classic.get_mut(&id) {
-            group.join(turn, asker, request);
-        }
-    }
-
-    /// The classic group of this name, made if it does not exist or is an empty consumer group; `false` if it is one with
-    /// members.
-    fn make_classic(&mut self, turn: &mut Turn<'_>, id: &GroupId) -> bool {
-        match self.consumer.get(id) {
-            Some(group) if !group.is_empty() => return false,
-            Some(_) => self.remove_group(turn, id),
-            None => {}
+        if self.consumer.contains_key(&id) {
+            self.remove_group(turn, &id);
         }
         let now_ms = turn.now.wall_ms;
-        self.classic.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id.clone(), now_ms));
-        true
+        let group = self.classic.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id, now_ms));
+        group.join(turn, asker, request);
     }
 
-    /// A heartbeat of the consumer protocol. Joining makes the group, also out of an empty classic one.
+    /// A heartbeat of the consumer protocol. Joining makes the group, also out of a classic one.
     ///
     /// # Errors
     /// GROUP_ID_NOT_FOUND, and what [`ConsumerGroup::heartbeat`] says.
@@ -91,17 +92,49 @@ impl Groups {
     ) -> Result<ConsumerGroupHeartbeatResponse, ErrorCode> {
         let id = request.group_id.clone();
         if !self.consumer.contains_key(&id) {
-            let occupied = self.classic.get(&id).is_some_and(|group| !group.is_empty());
-            if request.member_epoch != consumer::JOINING || occupied {
+            if request.member_epoch != consumer::JOINING || self.share.contains_key(&id) {
                 return Err(ErrorCode::GROUP_ID_NOT_FOUND);
             }
-            self.remove_group(turn, &id);
-            self.consumer.insert(id.clone(), ConsumerGroup::new(id.clone(), turn.now.wall_ms));
+            if self.classic.get(&id).is_some_and(|group| !group.is_empty()) {
+                self.upgrade(turn, &id)?;
+            } else {
+                self.remove_group(turn, &id);
+                self.consumer.insert(id.clone(), ConsumerGroup::new(id.clone(), turn.now.wall_ms));
+            }
         }
-        self.consumer.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request)
+        let response = self.consumer.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request);
+        self.downgrade_if_classic(turn, &id);
+        response
+    }
+
+    /// A heartbeat of a share group. Joining makes the group, if no other kind has its name.
+    ///
+    /// # Errors
+    /// GROUP_ID_NOT_FOUND, and what [`ShareGroup::heartbeat`] says.
+    pub(crate) fn share_heartbeat(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: &Asker,
+        request: ShareGroupHeartbeatRequest,
+    ) -> Result<ShareGroupHeartbeatResponse, ErrorCode> {
+        let id = request.group_id.clone();
+        if !self.share.contains_key(&id) {
+            let is_other = self.classic.contains_key(&id) || self.consumer.contains_key(&id);
+            if request.member_epoch != share::JOINING || is_other {
+                return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+            }
+            self.share.insert(id.clone(), ShareGroup::new(id.clone()));
+        }
+        self.share.get_mut(&id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?.heartbeat(turn, asker, request)
     }
 
     pub(crate) fn sync(&mut self, turn: &mut Turn<'_>, asker: &Asker, request: SyncGroupRequest) {
+        if let Some(group) = self.consumer.get_mut(&request.group_id) {
+            return match group.classic_sync(turn, &request) {
+                Ok(response) => turn.reply(asker.to, response),
+                Err(code) => turn.reply_now(asker.to, classic::sync_refusal(code)),
+            };
+        }
         match self.classic.get_mut(&request.group_id) {
             Some(group) => group.sync(turn, asker, request),
             None => turn.reply_now(asker.to, classic::sync_refusal(ErrorCode::UNKNOWN_MEMBER_ID)),
@@ -109,11 +142,20 @@ impl Groups {
     }
 
     pub(crate) fn heartbeat(&mut self, turn: &mut Turn<'_>, request: &HeartbeatRequest) -> ErrorCode {
+        self.downgrade_if_classic(turn, &request.group_id);
+        if let Some(group) = self.consumer.get_mut(&request.group_id) {
+            return group.classic_heartbeat(turn, request).err().unwrap_or(ErrorCode::NONE);
+        }
         let group = self.classic.get_mut(&request.group_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID);
         group.and_then(|group| group.heartbeat(turn, request)).err().unwrap_or(ErrorCode::NONE)
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>, group: &GroupId, members: Vec<MemberIdentity>) -> LeaveGroupResponse {
+        if let Some(consumer) = self.consumer.get_mut(group) {
+            let members = consumer.classic_leave(turn, members);
+            self.downgrade_if_classic(turn, group);
+            return LeaveGroupResponse { members, ..LeaveGroupResponse::default() };
+        }
         match self.classic.get_mut(group) {
             Some(group) => LeaveGroupResponse { members: group.leave(turn, members), ..LeaveGroupResponse::default() },
             None => LeaveGroupResponse { error_code: ErrorCode::UNKNOWN_MEMBER_ID, ..LeaveGroupResponse::default() },
@@ -138,12 +180,22 @@ impl Groups {
                     group.on_sync_timeout(turn);
                 }
             }
-            Timer::ConsumerSession { group, member } | Timer::ConsumerRebalance { group, member } => {
-                if let Some(group) = self.consumer.get_mut(&group) {
+            Timer::ConsumerSession { group: id, member }
+            | Timer::ConsumerRebalance { group: id, member }
+            | Timer::ConsumerSync { group: id, member } => {
+                if let Some(group) = self.consumer.get_mut(&id) {
+                    group.fence(turn, &member);
+                    self.downgrade_if_classic(turn, &id);
+                }
+            }
+            Timer::ShareSession { group, member } => {
+                if let Some(group) = self.share.get_mut(&group) {
                     group.fence(turn, &member);
                 }
             }
             Timer::ExpireOffsets => self.expire_offsets(turn),
+            // Of other kinds.
+            Timer::AbortTimedOut | Timer::ExpireTransactionalIds | Timer::PruneShareStates => {}
         }
     }
 
@@ -153,6 +205,9 @@ impl Groups {
             group.on_loaded(turn);
         }
         for group in self.consumer.values_mut() {
+            group.on_loaded(turn);
+        }
+        for group in self.share.values_mut() {
             group.on_loaded(turn);
         }
         turn.set_timer(Timer::ExpireOffsets, turn.settings.offsets_retention_check_interval_ms);

@@ -48,6 +48,13 @@ impl Offsets {
         places.map(|(place, ordered)| (place, &ordered.committed))
     }
 
+    /// Everything that is committed, by group.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&GroupId, &Place, &Committed)> {
+        self.groups
+            .iter()
+            .flat_map(|(group, places)| places.iter().map(move |(place, ordered)| (group, place, &ordered.committed)))
+    }
+
     pub(crate) fn has_any(&self, group: &GroupId) -> bool {
         self.groups.contains_key(group) || self.has_pending(group)
     }

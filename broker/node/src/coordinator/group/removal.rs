@@ -15,6 +15,7 @@ impl Groups {
     /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
     pub(crate) fn delete(&mut self, turn: &mut Turn<'_>, id: &GroupId) -> Result<(), ErrorCode> {
         let is_empty = match (self.consumer.get(id), self.classic.get(id)) {
+            _ if self.share.contains_key(id) => self.share(id)?.is_empty(),
             (Some(group), _) => group.is_empty(),
             (None, Some(group)) => group.state() == State::Empty,
             (None, None) => return Err(ErrorCode::GROUP_ID_NOT_FOUND),
@@ -37,6 +38,7 @@ impl Groups {
         if self.consumer.contains_key(id) {
             return Ok(());
         }
+        // A share group has no committed offsets.
         let group = self.classic.get(id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
         let known = group.state() == State::Empty || group.protocol_type() == Some(CONSUMER);
         if known { Ok(()) } else { Err(ErrorCode::NON_EMPTY_GROUP) }
@@ -58,6 +60,7 @@ impl Groups {
 
     /// A topic is gone: offsets into it mean nothing, least of all for another topic of its name.
     pub(crate) fn on_topic_removed(&mut self, turn: &mut Turn<'_>, topic: &TopicName) {
+        self.on_topic_of_share_removed(turn, topic);
         for (group, place) in self.offsets.of_topic(topic) {
             self.delete_offset(turn, &group, &place);
         }
@@ -68,6 +71,9 @@ impl Groups {
             turn.emit(group.tombstone());
         }
         if let Some(group) = self.consumer.remove(id) {
+            group.tombstones().into_iter().for_each(|record| turn.emit(record));
+        }
+        if let Some(group) = self.share.remove(id) {
             group.tombstones().into_iter().for_each(|record| turn.emit(record));
         }
     }

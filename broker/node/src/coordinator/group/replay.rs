@@ -6,14 +6,20 @@ use strandline_protocol::ids::{GroupId, ProducerId};
 
 use super::classic::ClassicGroup;
 use super::consumer::ConsumerGroup;
+use super::share::{ShareGroup, share_group};
 use super::{Groups, offsets};
 use crate::coordinator::loading::Loaded;
+use crate::coordinator::state::StateRecord;
 
 impl Groups {
     /// Takes one thing that the log says.
     pub(crate) fn replay(&mut self, loaded: Loaded) {
         match loaded {
-            Loaded::Record { record, producer } => self.replay_record(*record, producer),
+            Loaded::Record { record, producer } => match *record {
+                StateRecord::Group(record) => self.replay_record(record, producer),
+                // Of other kinds.
+                StateRecord::Share(_) | StateRecord::Transaction { .. } => {}
+            },
             Loaded::Marker { producer, outcome } => self.offsets.decide(producer, outcome == Outcome::Commit),
         }
     }
@@ -43,6 +49,18 @@ impl Groups {
                 self.consumer.remove(&key.group_id);
                 if self.offsets.has_any(&key.group_id) {
                     self.replay_group_of_offsets(&key.group_id);
+                }
+            }
+            ConsumerOffsetsRecord::ShareGroupMetadata(key, None) => {
+                self.share.remove(&key.group_id);
+            }
+            other if share_group(&other).is_some() => {
+                let Some((group, is_deletion)) = share_group(&other) else { return };
+                if !is_deletion {
+                    self.share.entry(group.clone()).or_insert_with(|| ShareGroup::new(group.clone()));
+                }
+                if let Some(group) = self.share.get_mut(&group) {
+                    group.replay(other);
                 }
             }
             other => {

@@ -384,6 +384,7 @@ impl Trio {
             connection,
             sequence,
             listener,
+            listener_name: "".into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -437,9 +438,14 @@ impl Trio {
                     Job::LoadCoordinator(piece) => {
                         JobResult::CoordinatorLoaded(crate::coordinator::loading::load(disk, &piece))
                     }
+                    Job::ReadShare(wanted) => JobResult::ShareRead(crate::share::spans::read(disk, &wanted)),
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
                     Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
+                    Job::ReadSnapshot { id, file } => {
+                        JobResult::SnapshotRead(crate::metadata_log::read_snapshot(disk, id, &file).map(Box::new))
+                    }
+                    Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(disk.read(&file, position, bytes)),
                     Job::Clean(mut round) => {
                         let result = round.step(disk);
                         JobResult::Cleaned { round, result }
@@ -473,6 +479,7 @@ impl Trio {
             connection: ConnectionId(1000 + u64::from(from.unsigned_abs())),
             sequence,
             listener: ListenerKind::Broker,
+            listener_name: "".into(),
             api_version: api.versions.last,
             client_id: Arc::from("peer"),
             client_host: Arc::from("/127.0.0.1"),

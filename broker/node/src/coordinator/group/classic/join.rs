@@ -10,7 +10,7 @@ use crate::coordinator::turn::Turn;
 
 /// From this version on a newcomer is given its id first and joins with it (KIP-394), so that a lost answer leaves no
 /// member behind that nobody is.
-const MEMBER_ID_REQUIRED_FROM: i16 = 4;
+pub(crate) const MEMBER_ID_REQUIRED_FROM: i16 = 4;
 /// From this version on a static leader can be told that the assignment stands (KIP-814).
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 /// A JoinGroup of a new member waits this long at most. Source: GroupCoordinatorConfig.

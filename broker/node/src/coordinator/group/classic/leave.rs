@@ -66,6 +66,25 @@ impl ClassicGroup {
         }
     }
 
+    /// The group is to be of another protocol: whoever waits is told to join again, and its clocks stop.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>) {
+        turn.cancel_timer(self.join_timer());
+        turn.cancel_timer(self.sync_timer());
+        let pending = std::mem::take(&mut self.pending_joins);
+        for id in self.members.keys().chain(&pending) {
+            turn.cancel_timer(self.session_timer(id));
+        }
+        for member in self.members.values_mut() {
+            if let Some(joining) = member.joining.take() {
+                let refusal = join::refusal(joining.api_version, &member.id, ErrorCode::REBALANCE_IN_PROGRESS);
+                turn.reply_now(joining.to, refusal);
+            }
+            if let Some(syncing) = member.syncing.take() {
+                turn.reply_now(syncing, sync::refusal(ErrorCode::REBALANCE_IN_PROGRESS));
+            }
+        }
+    }
+
     fn on_members_gone(&mut self, turn: &mut Turn<'_>) {
         match self.state {
             State::Empty => {}

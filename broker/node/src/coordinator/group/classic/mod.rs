@@ -24,11 +24,13 @@ use strandline_protocol::messages::describe_groups::DescribedGroup;
 use strandline_protocol::messages::join_group::JoinGroupRequestProtocol;
 use strandline_protocol::wire::Message;
 
-pub(crate) use self::join::refusal as join_refusal;
+pub(crate) use self::join::{MEMBER_ID_REQUIRED_FROM, refusal as join_refusal};
 use self::member::Member;
 pub(crate) use self::sync::refusal as sync_refusal;
+use super::consumer::{ClassicSide, Convert, Member as ConsumerMember};
 use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::Turn;
+use crate::image::Image;
 
 /// The protocol type of consumers: only of these is it known what they subscribe to.
 pub(crate) const CONSUMER: &str = "consumer";
@@ -154,6 +156,10 @@ impl ClassicGroup {
         self.protocol_type.as_deref()
     }
 
+    pub(crate) fn members_count(&self) -> usize {
+        self.members.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.pending_joins.is_empty()
     }
@@ -185,6 +191,31 @@ impl ClassicGroup {
         if self.members.len() > turn.settings.classic_members_max {
             self.prepare_rebalance(turn);
         }
+    }
+
+    pub(crate) fn generation(&self) -> i32 {
+        self.generation
+    }
+
+    /// The members as those of a consumer group; `None` if what one of them said or was told cannot be read.
+    pub(crate) fn as_consumer_members(&self, image: &Image) -> Option<Vec<ConsumerMember>> {
+        let protocol = self.protocol.clone().or_else(|| self.select_protocol())?;
+        let member = |member: &Member| {
+            let side = ClassicSide { session_timeout_ms: member.session_timeout_ms, protocols: member.protocols.clone() };
+            let convert = Convert {
+                id: &member.id,
+                instance: member.instance.as_deref(),
+                client_id: &member.client_id,
+                client_host: &member.client_host,
+                rebalance_timeout_ms: member.rebalance_timeout_ms,
+                side,
+                subscribed: &member.metadata(&protocol),
+                assignment: &member.assignment,
+                generation: self.generation,
+            };
+            convert.member(image)
+        };
+        self.members.values().map(member).collect()
     }
 
     pub(crate) fn described(&self) -> DescribedGroup {

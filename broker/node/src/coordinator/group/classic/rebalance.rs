@@ -16,7 +16,7 @@ impl ClassicGroup {
     }
 
     /// Calls everybody to join.
-    pub(super) fn prepare_rebalance(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn prepare_rebalance(&mut self, turn: &mut Turn<'_>) {
         if self.state == State::Completing {
             self.refuse_syncs(turn, ErrorCode::REBALANCE_IN_PROGRESS);
         }

@@ -50,13 +50,15 @@ impl ConsumerGroup {
         self.refresh(turn, changed);
         self.retarget(turn);
         self.reconcile(turn, &id, owned.as_ref());
-        turn.set_timer(self.session_timer(&id), turn.settings.consumer_session_timeout_ms);
+        let config = turn.consumer_config(&self.id);
+        turn.set_timer(self.session_timer(&id), config.session_timeout_ms);
+        turn.cancel_timer(self.sync_timer(&id));
         let member = self.members.get(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned_before;
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(id),
             member_epoch: member.epoch,
-            heartbeat_interval_ms: turn.settings.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms: config.heartbeat_interval_ms,
             assignment: tells.then(|| assignment(&member.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         })
@@ -92,9 +94,15 @@ impl ConsumerGroup {
     /// A static member comes back under another id and takes the part of the one that left for a while.
     fn take_over(&mut self, turn: &mut Turn<'_>, left: &str, id: &str) -> Result<Member, ErrorCode> {
         let known = self.members.get(left).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        if known.epoch != LEFT_FOR_A_WHILE {
+        if known.epoch != LEFT_FOR_A_WHILE && known.classic.is_none() {
             return Err(ErrorCode::UNRELEASED_INSTANCE_ID);
         }
+        self.inherit(turn, left, id)
+    }
+
+    /// A static member is replaced by another, which has what it had.
+    pub(super) fn inherit(&mut self, turn: &mut Turn<'_>, left: &str, id: &str) -> Result<Member, ErrorCode> {
+        let known = self.members.get(left).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let heir = Member { id: id.to_owned(), epoch: JOINING, previous_epoch: JOINING, ..known.clone() };
         let target = self.target.get(left).cloned();
         self.remove(turn, left);
@@ -106,7 +114,7 @@ impl ConsumerGroup {
     }
 
     /// The member's next step towards its target.
-    fn reconcile(&mut self, turn: &mut Turn<'_>, id: &str, owned: Option<&Parts>) {
+    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, id: &str, owned: Option<&Parts>) {
         let Some(member) = self.members.get(id) else { return };
         let target = self.target.get(id).cloned().unwrap_or_default();
         let mut next = member.clone();
@@ -162,9 +170,10 @@ impl ConsumerGroup {
         }
     }
 
-    fn remove(&mut self, turn: &mut Turn<'_>, id: &str) {
+    pub(super) fn remove(&mut self, turn: &mut Turn<'_>, id: &str) {
         turn.cancel_timer(self.session_timer(id));
         turn.cancel_timer(self.rebalance_timer(id));
+        turn.cancel_timer(self.sync_timer(id));
         self.let_go(id);
         turn.emit(ConsumerOffsetsRecord::ConsumerGroupCurrentMemberAssignment(assignment_key(&self.id, id), None));
         if self.target.remove(id).is_some() {
@@ -187,6 +196,7 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), ErrorCode> {
 }
 
 fn update(member: &mut Member, asker: &Asker, request: &ConsumerGroupHeartbeatRequest) {
+    member.classic = None;
     member.client_id = asker.client_id.to_string();
     member.client_host = asker.client_host.to_string();
     if request.instance_id.is_some() {

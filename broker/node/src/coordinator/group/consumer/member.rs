@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 
 use strandline_protocol::coordinator::ConsumerOffsetsRecord;
 use strandline_protocol::coordinator::consumer_group::{
-    ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataKey,
-    ConsumerGroupMemberMetadataValue, TopicPartitions,
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue, TopicPartitions,
 };
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, TopicId, TopicName};
+use strandline_protocol::messages::join_group::JoinGroupRequestProtocol;
 
 use super::parts::Parts;
+use crate::config::consumer::ConsumerConfig;
 
 /// The epoch of a static member that left and is expected back.
 pub(crate) const LEFT_FOR_A_WHILE: i32 = -2;
@@ -30,7 +32,15 @@ pub(crate) enum Progress {
     Unreleased = 2,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a member that speaks the classic protocol said when it joined last.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClassicSide {
+    pub session_timeout_ms: i32,
+    /// In the member's order of preference.
+    pub protocols: Vec<JoinGroupRequestProtocol>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Member {
     pub id: String,
     pub instance: Option<String>,
@@ -46,6 +56,8 @@ pub(crate) struct Member {
     pub progress: Progress,
     pub assigned: Parts,
     pub revoking: Parts,
+    /// Of members that speak the classic protocol.
+    pub classic: Option<ClassicSide>,
 }
 
 impl Member {
@@ -65,7 +77,14 @@ impl Member {
             progress: Progress::Stable,
             assigned: Parts::default(),
             revoking: Parts::default(),
+            classic: None,
         }
+    }
+
+    /// After which silence it is out.
+    pub(crate) fn session_timeout_ms(&self, config: ConsumerConfig) -> u64 {
+        let own = self.classic.as_ref().and_then(|side| u64::try_from(side.session_timeout_ms).ok());
+        own.unwrap_or(config.session_timeout_ms)
     }
 
     /// Whether the epoch that the member believes in can be right; an answer that was lost leaves it one behind.
@@ -132,7 +151,7 @@ impl Member {
             subscribed_topic_regex: self.regex.clone(),
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             server_assignor: self.assignor.clone(),
-            classic_member_metadata: None,
+            classic_member_metadata: self.classic.as_ref().map(ClassicSide::recorded),
         };
         ConsumerOffsetsRecord::ConsumerGroupMemberMetadata(metadata_key(group, &self.id), Some(value))
     }
@@ -161,6 +180,7 @@ impl Member {
         self.regex = value.subscribed_topic_regex;
         self.rebalance_timeout_ms = value.rebalance_timeout_ms;
         self.assignor = value.server_assignor;
+        self.classic = value.classic_member_metadata.map(ClassicSide::of_record);
     }
 
     pub(crate) fn replay_assignment(&mut self, value: ConsumerGroupCurrentMemberAssignmentValue) {
@@ -174,6 +194,28 @@ impl Member {
         };
         self.assigned = parts(value.assigned_partitions);
         self.revoking = parts(value.partitions_pending_revocation);
+    }
+}
+
+impl ClassicSide {
+    fn recorded(&self) -> ClassicMemberMetadata {
+        let protocol = |protocol: &JoinGroupRequestProtocol| ClassicProtocol {
+            name: protocol.name.clone(),
+            metadata: protocol.metadata.clone(),
+        };
+        ClassicMemberMetadata {
+            session_timeout_ms: self.session_timeout_ms,
+            supported_protocols: self.protocols.iter().map(protocol).collect(),
+        }
+    }
+
+    fn of_record(value: ClassicMemberMetadata) -> Self {
+        let protocol =
+            |protocol: ClassicProtocol| JoinGroupRequestProtocol { name: protocol.name, metadata: protocol.metadata };
+        Self {
+            session_timeout_ms: value.session_timeout_ms,
+            protocols: value.supported_protocols.into_iter().map(protocol).collect(),
+        }
     }
 }
 

@@ -6,15 +6,17 @@
 //! records. Source: GroupMetadataManager.consumerGroupHeartbeat, ConsumerGroup.
 
 mod assignor;
+mod classic_members;
 mod heartbeat;
 mod member;
-mod parts;
+pub(crate) mod parts;
 mod subscription;
 mod target;
 
 use std::collections::BTreeMap;
 
 use strandline_protocol::coordinator::ConsumerOffsetsRecord;
+use strandline_protocol::coordinator::classic_group::{GroupMetadataValue, MemberMetadata};
 use strandline_protocol::coordinator::consumer_group::{
     ConsumerGroupMetadataKey, ConsumerGroupMetadataValue, ConsumerGroupTargetAssignmentMemberKey,
     ConsumerGroupTargetAssignmentMemberValue, ConsumerGroupTargetAssignmentMetadataKey,
@@ -26,14 +28,20 @@ use strandline_protocol::messages::consumer_group_describe::{
     Assignment, DescribedGroup, Member as DescribedMember, TopicPartitions,
 };
 
-use self::member::{Member, Progress};
+use self::classic_members::assignment_bytes;
+use self::member::Progress;
 use self::parts::Parts;
 use self::subscription::Patterns;
+use super::migration::stable;
 use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::Turn;
 use crate::image::Image;
 
+pub(crate) use self::assignor::Counts;
+pub(crate) use self::classic_members::Convert;
 pub(crate) use self::heartbeat::{JOINING, LEAVING, refusal};
+pub(crate) use self::member::{ClassicSide, Member};
+pub(crate) use self::target::hash;
 
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
@@ -72,6 +80,10 @@ impl ConsumerGroup {
         }
     }
 
+    pub(crate) fn members_count(&self) -> usize {
+        self.members.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -102,13 +114,17 @@ impl ConsumerGroup {
     /// Whether somebody who commits or reads offsets may, by the epoch that it believes in.
     ///
     /// # Errors
-    /// UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH.
+    /// UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH; ILLEGAL_GENERATION for classic members.
     pub(crate) fn check_commit(&self, member: &str, epoch: i32) -> Result<(), ErrorCode> {
         if epoch < 0 && self.members.is_empty() {
             return Ok(());
         }
         let member = self.members.get(member).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        if member.epoch == epoch { Ok(()) } else { Err(ErrorCode::STALE_MEMBER_EPOCH) }
+        match &member.classic {
+            _ if member.epoch == epoch => Ok(()),
+            Some(_) => Err(ErrorCode::ILLEGAL_GENERATION),
+            None => Err(ErrorCode::STALE_MEMBER_EPOCH),
+        }
     }
 
     /// A member is replaced by what it has become; what is different is written.
@@ -154,6 +170,10 @@ impl ConsumerGroup {
         Timer::ConsumerSession { group: self.id.clone(), member: member.to_owned() }
     }
 
+    fn sync_timer(&self, member: &str) -> Timer {
+        Timer::ConsumerSync { group: self.id.clone(), member: member.to_owned() }
+    }
+
     fn rebalance_timer(&self, member: &str) -> Timer {
         Timer::ConsumerRebalance { group: self.id.clone(), member: member.to_owned() }
     }
@@ -178,6 +198,54 @@ impl ConsumerGroup {
         });
         let key = ConsumerGroupTargetAssignmentMemberKey { group_id: self.id.clone(), member_id: member.to_owned() };
         ConsumerOffsetsRecord::ConsumerGroupTargetAssignmentMember(key, value)
+    }
+
+    /// A classic group as a consumer group: members have what they were assigned last, and that is the target.
+    pub(crate) fn of_classic(turn: &mut Turn<'_>, id: GroupId, generation: i32, members: Vec<Member>) -> Self {
+        let mut group = Self { epoch: generation, assignment_epoch: generation, ..Self::new(id, turn.now.wall_ms) };
+        turn.emit(group.epoch_record());
+        for member in members {
+            group.target.insert(member.id.clone(), member.assigned.clone());
+            turn.emit(group.target_record(&member.id));
+            turn.set_timer(group.session_timer(&member.id), member.session_timeout_ms(turn.consumer_config(&group.id)));
+            group.put(turn, member);
+        }
+        turn.emit(group.assignment_epoch_record(turn.now.wall_ms));
+        group
+    }
+
+    /// The group as a classic one; `None` if it is empty, if one of its members does not speak the classic protocol, or if
+    /// they have none in common.
+    pub(crate) fn as_classic(&self, turn: &Turn<'_>) -> Option<GroupMetadataValue> {
+        let sides: Option<Vec<&ClassicSide>> = self.members.values().map(|member| member.classic.as_ref()).collect();
+        let sides = sides?;
+        let speaks = |side: &ClassicSide, name: &str| side.protocols.iter().any(|protocol| protocol.name == name);
+        let mut names = sides.first()?.protocols.iter().map(|protocol| &protocol.name);
+        let protocol = names.find(|name| sides.iter().all(|side| speaks(side, name)))?.clone();
+        let nothing = Parts::default();
+        let member = |(member, side): (&Member, &ClassicSide)| {
+            let offered = side.protocols.iter().find(|offered| offered.name == protocol);
+            let target = self.target.get(&member.id).unwrap_or(&nothing);
+            MemberMetadata {
+                member_id: member.id.clone(),
+                group_instance_id: member.instance.clone(),
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                rebalance_timeout: member.rebalance_timeout_ms,
+                session_timeout: side.session_timeout_ms,
+                subscription: offered.map(|offered| offered.metadata.clone()).unwrap_or_default(),
+                assignment: assignment_bytes(target, side, turn.image),
+            }
+        };
+        let members = self.members.values().zip(sides).map(member).collect();
+        // Members that had come to their target believe in this epoch, and are told to join again, not that they are lost.
+        Some(stable(self.assignment_epoch, protocol, members, turn.now.wall_ms))
+    }
+
+    /// Takes every member out, of the log too.
+    pub(crate) fn remove_all(&mut self, turn: &mut Turn<'_>) {
+        let ids: Vec<String> = self.members.keys().cloned().collect();
+        ids.iter().for_each(|id| self.remove(turn, id));
     }
 
     /// The records that say that the group, which has no members, is gone.
@@ -239,8 +307,9 @@ impl ConsumerGroup {
     /// Starts the clocks of a group that was read from the log.
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         self.empty_since_ms = turn.now.wall_ms;
+        let config = turn.consumer_config(&self.id);
         for (id, member) in &self.members {
-            turn.set_timer(self.session_timer(id), turn.settings.consumer_session_timeout_ms);
+            turn.set_timer(self.session_timer(id), member.session_timeout_ms(config));
             if member.progress == Progress::Unrevoked {
                 let timeout_ms = u64::try_from(member.rebalance_timeout_ms).unwrap_or(0);
                 turn.set_timer(self.rebalance_timer(id), timeout_ms);
@@ -261,7 +330,7 @@ impl ConsumerGroup {
             subscribed_topic_regex: member.regex.clone(),
             assignment: described_parts(image, &member.assigned),
             target_assignment: described_parts(image, self.target.get(&member.id).unwrap_or(&empty)),
-            member_type: 1,
+            member_type: i8::from(member.classic.is_none()),
         });
         DescribedGroup {
             group_id: self.id.clone(),

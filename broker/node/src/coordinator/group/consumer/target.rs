@@ -78,7 +78,7 @@ impl ConsumerGroup {
 }
 
 /// FNV-1a over topic ids and their partitions; 0, which says "not computed" in records, is never the answer for topics.
-fn hash(counts: &Counts) -> i64 {
+pub(crate) fn hash(counts: &Counts) -> i64 {
     let bytes = counts.iter().flat_map(|(topic, count)| topic.0.into_iter().chain(count.to_be_bytes()));
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     if counts.is_empty() { 0 } else { hash.max(1).cast_signed() }

@@ -10,7 +10,7 @@ use strandline_protocol::records::{
 };
 
 use super::aborted::Aborted;
-use super::error::Damage;
+use crate::reader::Damage;
 use crate::record::{ConsumerRecord, Header};
 
 /// What the records of one partition's answer came to.
