@@ -16,6 +16,7 @@ from .nodes import NODES, Cluster, Node
 NOTICED_SECONDS = (3.5, 6.0)
 FAIL_SECONDS = 30
 SPARE_BYTES = 64 << 10
+SEALED_SECONDS = 90
 
 
 class Fault:
@@ -30,6 +31,10 @@ class Fault:
 
     def strike(self) -> str:
         raise NotImplementedError
+
+    def is_mended(self) -> bool:
+        """Whether what the fault broke is whole again, where being in sync does not say so."""
+        return True
 
     def leader(self) -> Node:
         """Of a partition chosen at random."""
@@ -256,41 +261,57 @@ class BitFlip(Fault):
     name = "bit-flip"
 
     def strike(self) -> str:
-        preferred = {index: replicas[0] for index, (_, replicas, _) in self.cluster.partitions(self.topic).items()}
-        node = self.cluster.nodes[self.rng.choice(sorted(set(preferred.values())))]
+        node = self.cluster.nodes[self.rng.choice(sorted(self.cluster.nodes))]
+        sealed = self.wait_for_sealed(node)
         node.kill()
-        sealed = [path for index, leader in preferred.items() if leader == node.identity for path in sealed_segments(node.data, self.topic, index)]
-        if sealed:
-            segment = self.rng.choice(sealed)
-            place = flip(segment, self.rng)
+        self.segment = self.rng.choice(sealed)
+        self.place, self.turned = flip(self.segment, self.rng)
         node.start()
-        if not sealed:
-            return f"node {node.identity}, which had no sealed segment"
         self.cluster.wait_until_healthy()
         self.cluster.command("partition", "elect")
-        return f"node {node.identity}, {segment.parent.name}/{segment.name} at byte {place}"
+        return f"node {node.identity}, {self.segment.parent.name}/{self.segment.name} at byte {self.place}"
+
+    def wait_for_sealed(self, node: Node) -> list[pathlib.Path]:
+        """Segments that may be flipped, of partitions whose preferred leader the node is."""
+        preferred = [index for index, (_, replicas, _) in self.cluster.partitions(self.topic).items() if replicas[0] == node.identity]
+        deadline = time.monotonic() + SEALED_SECONDS
+        while not (sealed := [path for index in preferred for path in sealed_segments(node.data, self.topic, index)]):
+            if time.monotonic() > deadline:
+                raise Failed(f"node {node.identity} has no sealed segment below a recovery point after {SEALED_SECONDS} s")
+            time.sleep(0.2)
+        return sealed
+
+    def is_mended(self) -> bool:
+        """The damaged bytes are not there any more."""
+        if not self.segment.exists():
+            return True
+        with self.segment.open("rb") as file:
+            file.seek(self.place)
+            return file.read(1) != self.turned
 
 
 def sealed_segments(data: pathlib.Path, topic: str, partition: int) -> list[pathlib.Path]:
     """The segments that lie below the partition's recovery point."""
-    lines = [line.split() for line in (data / "recovery-point-offset-checkpoint").read_text().splitlines()]
+    checkpoint = data / "recovery-point-offset-checkpoint"
+    lines = [line.split() for line in checkpoint.read_text().splitlines()] if checkpoint.exists() else []
     points = [int(line[2]) for line in lines if line[:2] == [topic, str(partition)]]
     segments = sorted((data / f"{topic}-{partition}").glob("*.log"))
     return [segment for segment, later in zip(segments, segments[1:], strict=False) if points and int(later.stem) <= points[0]]
 
 
-def flip(segment: pathlib.Path, rng: random.Random) -> int:
-    """Turns one bit in the first half of the file, where records are."""
+def flip(segment: pathlib.Path, rng: random.Random) -> tuple[int, bytes]:
+    """Turns one bit in the first half of the file, where records are; answers with the place and the byte there now."""
     with segment.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
         place = rng.randrange(61, max(size // 2, 62))
         file.seek(place)
         old = file.read(1)[0]
         file.seek(place)
-        file.write(bytes([old ^ 1 << rng.randrange(8)]))
+        turned = bytes([old ^ 1 << rng.randrange(8)])
+        file.write(turned)
         file.flush()
         os.fsync(file.fileno())
-    return place
+    return place, turned
 
 
 ALL: tuple[type[Fault], ...] = (
