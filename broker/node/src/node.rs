@@ -119,6 +119,10 @@ impl Node {
 
     /// Takes one input. Writes are given out by [`Node::settle`], once a burst of inputs is over.
     pub fn step(&mut self, now: Now, input: Input, outbox: &mut Vec<Effect>) {
+        // The mark of a clean shutdown is the last thing that is written.
+        if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory(_), .. }) {
+            return;
+        }
         let from = outbox.len();
         match input {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
@@ -137,6 +141,8 @@ impl Node {
                     self.broker.waiting.take(parked);
                 }
                 members::on_disconnected(&mut self.broker, connection, outbox);
+                controller_channel::on_disconnected(&mut self.broker, connection);
+                self.broker.controller.post.forget(connection);
             }
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
@@ -159,7 +165,7 @@ impl Node {
 
     /// What follows from a step, until nothing does: answers of this node's own controller are steps of their own.
     fn follow_up(&mut self, now: Now, from: usize, outbox: &mut Vec<Effect>) {
-        loop {
+        while !matches!(self.phase, Phase::Stopped) {
             self.follow_metadata(now, outbox);
             self.follow_membership(now, outbox);
             let answers = controller_channel::collect(&mut self.broker, from, outbox);
@@ -237,6 +243,9 @@ impl Node {
 
     /// Ends a burst of inputs: gives out the writes that it brought about, and what else follows.
     pub fn settle(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
         loop {
             coordinator::settle(&mut self.broker, now, outbox);
             self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
@@ -416,6 +425,7 @@ impl Node {
         for (offset, record) in self.broker.controller.take_committed() {
             self.on_committed(now, offset, &record, outbox);
         }
+        leading::expand_again(&mut self.broker, now);
         let before = self.broker.controller.committed();
         if let Phase::Starting { serving_at: Some(at) } = self.phase
             && before >= at

@@ -25,6 +25,7 @@ use strandline_protocol::records::{BatchHeader, Offender, Refusal};
 use super::Answer;
 use crate::broker::Broker;
 use crate::fetching;
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::io::{BatchOutcome, CheckedProduce, Now, RequestContext};
 use crate::parked::{PendingAppend, Place, ProduceWait, Until};
@@ -240,6 +241,9 @@ pub(crate) fn given_up(broker: &Broker, mut wait: ProduceWait) -> ProduceRespons
     let pending = std::mem::take(&mut wait.pending);
     for pending in pending {
         let code = why_given_up(broker, pending.slot);
+        if code == ErrorCode::NOT_LEADER_OR_FOLLOWER && flaws::is(Flaw::AcknowledgesWhenDeposed) {
+            continue;
+        }
         fail(&mut wait, pending, code);
     }
     wait.response

@@ -127,6 +127,8 @@ fn lead(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<Park
         }
     }
     replica.advance(now.monotonic_ms);
+    // Whoever left the in-sync set may have come back already, and an idle partition is not fetched by name.
+    broker.in_sync.reconsider(slot);
     broker.fetchers.leave(slot);
     broker.mark_dirty(slot);
     for replica in state.replicas.iter().filter(|replica| **replica != here) {

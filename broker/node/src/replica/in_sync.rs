@@ -24,6 +24,8 @@ pub(crate) struct InSync {
     pending: BTreeSet<u32>,
     asked: Option<(u64, Slots)>,
     not_before_ms: u64,
+    /// Slots with followers that have come far enough and may not join yet.
+    reconsidered: BTreeSet<u32>,
 }
 
 /// What the leader does after an answer.
@@ -58,6 +60,15 @@ impl InSync {
     /// The partition has a proposal.
     pub(crate) fn want(&mut self, slot: u32) {
         self.pending.insert(slot);
+    }
+
+    /// The partition is to be looked at again when the metadata has moved.
+    pub(crate) fn reconsider(&mut self, slot: u32) {
+        self.reconsidered.insert(slot);
+    }
+
+    pub(crate) fn take_reconsidered(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.reconsidered)
     }
 
     /// The slots to ask for now, if a request may leave.

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 
+use crate::flaws::{self, Flaw};
 use crate::image::topics::Partition;
 
 /// How far a follower has come in this leader epoch.
@@ -139,7 +140,7 @@ impl Leader {
     /// How high the water may stand, given what counts at the leader; nothing while somebody's end is unknown or too few
     /// are in sync.
     pub(crate) fn high_watermark(&self, leader_end: Offset, min_insync_replicas: i32) -> Option<Offset> {
-        if !self.has_min_isr(min_insync_replicas) {
+        if !self.has_min_isr(min_insync_replicas) && !flaws::is(Flaw::HwBelowMinIsr) {
             return None;
         }
         let mut lowest = leader_end;
@@ -154,14 +155,21 @@ impl Leader {
     }
 
     fn maximal_isr(&self) -> impl Iterator<Item = i32> {
-        let proposed = self.proposal.iter().flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
+        let proposed = self
+            .proposal
+            .iter()
+            .filter(|_| !flaws::is(Flaw::HwIgnoresProposal))
+            .flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
         self.isr.iter().copied().chain(proposed)
     }
 
     /// The followers that are not in sync and have everything that they need to be. Below the epoch's start a follower
     /// may still hold what no leader of this epoch has.
     pub(crate) fn joining(&self, high_watermark: Offset) -> Vec<i32> {
-        let ready = |progress: &Progress| progress.end >= high_watermark && progress.end >= self.epoch_start;
+        let ready = |progress: &Progress| {
+            (progress.end >= high_watermark || flaws::is(Flaw::JoinsBelowHw))
+                && (progress.end >= self.epoch_start || flaws::is(Flaw::JoinsBelowEpochStart))
+        };
         let outside = self.followers.iter().filter(|(id, _)| !self.isr.contains(id));
         outside.filter(|(_, progress)| ready(progress)).map(|(id, _)| *id).collect()
     }
@@ -191,6 +199,9 @@ impl Leader {
         let stays = self.isr.iter().filter(|id| !leaving.contains(id));
         let isr: Vec<(i32, i64)> = stays.chain(joining).map(|id| (*id, epoch_of(*id).unwrap_or(-1))).collect();
         assert!(isr.iter().any(|(id, _)| *id == self.me), "a leader never leaves the in-sync set by itself");
+        if flaws::is(Flaw::ShrinksUncommitted) {
+            self.isr.retain(|id| !leaving.contains(id));
+        }
         self.proposal = Some(Proposal { isr });
         true
     }
