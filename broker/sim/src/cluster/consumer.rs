@@ -227,9 +227,13 @@ impl Consumer {
                 self.router.refresh(core);
             }
             ErrorCode::OFFSET_OUT_OF_RANGE => {
-                let void = core.judge_of_cluster.as_ref().is_some_and(|judge| judge.is_void(cursor.key));
-                // A consumer asks for what it saw the end of, or for what was acknowledged.
-                if !void && topic.existence == Existence::Exists {
+                // A consumer asks for what it saw the end of, or for what was acknowledged; a leader that is none any more may not
+                // have that.
+                let owes = core.judge_of_cluster.as_ref().is_some_and(|judge| {
+                    let newest = judge.placed(cursor.key).map(|placed| placed.leader_epoch);
+                    !judge.is_void(cursor.key) && lead.map(|lead| lead.epoch) == newest
+                });
+                if owes && topic.existence == Existence::Exists {
                     let story = format_args!("{} {}: {} is out of range at {lead:?}", topic.name, cursor.key, cursor.position);
                     core.violate(Invariant::RecordsStay, story);
                 }
