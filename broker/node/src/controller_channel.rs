@@ -6,7 +6,7 @@
 //! has. A forwarded request that certainly did not reach a controller is sent again until its time is over; one that may
 //! have been acted on is not, and its client's connection is closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use strandline_protocol::api::{ApiKey, Request, Response};
@@ -54,6 +54,8 @@ enum StandIn {
     Own(Tag),
     /// Another broker's client.
     Envelope { place: Place, version: i16, correlation: i32 },
+    /// Another broker's client, whose connection is gone.
+    Nobody,
 }
 
 /// A client's request on its way.
@@ -195,8 +197,8 @@ pub(crate) fn collect(
     if broker.channel.stand_ins.is_empty() {
         return own;
     }
-    let effects: Vec<Effect> = outbox.drain(from..).collect();
-    for effect in effects {
+    let mut effects: VecDeque<Effect> = outbox.drain(from..).collect();
+    while let Some(effect) = effects.pop_front() {
         let (connection, answer) = match effect {
             Effect::Reply { connection, reply: Reply::Body(response), .. } if connection.0 >= STAND_INS_FROM => {
                 (connection, Ok(response))
@@ -213,9 +215,10 @@ pub(crate) fn collect(
             Some(StandIn::Own(tag)) => own.push((tag, answer)),
             Some(StandIn::Envelope { place, version, correlation }) => {
                 let response = answer.map_or_else(|_| not_controller(), |response| sealed(version, correlation, &response));
-                reply(place, response.into(), outbox);
+                // Who sent the Envelope may be a stand-in too: this broker, which leads since it was asked.
+                effects.push_front(reply_to(place, response.into()));
             }
-            None => {}
+            Some(StandIn::Nobody) | None => {}
         }
     }
     own
@@ -307,6 +310,16 @@ fn ask_for_topics(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     let _ = ask(broker, now, Tag { asker: Asker::AutoCreation, number: 0 }, request.into(), outbox);
 }
 
+/// A connection is gone: nobody waits there for what was forwarded, or taken out of an Envelope, for it.
+pub(crate) fn on_disconnected(broker: &mut Broker, connection: ConnectionId) {
+    broker.channel.forwarded.retain(|_, forwarded| forwarded.place.connection != connection);
+    for who in broker.channel.stand_ins.values_mut() {
+        if matches!(who, StandIn::Envelope { place, .. } if place.connection == connection) {
+            *who = StandIn::Nobody;
+        }
+    }
+}
+
 /// Sends what is to be sent now.
 pub(crate) fn follow_up(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     ask_for_topics(broker, now, outbox);
@@ -357,7 +370,7 @@ pub(crate) fn on_response(
     {
         let place = forwarded.place;
         broker.channel.forwarded.remove(&tag.number);
-        return reply(place, response, outbox);
+        return outbox.push(reply_to(place, response));
     }
     if may_have_acted {
         return give_up(broker, tag.number, outbox);
@@ -378,7 +391,6 @@ fn give_up(broker: &mut Broker, number: u64, outbox: &mut Vec<Effect>) {
     }
 }
 
-fn reply(place: Place, response: Response, outbox: &mut Vec<Effect>) {
-    let reply = Reply::Body(Box::new(response));
-    outbox.push(Effect::Reply { connection: place.connection, sequence: place.sequence, reply });
+fn reply_to(place: Place, response: Response) -> Effect {
+    Effect::Reply { connection: place.connection, sequence: place.sequence, reply: Reply::Body(Box::new(response)) }
 }

@@ -4,6 +4,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::messages::fetch::EpochEndOffset;
 
+use crate::flaws::{self, Flaw};
 use crate::replica::Replica;
 use crate::sessions::Wanted;
 
@@ -32,7 +33,7 @@ pub(crate) fn end_offset_for(replica: &Replica, asked: LeaderEpoch) -> (LeaderEp
 
 /// Whether the reader's last epoch ended earlier here than it believes (KIP-320, Fetch v12).
 pub(crate) fn diverging(replica: &Replica, wanted: &Wanted) -> Result<Option<EpochEndOffset>, ErrorCode> {
-    if wanted.last_fetched_epoch == LeaderEpoch::NONE {
+    if wanted.last_fetched_epoch == LeaderEpoch::NONE || flaws::is(Flaw::DivergenceIgnored) {
         return Ok(None);
     }
     let (epoch, end) = end_offset_for(replica, wanted.last_fetched_epoch);

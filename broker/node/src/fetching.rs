@@ -22,6 +22,7 @@ use strandline_protocol::wire::Records;
 
 use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, diverging};
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::io::{FetchReply, PartitionSlices, Reply};
 use crate::replica::{Replica, Role, selection};
@@ -161,6 +162,7 @@ fn read(
         return Ok(Read::without_records(data));
     }
     let below = match fetch.isolation {
+        Isolation::ReadUncommitted if flaws::is(Flaw::ReadsAboveHw) => replica.log.positions().readable_end,
         Isolation::ReadUncommitted => high_watermark,
         Isolation::ReadCommitted => stable,
     };

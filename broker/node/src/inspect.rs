@@ -1,12 +1,14 @@
 //! What a node shows of itself to whoever checks its invariants between two steps: the simulator, and tests. Read-only,
 //! and nothing is copied: it is looked at after every step.
 
+use strandline_log::epochs::LeaderEpochs;
 use strandline_log::log::Positions;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 
 use crate::image::Overrides;
 use crate::node::Node;
 use crate::offline::OfflinePartition;
+use crate::replica::following;
 
 /// A hosted partition.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +18,13 @@ pub struct PartitionView<'a> {
     pub name: &'a TopicName,
     pub partition: i32,
     pub leader_epoch: LeaderEpoch,
+    /// This broker leads it, and its log is whole.
+    pub leads: bool,
     pub positions: Positions,
+    /// Which epochs wrote the log.
+    pub epochs: &'a LeaderEpochs,
+    /// The log is being cut back: on disk it may be shorter than it says.
+    pub is_cut: bool,
     pub recovery_point: Offset,
     pub high_watermark: Offset,
     /// Whether records count only once they are on the device.
@@ -38,7 +46,94 @@ pub struct LedPartition<'a> {
     pub leader_epoch: LeaderEpoch,
 }
 
+/// A partition as the committed metadata has it.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedPartition<'a> {
+    pub topic: TopicId,
+    pub name: &'a TopicName,
+    pub partition: i32,
+    /// -1 if there is none.
+    pub leader: i32,
+    pub leader_epoch: LeaderEpoch,
+    pub partition_epoch: i32,
+    pub replicas: &'a [i32],
+    pub isr: &'a [i32],
+    pub elr: &'a [i32],
+    /// Replicas come or go.
+    pub is_moving: bool,
+}
+
+/// The metadata quorum, as this member sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct QuorumView<'a> {
+    pub epoch: LeaderEpoch,
+    /// This node leads, and decides.
+    pub leads: bool,
+    pub committed: Offset,
+    pub positions: Positions,
+    pub epochs: &'a LeaderEpochs,
+}
+
 impl Node {
+    /// The broker's number in the cluster.
+    pub fn number(&self) -> i32 {
+        self.broker.identity.node_id
+    }
+
+    /// When its parts have something to do next: what a node that is busy for nothing waits for.
+    pub fn due(&self) -> [(&'static str, u64); 7] {
+        let broker = &self.broker;
+        [
+            ("membership", broker.membership.next_due_ms()),
+            ("quorum", broker.controller.quorum.next_deadline()),
+            ("quorum's fetch", broker.controller.next_due_ms(crate::snapshot::fetched::is_free(broker))),
+            ("liveness", broker.controller.liveness.next_deadline()),
+            ("forwarding", broker.channel.next_due_ms()),
+            ("replies", broker.waiting.next_deadline().unwrap_or(u64::MAX)),
+            ("replication", following::next_due_ms(broker).unwrap_or(u64::MAX)),
+        ]
+    }
+
+    /// Every partition of the cluster by the committed metadata.
+    pub fn placed(&self) -> impl Iterator<Item = PlacedPartition<'_>> {
+        self.broker.image.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|(index, partition)| PlacedPartition {
+                topic: topic.id,
+                name: &topic.name,
+                partition: *index,
+                leader: partition.leader,
+                leader_epoch: partition.leader_epoch,
+                partition_epoch: partition.partition_epoch,
+                replicas: &partition.replicas,
+                isr: &partition.isr,
+                elr: &partition.elr,
+                is_moving: partition.is_moving(),
+            })
+        })
+    }
+
+    /// Where the committed metadata ends that this broker has applied.
+    pub fn applied(&self) -> Offset {
+        self.broker.image.end
+    }
+
+    /// Brokers that are alive by the committed metadata.
+    pub fn live_brokers(&self) -> impl Iterator<Item = i32> {
+        self.broker.image.brokers.iter().filter(|known| known.is_active()).map(|known| known.id)
+    }
+
+    /// The metadata quorum.
+    pub fn quorum(&self) -> QuorumView<'_> {
+        let controller = &self.broker.controller;
+        QuorumView {
+            epoch: controller.epoch(),
+            leads: controller.is_active(),
+            committed: controller.committed(),
+            positions: controller.log().positions(),
+            epochs: controller.log().epochs(),
+        }
+    }
+
     /// Every hosted partition, deleted ones included.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         self.broker.replicas.iter().map(|(slot, replica)| PartitionView {
@@ -47,7 +142,10 @@ impl Node {
             name: &replica.name,
             partition: replica.partition,
             leader_epoch: replica.leader_epoch(),
+            leads: replica.leader().is_ok(),
             positions: replica.log.positions(),
+            epochs: replica.log.epochs(),
+            is_cut: replica.truncation.is_some(),
             recovery_point: replica.log.recovery_point(),
             high_watermark: replica.high_watermark(),
             durability: replica.log.config().durability,

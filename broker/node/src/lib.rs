@@ -18,6 +18,7 @@ mod directory;
 mod epochs;
 mod features;
 mod fetching;
+pub mod flaws;
 pub mod gauges;
 mod handlers;
 pub mod image;

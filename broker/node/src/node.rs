@@ -122,6 +122,10 @@ impl Node {
 
     /// Takes one input. Writes are given out by [`Node::settle`], once a burst of inputs is over.
     pub fn step(&mut self, now: Now, input: Input, outbox: &mut Vec<Effect>) {
+        // The mark of a clean shutdown is the last thing that is written.
+        if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory(_), .. }) {
+            return;
+        }
         let from = outbox.len();
         match input {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
@@ -142,6 +146,8 @@ impl Node {
                 }
                 members::on_disconnected(&mut self.broker, connection, outbox);
                 share::on_disconnected(&mut self.broker, connection);
+                controller_channel::on_disconnected(&mut self.broker, connection);
+                self.broker.controller.post.forget(connection);
             }
             Input::Damaged { log, base_offset } => {
                 for parked in renewal::found_damaged(&mut self.broker, now, &log, base_offset, outbox) {
@@ -173,7 +179,7 @@ impl Node {
 
     /// What follows from a step, until nothing does: answers of this node's own controller are steps of their own.
     fn follow_up(&mut self, now: Now, from: usize, outbox: &mut Vec<Effect>) {
-        loop {
+        while !matches!(self.phase, Phase::Stopped) {
             self.follow_metadata(now, outbox);
             self.follow_membership(now, outbox);
             markers::follow_up(&mut self.broker, now, outbox);
@@ -258,6 +264,9 @@ impl Node {
 
     /// Ends a burst of inputs: gives out the writes that it brought about, and what else follows.
     pub fn settle(&mut self, now: Now, outbox: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
         loop {
             let from = outbox.len();
             share::settle(&mut self.broker, now, outbox);
@@ -434,6 +443,7 @@ impl Node {
         for (offset, record) in self.broker.controller.take_committed() {
             self.on_committed(now, offset, &record, outbox);
         }
+        leading::expand_again(&mut self.broker, now);
         let before = self.broker.controller.committed();
         if let Phase::Starting { serving_at: Some(at) } = self.phase
             && before >= at
@@ -478,7 +488,6 @@ impl Node {
                 }
             }
             Change::Config(Resource::Broker(_)) => self.broker.refresh_all_topics(),
-            Change::Broker(id) => leading::welcome(&mut self.broker, id),
             Change::Config(Resource::Group(_) | Resource::Other(..)) | Change::None => {}
         }
     }

@@ -102,9 +102,10 @@ impl Topology {
         self.of(|kind| kind == ListenerKind::Controller)
     }
 
-    /// Whether this process is the whole cluster: no other voter is configured.
+    /// Whether this process is the whole cluster: broker and controller, and no other voter is configured. A controller that is
+    /// no broker has others to serve.
     pub fn is_alone(&self) -> bool {
-        self.roles.controller && self.voters.len() <= 1
+        self.roles.controller && self.roles.broker && self.voters.len() <= 1
     }
 
     fn of(&self, wanted: fn(ListenerKind) -> bool) -> impl Iterator<Item = &Endpoint> {
@@ -274,6 +275,13 @@ mod tests {
         assert_eq!(topology.controller_endpoints().count(), 1);
         assert_eq!(topology.voters.iter().map(|voter| voter.id).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!((topology.inter_broker.as_str(), topology.controller.as_str()), ("INSIDE", "CONTROLLER"));
+    }
+
+    #[test]
+    fn a_sole_controller_without_a_broker_is_not_alone() {
+        let controller =
+            [("process.roles", "controller"), ("listeners", "CONTROLLER://h:1"), ("controller.quorum.voters", "1@h:1")];
+        assert!(!read(&controller).expect("a legal node").is_alone());
     }
 
     #[test]

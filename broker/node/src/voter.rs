@@ -13,6 +13,7 @@ use strandline_protocol::messages::fetch_snapshot::FetchSnapshotResponse;
 use crate::broker::Broker;
 use crate::controller::METADATA_DIRECTORY;
 use crate::directory::After;
+use crate::flaws::{self, Flaw};
 use crate::image::brokers::Endpoint;
 use crate::io::{Effect, JobId, Lane, Now, PeerAddress, PeerLost, Reply, Tag};
 use crate::metadata_log::{QUORUM_STATE, unusable};
@@ -191,6 +192,7 @@ fn fulfil(broker: &mut Broker, now: Now, wish: Wish, outbox: &mut Vec<Effect>) {
 
 fn keep(broker: &mut Broker, kept: Kept, hold: Hold, outbox: &mut Vec<Effect>) {
     let voters = broker.controller.quorum.voters().iter().copied().map(BrokerId).collect();
+    let kept = if flaws::is(Flaw::VoteNotKept) { Kept { voted: None, ..kept } } else { kept };
     let state = QuorumState {
         leader: wire::id(kept.leader),
         leader_epoch: kept.epoch,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use strandline_node::io::{ConnectionId, JobId, ListenerKind, PeerLost, Sequence, Tag};
 use strandline_protocol::api::{ApiKey, Response};
 
+use crate::cluster::judge::Judge;
 use crate::dice::Dice;
 use crate::flaw::Flaw;
 use crate::history::{Anomaly, History};
@@ -176,6 +177,8 @@ pub struct Core {
     /// Where the wall clock stands at the world's time 0.
     pub wall_base_ms: i64,
     pub network: Network,
+    /// Holds the nodes of a cluster against each other.
+    pub judge_of_cluster: Option<Box<Judge>>,
     /// Workload and faults are over; what is left is to be read.
     pub draining: bool,
     /// Something that makes reads fail is under way.
@@ -200,6 +203,7 @@ impl Core {
             marks: BTreeMap::new(),
             wall_base_ms: 1_800_000_000_000,
             network: Network::default(),
+            judge_of_cluster: None,
             draining: false,
             reads_may_fail: false,
             damage_read: false,
@@ -249,6 +253,14 @@ impl Core {
         self.violation.get_or_insert(Violation::Invariant { invariant, story });
     }
 
+    /// Asks the judge of the cluster, if this is one.
+    pub fn judged(&mut self, look: impl FnOnce(&mut Judge, &mut Self)) {
+        if let Some(mut judge) = self.judge_of_cluster.take() {
+            look(&mut judge, self);
+            self.judge_of_cluster = Some(judge);
+        }
+    }
+
     /// Judges what the history said.
     pub fn judge(&mut self, judgement: Result<(), Anomaly>) {
         if let Err(anomaly) = judgement {
@@ -271,6 +283,7 @@ impl Core {
 
     /// A delay of the network.
     pub fn network_us(&mut self) -> u64 {
-        if self.dice.one_in(200) { self.dice.between(5 * MS, 60 * MS) } else { self.dice.between(40, 400) }
+        let usual = if self.dice.one_in(200) { self.dice.between(5 * MS, 60 * MS) } else { self.dice.between(40, 400) };
+        if self.network.slowness_us > 0 { usual + self.dice.below(self.network.slowness_us) } else { usual }
     }
 }

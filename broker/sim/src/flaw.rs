@@ -29,13 +29,16 @@ pub enum Flaw {
     ReadsAhead,
     UncheckedReads,
     SwappedReplies,
+    /// Of the cluster's protocol, inside the node.
+    #[cfg(feature = "flaws")]
+    Protocol(strandline_node::flaws::Flaw),
 }
 
 const fn seeded(flaw: Flaw, name: &'static str, story: &'static str) -> Seeded {
     Seeded { flaw, name, story }
 }
 
-/// Every seeded bug.
+/// The seeded bugs of single nodes.
 #[rustfmt::skip]
 pub const FLAWS: &[Seeded] = &[
     seeded(Flaw::EarlyAcknowledgement, "early-acknowledgement", "the disk says durable when the bytes are only written"),
@@ -56,9 +59,83 @@ pub const FLAWS: &[Seeded] = &[
     seeded(Flaw::SwappedReplies, "swapped-replies", "replies of a connection leave as they come"),
 ];
 
+/// The seeded bugs of the protocol; only there with the feature `flaws`.
+#[cfg(not(feature = "flaws"))]
+pub const PROTOCOL_FLAWS: &[Seeded] = &[];
+#[cfg(feature = "flaws")]
+pub use protocol::PROTOCOL_FLAWS;
+
+#[cfg(feature = "flaws")]
+mod protocol {
+    use strandline_node::flaws::Flaw as Inside;
+
+    use super::{Flaw, Seeded, seeded};
+
+    const fn protocol(flaw: Inside, name: &'static str, story: &'static str) -> Seeded {
+        seeded(Flaw::Protocol(flaw), name, story)
+    }
+
+    /// The seeded bugs of the protocol.
+    #[rustfmt::skip]
+    pub const PROTOCOL_FLAWS: &[Seeded] = &[
+        protocol(Inside::VotesTwice, "votes-twice", "a voter votes for whoever asks, also twice in an epoch"),
+        protocol(Inside::VoteNotKept, "vote-not-kept", "a voter forgets whom it voted for when it starts again"),
+        protocol(Inside::VotesForBehind, "votes-for-behind", "a voter does not look at how far the candidate's log is"),
+        protocol(Inside::EpochNotRaisedByCandidate, "epoch-not-raised-by-candidate", "a candidate stands in the epoch that it is in"),
+        protocol(Inside::MinorityCommits, "minority-commits", "metadata counts as committed one voter too early"),
+        protocol(Inside::QuorumCountsUnsynced, "quorum-counts-unsynced", "the active controller counts what is not on its own device"),
+        protocol(Inside::EarlierEpochsCommit, "earlier-epochs-commit", "records of earlier epochs are committed by counting (Raft 5.4.2)"),
+        protocol(Inside::MetadataDivergenceIgnored, "metadata-divergence-ignored", "a controller does not see that a follower's log parts ways"),
+        protocol(Inside::FetchesMetadataUnsynced, "fetches-metadata-unsynced", "a voter fetches on before what it has is on its device"),
+        protocol(Inside::AppliesUncommitted, "applies-uncommitted", "brokers apply metadata that is not committed"),
+        protocol(Inside::AnswersUncommitted, "answers-uncommitted", "the controller answers before its records are committed"),
+        protocol(Inside::HwIgnoresProposal, "hw-ignores-proposal", "the high watermark does not wait for proposed members (KIP-497)"),
+        protocol(Inside::JoinsBelowHw, "joins-below-hw", "a follower below the high watermark may join the in-sync set"),
+        protocol(Inside::LeaderCountsUnsynced, "leader-counts-unsynced", "a leader counts its own end before it is on the device"),
+        protocol(Inside::FollowerFetchesUnsynced, "follower-fetches-unsynced", "a follower fetches on before what it has is on its device"),
+        protocol(Inside::DivergenceIgnored, "divergence-ignored", "a leader does not look at the epoch of a follower's last record (KIP-320)"),
+        protocol(Inside::HwBelowMinIsr, "hw-below-min-isr", "the high watermark rises with too few replicas in sync (KIP-966)"),
+        protocol(Inside::CutsToHw, "cuts-to-hw", "a follower cuts its log to its high watermark (KIP-101)"),
+        protocol(Inside::CutsTooLittle, "cuts-too-little", "a follower keeps the first record that it should cut"),
+        protocol(Inside::WipesOnOutOfRange, "wipes-on-out-of-range", "a follower begins anew whenever its offset is out of range"),
+        protocol(Inside::ElectsAnybody, "elects-anybody", "any live replica may become leader"),
+        protocol(Inside::KeepsCrashedEligible, "keeps-crashed-eligible", "a replica that may have lost records stays eligible (KIP-966)"),
+        protocol(Inside::StaleBrokerEpochJoins, "stale-broker-epoch-joins", "a broker that started again joins by what it had before (KIP-903)"),
+        protocol(Inside::FencedJoins, "fenced-joins", "a fenced broker may join the in-sync set (KIP-841)"),
+        protocol(Inside::PartitionEpochIgnored, "partition-epoch-ignored", "the controller takes in-sync sets that were proposed before another change"),
+        protocol(Inside::LeaderEpochNotRaised, "leader-epoch-not-raised", "a new leader goes on in the old leader epoch"),
+        protocol(Inside::AcknowledgesAtOnce, "acknowledges-at-once", "acks=all is answered when the leader has the batch"),
+        protocol(Inside::ReadsAboveHw, "reads-above-hw", "consumers are given what is not committed"),
+        protocol(Inside::AcknowledgesWhenDeposed, "acknowledges-when-deposed", "a leader that is no leader any more acknowledges what waited"),
+        protocol(Inside::DropsReplicasEarly, "drops-replicas-early", "a reassignment drops the old replicas before the new ones are in sync"),
+        protocol(Inside::ShrinksUncommitted, "shrinks-uncommitted", "a leader counts without a member before the controller has committed that"),
+        protocol(Inside::FencedKeepsItsPlaces, "fenced-keeps-its-places", "a fenced broker stays leader and in sync"),
+        protocol(Inside::StaleAnswersCount, "stale-answers-count", "a follower takes answers to questions that it asked before"),
+        protocol(Inside::OldEpochFetchCounts, "old-epoch-fetch-counts", "a leader counts fetches of another leader epoch"),
+        protocol(Inside::JoinsBelowEpochStart, "joins-below-epoch-start", "a follower that has not reached the leader's epoch may join the in-sync set"),
+        protocol(Inside::EligibleForever, "eligible-forever", "replicas stay eligible when enough are in sync to acknowledge without them"),
+    ];
+}
+
 impl Flaw {
     /// The flaw of this name.
     pub fn named(name: &str) -> Option<Self> {
-        FLAWS.iter().find(|seeded| seeded.name == name).map(|seeded| seeded.flaw)
+        all().find(|seeded| seeded.name == name).map(|seeded| seeded.flaw)
     }
+
+    /// Makes the nodes of this thread have it, or none.
+    pub fn seed(flaw: Option<Self>) {
+        #[cfg(feature = "flaws")]
+        strandline_node::flaws::seed(match flaw {
+            Some(Self::Protocol(inside)) => Some(inside),
+            _ => None,
+        });
+        #[cfg(not(feature = "flaws"))]
+        let _ = flaw;
+    }
+}
+
+/// Every seeded bug of both lists.
+pub fn all() -> impl Iterator<Item = &'static Seeded> {
+    FLAWS.iter().chain(PROTOCOL_FLAWS)
 }

@@ -6,7 +6,7 @@
 //!
 //! Not here: transactions, and what only the inside of the broker can tell (`invariants.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use strandline_protocol::ids::TopicId;
@@ -142,6 +142,7 @@ pub type TimeLookupShown = (PartitionKey, i64, Option<(i64, i64)>);
 pub struct History {
     sent: Vec<Sent>,
     partitions: BTreeMap<PartitionKey, Partition>,
+    excused: BTreeSet<PartitionKey>,
 }
 
 impl History {
@@ -172,6 +173,9 @@ impl History {
         let Some(sent) = self.get_mut(value) else { return Ok(()) };
         let (partition, seen, once) = (sent.send.partition, sent.seen, sent.delivery == Delivery::AtMostOnce);
         sent.outcome = Outcome::Acknowledged { offset, at_us };
+        if self.excused.contains(&partition) {
+            return Ok(());
+        }
         if let Some(found) = seen.filter(|found| once && *found != offset) {
             return Err(Anomaly::ChangedOffset { partition, value, acknowledged: offset, found });
         }
@@ -200,6 +204,9 @@ impl History {
     /// [`Anomaly`]
     pub fn see(&mut self, seen: Seen) -> Result<(), Anomaly> {
         let Seen { partition, offset, value, content, timestamp_ms } = seen;
+        if self.excused.contains(&partition) {
+            return Ok(());
+        }
         let Some(sent) = self.get_mut(value).filter(|sent| sent.send.partition == partition) else {
             return Err(Anomaly::NeverSent { partition, offset, value });
         };
@@ -253,6 +260,12 @@ impl History {
         }
     }
 
+    /// Nothing is promised any more about what is stored in a partition.
+    pub fn excuse(&mut self, partition: PartitionKey) {
+        self.partitions.remove(&partition);
+        self.excused.insert(partition);
+    }
+
     /// A topic was deleted: nothing more is promised about it.
     pub fn forget_topic(&mut self, topic: TopicId) {
         self.partitions.retain(|partition, _| partition.topic != topic);
@@ -279,6 +292,20 @@ impl History {
             }
         }
         self.session_order()
+    }
+
+    /// Judges what consumers saw where nothing that was committed is ever taken back: none of it is behind the end now.
+    ///
+    /// # Errors
+    /// The first [`Anomaly`].
+    pub fn nothing_vanished(&self, reach: &BTreeMap<PartitionKey, Reach>) -> Result<(), Anomaly> {
+        for (partition, reach) in reach {
+            let last = self.partitions.get(partition).and_then(|known| known.seen.last_key_value());
+            if let Some((offset, (value, _))) = last.filter(|(offset, _)| **offset >= reach.high_watermark) {
+                return Err(Anomaly::Lost { partition: *partition, value: *value, offset: *offset, reach: *reach });
+            }
+        }
+        Ok(())
     }
 
     /// Acknowledged before the other was begun: lies before the other.
@@ -318,7 +345,8 @@ impl History {
                 Outcome::Acknowledged { offset, .. } => Some(offset),
                 _ => sent.seen,
             };
-            let Some(offset) = place.filter(|_| sent.delivery == Delivery::AtMostOnce) else { continue };
+            let counts = sent.delivery == Delivery::AtMostOnce && !self.excused.contains(&sent.send.partition);
+            let Some(offset) = place.filter(|_| counts) else { continue };
             let (partition, later) = (sent.send.partition, (Value(number), offset));
             if let Some(earlier) = last.insert((partition, sent.send.session), later)
                 && earlier.1 >= offset

@@ -1,7 +1,7 @@
 //! What holds at every moment, numbered. Looked at from inside the node after every step, and from the promises of its
 //! earlier lives at every start. The numbers stay: a row that goes leaves a hole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::Durability;
 use strandline_log::recover::Shutdown;
@@ -47,6 +47,20 @@ pub enum Invariant {
     ResponseDecodes,
     AnswersAsAsked,
     DrainEnds,
+    OneQuorumLeader,
+    MetadataLogsMatch,
+    QuorumLeaderIsComplete,
+    MetadataIsHeldByMajority,
+    OneLeader,
+    LogsMatch,
+    LeaderIsComplete,
+    CommittedIsHeld,
+    CommittedOnce,
+    SetsFit,
+    EpochsRise,
+    LateLeaderCommitsNothing,
+    RecordsStay,
+    AnsweredMetadataHolds,
 }
 
 /// Number and sentence of every row.
@@ -83,6 +97,20 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::ResponseDecodes, 29, "every response decodes in the version of its request"),
     (Invariant::AnswersAsAsked, 30, "a response names what was asked, and has no error that the situation does not explain"),
     (Invariant::DrainEnds, 31, "when faults are over everything can be read to its end"),
+    (Invariant::OneQuorumLeader, 41, "an epoch of the metadata quorum has one leader at most"),
+    (Invariant::MetadataLogsMatch, 42, "metadata logs with a record of the same offset and epoch are the same up to there"),
+    (Invariant::QuorumLeaderIsComplete, 43, "a leader of the quorum has all metadata that was committed before its epoch"),
+    (Invariant::MetadataIsHeldByMajority, 44, "committed metadata is on the devices of a majority of voters"),
+    (Invariant::OneLeader, 45, "a leader epoch of a partition has one leader at most"),
+    (Invariant::LogsMatch, 46, "replicas with a record of the same offset and epoch are the same up to there"),
+    (Invariant::LeaderIsComplete, 47, "a leader has every record that was committed before its epoch"),
+    (Invariant::CommittedIsHeld, 48, "every in-sync or eligible replica holds all records below the high watermark, as durably as the topic asks for"),
+    (Invariant::CommittedOnce, 49, "replicas agree on what lies below their high watermarks"),
+    (Invariant::SetsFit, 50, "in-sync and eligible replicas are assigned ones, no replica is both, in-sync ones are alive, and the leader is in sync"),
+    (Invariant::EpochsRise, 51, "committed leader epochs and partition epochs never go back"),
+    (Invariant::LateLeaderCommitsNothing, 52, "a leader whose successor began commits nothing that the successor does not have"),
+    (Invariant::RecordsStay, 53, "a record that a consumer saw stays where it is"),
+    (Invariant::AnsweredMetadataHolds, 54, "what the controller answered is so: topics exist or are gone, settings are as set"),
 ];
 
 impl Invariant {
@@ -174,7 +202,9 @@ impl Watch {
                 check_durable(core, key, view.durability, positions.durable_end, positions.readable_end);
             }
             if let Some(before) = before {
-                if view.high_watermark < before.high_watermark {
+                // A cluster's topic that is not synced may lose what its replicas lost.
+                let may_fall = core.judge_of_cluster.is_some() && view.durability == Durability::Written;
+                if view.high_watermark < before.high_watermark && !may_fall {
                     core.violate(
                         Invariant::HighWatermarkOnlyRises,
                         format_args!("{} {key}: {} after {}", view.name, view.high_watermark, before.high_watermark),
@@ -190,7 +220,11 @@ impl Watch {
             // Where everything written was deleted, the durable end is the log start and says nothing about records.
             let all_deleted = view.durability == Durability::Written && positions.durable_end <= positions.log_start;
             let durable = if all_deleted { Offset::ZERO } else { positions.durable_end };
-            let promised = Promised { readable: positions.readable_end, durable, loosened: false };
+            let promised = match view.is_cut {
+                // How far the cut has come on disk the log does not say.
+                true => Promised::default(),
+                false => Promised { readable: positions.readable_end, durable, loosened: false },
+            };
             *slot = Some(Watched { key, high_watermark: view.high_watermark, log_start: positions.log_start, promised });
         }
         if cached_bytes > node.tail_cache_bytes_max() {
@@ -200,7 +234,9 @@ impl Watch {
         if sessions > sessions_max {
             core.violate(Invariant::SessionsWithinLimit, format_args!("{sessions} of {sessions_max}"));
         }
-        self.metadata_committed = self.metadata_committed.max(node.metadata_positions().readable_end);
+        if core.judge_of_cluster.is_none() {
+            self.metadata_committed = self.metadata_committed.max(node.metadata_positions().readable_end);
+        }
     }
 
     /// The process ended: what it promised has to be found.
@@ -238,6 +274,10 @@ impl Watch {
         if opened.shutdown == Shutdown::Clean && opened.report.bytes_cut > 0 {
             core.violate(Invariant::CleanStartCutsNothing, format_args!("{key}: {:?}", opened.report));
         }
+        if core.judge_of_cluster.is_some() {
+            // What a replica lost others may have.
+            return self.opened.push(key);
+        }
         if promised.loosened {
             core.history.forgive_from(key, positions.log_end.0);
             core.mark("records taken by a power cut from a replicated topic");
@@ -252,13 +292,18 @@ impl Watch {
     /// The node serves: what was committed is there, and what it hosts is what it leads.
     pub fn serving(&mut self, core: &mut Core, node: &Node) {
         for (key, promised) in &self.promised {
-            let exists = core.topics.by_id(key.topic).is_some_and(|topic| topic.existence == Existence::Exists);
+            // Replicas of a cluster come and go: what has to be there the judge knows.
+            let exists = core.judge_of_cluster.is_none()
+                && core.topics.by_id(key.topic).is_some_and(|topic| topic.existence == Existence::Exists);
             let found = self.opened.contains(key) || self.aside.contains(key);
             if exists && promised.readable > Offset::ZERO && !found {
                 core.violate(Invariant::CommittedSurvives, format_args!("{key} has no directory, promised {promised:?}"));
             }
         }
         self.promised.retain(|key, _| self.aside.contains(key));
+        if core.judge_of_cluster.is_some() {
+            return self.hosted(core, node);
+        }
         let committed = node.metadata_positions().readable_end;
         if committed < self.metadata_committed {
             core.violate(
@@ -272,6 +317,9 @@ impl Watch {
 
     /// What is hosted is what is led.
     pub fn hosted(&self, core: &mut Core, node: &Node) {
+        if core.judge_of_cluster.is_some() {
+            return assigned(core, node);
+        }
         let mut hosted: Vec<_> = node
             .partitions()
             .filter(|view| !view.deleted)
@@ -283,6 +331,19 @@ impl Watch {
         if hosted != led {
             core.violate(Invariant::HostedIsLed, format_args!("hosted {hosted:?}, led {led:?}"));
         }
+    }
+}
+
+/// A broker of a cluster hosts what the metadata assigns to it, save what it set aside.
+fn assigned(core: &mut Core, node: &Node) {
+    let here = node.number();
+    let hosted = node.partitions().filter(|view| !view.deleted).map(|view| (view.topic, view.partition));
+    let aside = node.offline().map(|offline| (offline.topic, offline.partition));
+    let held: BTreeSet<_> = hosted.chain(aside).collect();
+    let placed = node.placed().filter(|placed| placed.replicas.contains(&here));
+    let assigned: BTreeSet<_> = placed.map(|placed| (placed.topic, placed.partition)).collect();
+    if held != assigned {
+        core.violate(Invariant::HostedIsLed, format_args!("broker {here} holds {held:?}, assigned {assigned:?}"));
     }
 }
 

@@ -4,39 +4,32 @@
 //! States, in this order: *off*, *starting* (the directory is surveyed and repaired), *running* (the node lives), and off again
 //! by a crash, a power cut, a failure or a shutdown. Every end begins a new life; what was under way in the old one is void.
 
+mod operations;
 mod peers;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath, Files as _};
-use strandline_log::lookup;
+use strandline_log::disk::{DiskError, FilePath};
 use strandline_log::names::CLEAN_SHUTDOWN;
-use strandline_log::recover::truncate;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
-use strandline_node::coordinator::loading::load;
-use strandline_node::io::{
-    ConnectionId, Effect, Input, Job, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, RulesTable,
-    Sequence,
-};
-use strandline_node::metadata_log::read_snapshot;
+use strandline_node::io::{ConnectionId, Effect, Input, Job, JobId, ListenerKind, Now, Owner, PeerLost, RulesTable};
 use strandline_node::topology::Topology;
 use strandline_node::{Node, OfflinePartition, RecoveredPartition};
-use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::ids::{Offset, Uuid};
 use strandline_protocol::records::Scratch;
 
-use crate::core::{Caller, ClientEvent, Core, Event, Frame, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
-use crate::desk::{Answer, Desk, Misplaced, Next};
+use crate::core::{Caller, Core, Event, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
+use crate::desk::{Answer, Desk};
 use crate::dice::Dice;
 use crate::disk::SimDisk;
 use crate::faults::Faults;
-use crate::flaw::Flaw;
 use crate::invariants::{Ending, Invariant, Watch};
 use crate::lanes::{Lane, Lanes, Teller};
+pub(crate) use crate::machine::peers::CONTROLLER_PORT;
 use crate::machine::peers::{Peers, Wire};
-use crate::rim;
 use crate::start::{self, Refused, SetAside, Start};
 
 /// More wake-ups than this at one moment are for nothing.
@@ -66,6 +59,8 @@ pub struct Build {
     pub disk: SimDisk,
     /// How long the device takes for a small durable write.
     pub write_us: u64,
+    /// How long a process that ended stays away at most.
+    pub outage_us: u64,
     pub dice: Dice,
 }
 
@@ -76,8 +71,11 @@ pub struct Machine {
     config: BrokerConfig,
     dice: Dice,
     write_us: u64,
+    outage_us: u64,
     life: u32,
     state: State,
+    /// Without power: nothing there answers, not even to refuse.
+    dark: bool,
     watch: Watch,
     rules: Arc<RulesTable>,
     lanes: Lanes,
@@ -107,8 +105,10 @@ impl Machine {
             config: build.config,
             dice: build.dice,
             write_us: build.write_us,
+            outage_us: build.outage_us,
             life: 0,
             state: State::Off,
+            dark: false,
             watch: Watch::default(),
             rules: Arc::default(),
             lanes: Lanes::default(),
@@ -133,8 +133,20 @@ impl Machine {
         }
     }
 
+    /// The broker's number in the cluster.
+    pub fn number(&self) -> i32 {
+        i32::try_from(self.config.number("node.id")).unwrap_or(i32::MAX)
+    }
+
     pub fn is_off(&self) -> bool {
         matches!(self.state, State::Off)
+    }
+
+    /// What the node should have done before now, by the names of its parts.
+    pub fn overdue(&self, core: &Core) -> Option<String> {
+        let (node, now) = (self.node()?, self.now(core));
+        let late = node.due().into_iter().filter(|(_, due_ms)| *due_ms <= now.monotonic_ms);
+        Some(format!("m{} {:?}: {:?}", self.id, self.phase(), late.collect::<Vec<_>>()))
     }
 
     pub fn node(&self) -> Option<&Node> {
@@ -191,23 +203,39 @@ impl Machine {
 
     /// Controllers reach each other as soon as the process runs, everybody else when it serves.
     fn connected(&mut self, core: &mut Core, connection: ConnectionId, caller: Caller, listener: ListenerKind) {
+        if self.dark {
+            return;
+        }
+        let leaves = core.judge_of_cluster.is_some() && self.phase() == Some(Phase::Stopping);
         let open = match listener {
             ListenerKind::Controller => self.phase().is_some(),
-            ListenerKind::Broker | ListenerKind::Client => self.phase() == Some(Phase::Serving),
+            ListenerKind::Broker | ListenerKind::Client => self.phase() == Some(Phase::Serving) || leaves,
         };
-        if open {
+        let turned_away = matches!(caller, Caller::Peer { machine, .. } if core.network.refuses(machine, self.id));
+        if open && !turned_away {
             return self.desk.accept(connection, caller, listener);
         }
-        // Only a process that is not there refuses.
-        let reason = if self.phase().is_some() { PeerLost::Broken } else { PeerLost::Refused };
-        core.hung_up(caller, connection, reason);
+        // Only a process that is not there refuses, or somebody on the way.
+        let reason = if self.phase().is_some() && !turned_away { PeerLost::Broken } else { PeerLost::Refused };
+        self.tell_gone(core, caller, connection, reason);
+    }
+
+    /// Whoever holds the other end hears that the connection is gone, if anything reaches him.
+    fn tell_gone(&self, core: &mut Core, caller: Caller, connection: ConnectionId, reason: PeerLost) {
+        let reached = match caller {
+            Caller::Client(_) => true,
+            Caller::Peer { machine, .. } => core.network.reaches(self.id, machine),
+        };
+        if reached {
+            core.hung_up(caller, connection, reason);
+        }
     }
 
     /// The connection breaks, for both sides.
     pub fn hang_up(&mut self, core: &mut Core, connection: ConnectionId) {
         let Some(caller) = self.desk.close(connection) else { return };
         core.note(format_args!("m{} c{} hangs up", self.id, connection.0));
-        core.hung_up(caller, connection, PeerLost::Broken);
+        self.tell_gone(core, caller, connection, PeerLost::Broken);
         self.step(core, Input::Disconnected { connection });
     }
 
@@ -240,12 +268,14 @@ impl Machine {
     pub fn cut_power_while_off(&mut self, core: &mut Core) {
         core.note(format_args!("m{} loses its power while off", self.id));
         self.disk.cut_power(&mut self.dice);
+        core.judged(|judge, core| judge.power_cut(core, self.id));
         self.watch.end(Ending::PowerCut);
     }
 
     fn end(&mut self, core: &mut Core, ending: Ending) {
         if ending == Ending::PowerCut {
             self.disk.cut_power(&mut self.dice);
+            core.judged(|judge, core| judge.power_cut(core, self.id));
         } else {
             self.disk.kill();
         }
@@ -257,14 +287,15 @@ impl Machine {
         self.rules = Arc::default();
         self.settling = false;
         self.faults.failed = false;
-        self.peers = Peers::default();
+        self.dark = ending == Ending::PowerCut && core.judge_of_cluster.is_some();
+        self.let_go_of_peers(core);
         for (connection, caller) in self.desk.close_all() {
             // Now and then nobody tells the client: it finds out by waiting.
-            if !core.dice.one_in(8) {
-                core.hung_up(caller, connection, PeerLost::Broken);
+            if !self.dark && !core.dice.one_in(8) {
+                self.tell_gone(core, caller, connection, PeerLost::Broken);
             }
         }
-        let delay_us = core.dice.spread(200 * MS, 2 * SECOND);
+        let delay_us = core.dice.spread(200 * MS, self.outage_us);
         self.start_after(core, delay_us);
     }
 
@@ -272,6 +303,7 @@ impl Machine {
         if !matches!(self.state, State::Off) {
             return;
         }
+        self.dark = false;
         self.desk.flaw = core.flaw;
         self.clock_base = (self.dice.spread(1, 1 << 40), core.now_us);
         core.note(format_args!("m{} starts, life {}", self.id, self.life));
@@ -320,7 +352,7 @@ impl Machine {
                         config: self.config.clone(),
                         topology: Topology::read(&self.config).expect("the plan's keys fit together"),
                         cluster_id: "strandline-sim".to_owned(),
-                        directory: Uuid([9; 16]),
+                        directory: Uuid([u8::try_from(self.id + 9).unwrap_or(u8::MAX); 16]),
                         seed: self.dice.roll(),
                         metadata: *metadata,
                         recovered,
@@ -405,6 +437,10 @@ impl Machine {
     /// Carries out what the node wants, and looks at it.
     fn stepped(&mut self, core: &mut Core) {
         let mut outbox = std::mem::take(&mut self.outbox);
+        // Before anything leaves: what the node says from here on may be acted on although it dies meanwhile.
+        if let State::Running { node, .. } = &self.state {
+            core.judged(|judge, core| judge.look(core, self.id, node));
+        }
         for effect in outbox.drain(..) {
             self.carry_out(core, effect);
             if self.is_off() {
@@ -415,7 +451,8 @@ impl Machine {
         self.outbox = outbox;
         let State::Running { node, phase } = &self.state else { return };
         self.watch.step(core, node);
-        if node.parked_replies() > self.desk.open() {
+        // In a cluster a node also asks itself, over no connection.
+        if core.judge_of_cluster.is_none() && node.parked_replies() > self.desk.open() {
             let story = format_args!("{} parked, {} open", node.parked_replies(), self.desk.open());
             core.violate(Invariant::ParkedHasAsker, story);
         }
@@ -434,6 +471,11 @@ impl Machine {
                     && self.lanes.depth(Lane::Partition(slot)) > 0
                 {
                     core.violate(Invariant::OneOperationAnOwner, format_args!("slot {slot}: {op:?}"));
+                }
+                if let Owner::Partition(slot) = owner
+                    && let State::Running { node, .. } = &self.state
+                {
+                    core.judged(|judge, core| judge.written(core, self.id, node, slot, &op));
                 }
                 self.begin(core, Teller::Node(owner), op);
             }
@@ -492,77 +534,6 @@ impl Machine {
         self.end(core, Ending::Killed);
     }
 
-    /// An operation is handed to the disk.
-    fn begin(&mut self, core: &mut Core, teller: Teller, op: DiskOp) {
-        if self.lanes.enter(teller, op) {
-            self.fly(core, teller.lane());
-        }
-    }
-
-    /// The operation at the head of a lane gets under way.
-    fn fly(&mut self, core: &mut Core, lane: Lane) {
-        let Some((_, op)) = self.lanes.head(lane) else { return };
-        let delay_us = self.faults.latency_us(op, self.write_us, &mut self.dice);
-        self.post(core, delay_us, MachineEvent::DiskDone { lane });
-    }
-
-    fn disk_done(&mut self, core: &mut Core, lane: Lane) {
-        let Some(((teller, op), more)) = self.lanes.leave(lane) else { return };
-        let result = self.perform(core, &op);
-        core.note(format_args!("m{} {teller:?} {}", self.id, Shown(&op, &result)));
-        if more {
-            self.fly(core, lane);
-        }
-        if lane == Lane::Snapshot && result.is_ok() && matches!(op, DiskOp::Rename { .. }) {
-            core.mark("metadata snapshot made");
-        }
-        match teller {
-            Teller::Node(owner) => self.step(core, Input::Disk { owner, result }),
-            Teller::Start => match result {
-                Ok(_) => self.advance(core),
-                Err(reason) => {
-                    if !self.faults.failed {
-                        core.violate(Invariant::StartsAgain, format_args!("{reason}"));
-                    }
-                    core.mark("start ended by a failed operation");
-                    self.end(core, Ending::Killed);
-                }
-            },
-        }
-    }
-
-    fn perform(&mut self, core: &mut Core, op: &DiskOp) -> Result<DiskDone, DiskError> {
-        let Some(failure) = self.faults.fate() else { return self.disk.perform(op) };
-        core.mark("operation failed");
-        if core.flaw == Some(Flaw::IgnoredFailure) {
-            // Told as done, and only begun.
-            let bytes = self.disk.clone().perform(op);
-            self.disk.interrupt(op, &mut self.dice);
-            return bytes;
-        }
-        self.disk.interrupt(op, &mut self.dice);
-        Err(failure.of(op))
-    }
-
-    fn job_done(&mut self, core: &mut Core, job: JobId) {
-        let Some(what) = self.jobs.remove(&job) else { return };
-        let result = match what {
-            Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(lookup::find(&self.disk, &lookup)),
-            Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(&self.disk, *log, end, now_ms).map(Box::new)),
-            Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(&self.disk, &piece)),
-            Job::ReadShare(wanted) => JobResult::ShareRead(strandline_node::share::spans::read(&self.disk, &wanted)),
-            Job::Clean(mut round) => {
-                let result = round.step(&self.disk);
-                JobResult::Cleaned { round, result }
-            }
-            Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
-            Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
-            Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(read_snapshot(&self.disk, id, &file).map(Box::new)),
-            Job::ReadPiece { file, position, bytes } => JobResult::PieceRead(self.disk.read(&file, position, bytes)),
-        };
-        self.step(core, Input::Job { job, result });
-    }
-
     fn wake_at(&mut self, core: &mut Core, monotonic_ms: u64) {
         self.wake_order += 1;
         if monotonic_ms == u64::MAX {
@@ -586,7 +557,8 @@ impl Machine {
     fn tick(&mut self, core: &mut Core) {
         self.post(core, SECOND, MachineEvent::Tick);
         self.step(core, Input::Tick);
-        if self.phase() != Some(Phase::Serving) || self.faults.slowness > 1 {
+        // In a cluster an answer may have to wait for others: there the end of the run tells whether all came.
+        if core.judge_of_cluster.is_some() || self.phase() != Some(Phase::Serving) || self.faults.slowness > 1 {
             return;
         }
         let late = self.desk.questions().find(|(_, question)| {
@@ -598,139 +570,6 @@ impl Machine {
         }
     }
 
-    fn arrive(&mut self, core: &mut Core, connection: ConnectionId, frame: Frame) {
-        if !matches!(self.state, State::Running { .. }) {
-            return;
-        }
-        let now = self.now(core);
-        let Frame { key, version, ref body, .. } = frame;
-        let decoded = rim::decode_request(key, version, body.clone(), &self.rules, now.wall_ms, &mut self.scratch, core.flaw);
-        let request = match decoded {
-            Ok(request) => request,
-            Err(error) => {
-                core.violate(Invariant::AnswersAsAsked, format_args!("{} v{}: {error}", frame.key, frame.version));
-                return;
-            }
-        };
-        let wait_us = rim::wait_ms(&request).saturating_mul(MS);
-        let Some(sequence) = self.desk.expect(connection, &frame, core.now_us, wait_us) else { return };
-        let listener = self.desk.get_mut(connection).map_or(ListenerKind::Client, |known| known.listener);
-        core.note(format_args!("m{} c{}/{} {} v{}", self.id, connection.0, sequence.0, frame.key, frame.version));
-        let context = RequestContext {
-            connection,
-            sequence,
-            listener,
-            listener_name: "".into(),
-            api_version: frame.version,
-            client_id: "sim".into(),
-            client_host: Arc::from("/127.0.0.1"),
-        };
-        self.step(core, Input::Request { context, request });
-    }
-
-    fn reply(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence, reply: Reply) {
-        let answer = match reply {
-            Reply::Silence => Answer::Silence,
-            Reply::Fetch(fetch) => Answer::Unread(fetch),
-            Reply::Body(response) => {
-                let Some(question) = self.desk.question(connection, sequence) else {
-                    return self.misplaced(core, connection, sequence, Misplaced::NotOpen);
-                };
-                if response.key() != question.key {
-                    let story = format_args!("{} was answered with {}", question.key, response.key());
-                    core.violate(Invariant::AnswersAsAsked, story);
-                }
-                Answer::Body(rim::encode_response(&response, question.version))
-            }
-        };
-        self.answer(core, connection, sequence, answer);
-    }
-
-    fn answer(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence, answer: Answer) {
-        match self.desk.settle(connection, sequence, answer) {
-            Ok(()) => self.flush(core, connection),
-            Err(misplaced) => self.misplaced(core, connection, sequence, misplaced),
-        }
-    }
-
-    fn misplaced(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence, misplaced: Misplaced) {
-        let invariant = match misplaced {
-            Misplaced::NoConnection => Invariant::ReplyToTheLiving,
-            Misplaced::NotOpen if self.desk.get_mut(connection).is_none() => Invariant::ReplyToTheLiving,
-            Misplaced::NotOpen => Invariant::OneReplyARequest,
-        };
-        core.violate(invariant, format_args!("connection {} place {}", connection.0, sequence.0));
-    }
-
-    /// Sends what stands answered at the front.
-    fn flush(&mut self, core: &mut Core, connection: ConnectionId) {
-        while let Some(next) = self.desk.next(connection) {
-            match next {
-                Next::Send(question, body) => {
-                    self.send(core, connection, question.key, question.version, question.correlation, body)
-                }
-                Next::Read(sequence) => {
-                    let delay_us = self.dice.between(20, 2 * self.write_us);
-                    self.post(core, delay_us, MachineEvent::FetchRead { connection, sequence });
-                    return;
-                }
-                Next::Close(reason) => {
-                    core.mark("connection closed by the node");
-                    core.note(format_args!("m{} closes c{}: {reason:?}", self.id, connection.0));
-                    // Not at once: what the node said in the same breath comes first.
-                    return core.after(0, Event::Network { machine: self.id, what: NetworkEvent::Disconnect { connection } });
-                }
-            }
-        }
-    }
-
-    fn send(
-        &mut self,
-        core: &mut Core,
-        connection: ConnectionId,
-        key: ApiKey,
-        version: i16,
-        correlation: i32,
-        body: bytes::Bytes,
-    ) {
-        let response = match rim::decode_response(key, version, body) {
-            Ok(response) => Box::new(response),
-            Err(error) => return core.violate(Invariant::ResponseDecodes, format_args!("{key} v{version}: {error}")),
-        };
-        let latency_us = core.network_us();
-        let Some(known) = self.desk.get_mut(connection) else { return };
-        known.floor_us = known.floor_us.max(core.now_us + latency_us);
-        let delay_us = known.floor_us - core.now_us;
-        let event = match known.caller {
-            Caller::Client(client) => Event::Client { client, what: ClientEvent::Reply { connection, correlation, response } },
-            Caller::Peer { machine, life } => {
-                known.stalled |= !core.network.reaches(self.id, machine);
-                if known.stalled {
-                    return;
-                }
-                Event::Machine { machine, life, what: MachineEvent::PeerReply { connection, correlation, response } }
-            }
-        };
-        core.after(delay_us, event);
-    }
-
-    fn fetch_read(&mut self, core: &mut Core, connection: ConnectionId, sequence: Sequence) {
-        let Some(question) = self.desk.question(connection, sequence) else { return };
-        let Some(fetch) = self.desk.take_reading(connection, sequence) else { return };
-        let (response, errors) = if self.faults.read_errors_one_in > 0 && self.dice.one_in(self.faults.read_errors_one_in) {
-            core.mark("read failed");
-            rim::fill(*fetch, &Unreadable, core.flaw)
-        } else {
-            rim::fill(*fetch, &self.disk, core.flaw)
-        };
-        for error in errors {
-            core.note(format_args!("m{} read: {error}", self.id));
-        }
-        let body = rim::encode_response(&Response::Fetch(response), question.version);
-        self.desk.read(connection, sequence, body);
-        self.flush(core, connection);
-    }
-
     fn now(&self, core: &Core) -> Now {
         let (base_ms, began_us) = self.clock_base;
         let wall_ms = core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(i64::MAX) + self.faults.wall_offset_ms;
@@ -739,43 +578,5 @@ impl Machine {
 
     fn post(&self, core: &mut Core, delay_us: u64, what: MachineEvent) {
         core.after(delay_us, Event::Machine { machine: self.id, life: self.life, what });
-    }
-}
-
-/// Files of which none can be read.
-struct Unreadable;
-
-impl strandline_log::disk::Files for Unreadable {
-    fn list(&self, directory: &FilePath) -> Result<Vec<strandline_log::disk::Entry>, DiskError> {
-        Err(DiskError::Failed { file: directory.clone(), reason: "input/output error".to_owned() })
-    }
-
-    fn read(&self, file: &FilePath, _position: u64, _bytes: usize) -> Result<bytes::Bytes, DiskError> {
-        Err(DiskError::Failed { file: file.clone(), reason: "input/output error".to_owned() })
-    }
-}
-
-/// An ended operation on one line.
-struct Shown<'a>(&'a DiskOp, &'a Result<DiskDone, DiskError>);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            DiskOp::Append { file, position, parts, durability } => {
-                let bytes: usize = parts.iter().map(strandline_log::disk::Part::bytes).sum();
-                write!(formatter, "append {file} at {position}: {bytes} bytes in {}, {durability:?}", parts.len())?;
-            }
-            DiskOp::Seal { file, bytes } => write!(formatter, "seal {file} at {bytes}")?,
-            DiskOp::Truncate { file, bytes } => write!(formatter, "truncate {file} to {bytes}")?,
-            DiskOp::Sync { file } => write!(formatter, "sync {file}")?,
-            DiskOp::Write { file, contents } => write!(formatter, "write {file}: {} bytes", contents.len())?,
-            DiskOp::Rename { from, to } => write!(formatter, "rename {from} to {to}")?,
-            DiskOp::Delete { file } => write!(formatter, "delete {file}")?,
-            DiskOp::DeleteDirectory { directory } => write!(formatter, "delete directory {directory}")?,
-        }
-        match self.1 {
-            Ok(_) => Ok(()),
-            Err(error) => write!(formatter, " FAILED {error}"),
-        }
     }
 }

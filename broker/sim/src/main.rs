@@ -1,10 +1,13 @@
 //! `strandline-sim`: runs seeds until a time is over, and replays one.
 //!
 //! ```text
-//! strandline-sim run [--seconds N] [--seeds N] [--seed S] [--flaw NAME]
-//! strandline-sim replay SEED [--flaw NAME] [--quiet]
+//! strandline-sim run [--cluster] [--seconds N] [--seeds N] [--hours H] [--seed S] [--flaw NAME]
+//! strandline-sim replay SEED [--cluster] [--flaw NAME] [--quiet]
+//! strandline-sim hunt [--seeds N] [--sample N]
 //! strandline-sim flaws
 //! ```
+//! `hunt` runs every seeded bug of the protocol until a seed catches it, or N seeds did not; with `--sample` only every so
+//! many of them. It needs the feature `flaws`.
 //! Exit code 1 and a command to replay for a violation, 2 for a command line that cannot be read.
 
 use std::fmt::Write as _;
@@ -14,12 +17,12 @@ use std::process::ExitCode;
 #[allow(clippy::disallowed_types)]
 use std::time::Instant;
 
-use strandline_sim::core::Violation;
-use strandline_sim::flaw::{FLAWS, Flaw};
+use strandline_sim::core::{SECOND, Violation};
+use strandline_sim::flaw::{self, FLAWS, Flaw, PROTOCOL_FLAWS};
 use strandline_sim::invariants::INVARIANTS;
 use strandline_sim::run::{Ended, Tally, Trouble, run};
 use strandline_sim::trace::Keep;
-use strandline_sim::world::{Outcome, Seed};
+use strandline_sim::world::{Outcome, Seed, Size};
 
 /// Lines shown before a violation.
 const LINES_SHOWN: usize = 40;
@@ -30,7 +33,16 @@ struct Arguments {
     seeds: Option<u64>,
     seed: u64,
     flaw: Option<Flaw>,
+    size: Size,
+    sample: Option<u64>,
+    hours: Option<u64>,
     quiet: bool,
+}
+
+impl Arguments {
+    fn seed(&self, number: u64, keep: Keep) -> Seed {
+        Seed { number, size: self.size, flaw: self.flaw, keep }
+    }
 }
 
 fn main() -> ExitCode {
@@ -43,8 +55,9 @@ fn main() -> ExitCode {
             Some((seed, rest)) => parse(rest, Some(seed)).map(|arguments| replay(&arguments)),
             None => Err("replay takes a seed".to_owned()),
         },
+        "hunt" => parse(&rest, None).and_then(|arguments| hunt(&arguments)),
         "flaws" => Ok(show_lists()),
-        _ => Err("usage: strandline-sim run|replay|flaws".to_owned()),
+        _ => Err("usage: strandline-sim run|replay|hunt|flaws".to_owned()),
     };
     result.unwrap_or_else(|message| {
         eprintln!("{message}");
@@ -63,11 +76,14 @@ fn parse(words: &[String], seed: Option<&str>) -> Result<Arguments, String> {
         match word.as_str() {
             "--seconds" => arguments.seconds = Some(number(value()?)?),
             "--seeds" => arguments.seeds = Some(number(value()?)?),
+            "--hours" => arguments.hours = Some(number(value()?)?),
+            "--sample" => arguments.sample = Some(number(value()?)?),
             "--seed" => arguments.seed = number(value()?)?,
             "--flaw" => {
                 let name = value()?;
                 arguments.flaw = Some(Flaw::named(name).ok_or_else(|| format!("no flaw is called {name}"))?);
             }
+            "--cluster" => arguments.size = Size::Cluster,
             "--quiet" => arguments.quiet = true,
             other => return Err(format!("unknown option {other}")),
         }
@@ -86,14 +102,15 @@ fn run_many(arguments: &Arguments) -> ExitCode {
     let mut number = arguments.seed;
     let over = |tally: &Tally| {
         let time_is_over = arguments.seconds.is_some_and(|seconds| began.elapsed().as_secs() >= seconds);
-        time_is_over || arguments.seeds.is_some_and(|seeds| tally.seeds >= seeds)
+        let enough = arguments.hours.is_some_and(|hours| tally.simulated_us >= hours * 3600 * SECOND);
+        time_is_over || enough || arguments.seeds.is_some_and(|seeds| tally.seeds >= seeds)
     };
     while !over(&tally) {
-        match run(Seed { number, flaw: arguments.flaw, keep: Keep::Nothing }) {
+        match run(arguments.seed(number, Keep::Nothing)) {
             Ended::Well(outcome) => tally.add(&outcome),
             Ended::Badly(_, trouble) => {
                 println!("{}", tally.speed(began.elapsed().as_secs_f64()));
-                return tell(number, arguments.flaw, &trouble);
+                return tell(number, arguments, &trouble);
             }
         }
         number += 1;
@@ -102,11 +119,48 @@ fn run_many(arguments: &Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn tell(number: u64, flaw: Option<Flaw>, trouble: &Trouble) -> ExitCode {
-    if let Ended::Badly(outcome, _) = run(Seed { number, flaw, keep: Keep::Last(LINES_SHOWN) }) {
+/// Seeds in which a seeded bug has to be caught.
+const HUNT_SEEDS: u64 = 500;
+/// So many of a hundred seeded bugs have to be caught.
+const CAUGHT_PERCENT: usize = 95;
+
+/// Looks for every seeded bug of the protocol.
+fn hunt(arguments: &Arguments) -> Result<ExitCode, String> {
+    if PROTOCOL_FLAWS.is_empty() {
+        return Err("the protocol's seeded bugs are compiled in with --features flaws".to_owned());
+    }
+    // Panics are catches here, and told as such.
+    std::panic::set_hook(Box::new(|_| {}));
+    let seeds = arguments.seeds.unwrap_or(HUNT_SEEDS);
+    let every = usize::try_from(arguments.sample.unwrap_or(1).max(1)).unwrap_or(1);
+    let (mut caught, mut hunted) = (0, 0);
+    for seeded in PROTOCOL_FLAWS.iter().step_by(every) {
+        hunted += 1;
+        let caught_by = (0..seeds).find_map(|number| {
+            match run(Seed { number, size: Size::Cluster, flaw: Some(seeded.flaw), keep: Keep::Nothing }) {
+                Ended::Well(_) => None,
+                Ended::Badly(_, trouble) => Some((number, trouble)),
+            }
+        });
+        match caught_by {
+            Some((number, trouble)) => {
+                caught += 1;
+                let sentence = sentence(&trouble);
+                let first = sentence.lines().next().unwrap_or_default();
+                println!("{:<32} caught in {:>3} seeds by {first}", seeded.name, number + 1);
+            }
+            None => println!("{:<32} NOT CAUGHT in {seeds} seeds", seeded.name),
+        }
+    }
+    println!("{caught} of {hunted} seeded bugs caught");
+    Ok(if caught * 100 >= hunted * CAUGHT_PERCENT { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(number: u64, arguments: &Arguments, trouble: &Trouble) -> ExitCode {
+    if let Ended::Badly(outcome, _) = run(arguments.seed(number, Keep::Last(LINES_SHOWN))) {
         show(&outcome);
     }
-    println!("seed {number}: {}\nreplay: {}", sentence(trouble), command(number, flaw));
+    println!("seed {number}: {}\nreplay: {}", sentence(trouble), command(number, arguments));
     ExitCode::FAILURE
 }
 
@@ -120,9 +174,12 @@ fn sentence(trouble: &Trouble) -> String {
     }
 }
 
-fn command(number: u64, flaw: Option<Flaw>) -> String {
+fn command(number: u64, arguments: &Arguments) -> String {
     let mut command = format!("cargo run --release -p strandline-sim -- replay {number}");
-    if let Some(seeded) = flaw.and_then(|flaw| FLAWS.iter().find(|seeded| seeded.flaw == flaw)) {
+    if arguments.size == Size::Cluster {
+        command.push_str(" --cluster");
+    }
+    if let Some(seeded) = arguments.flaw.and_then(|flaw| flaw::all().find(|seeded| seeded.flaw == flaw)) {
         let _ = write!(command, " --flaw {}", seeded.name);
     }
     command
@@ -130,7 +187,7 @@ fn command(number: u64, flaw: Option<Flaw>) -> String {
 
 fn replay(arguments: &Arguments) -> ExitCode {
     let keep = if arguments.quiet { Keep::Nothing } else { Keep::Everything };
-    let (outcome, trouble) = match run(Seed { number: arguments.seed, flaw: arguments.flaw, keep }) {
+    let (outcome, trouble) = match run(arguments.seed(arguments.seed, keep)) {
         Ended::Well(outcome) => (outcome, None),
         Ended::Badly(outcome, trouble) => (outcome, Some(trouble)),
     };
@@ -157,7 +214,7 @@ fn show(outcome: &Outcome) {
 
 fn show_lists() -> ExitCode {
     println!("seeded bugs:");
-    FLAWS.iter().for_each(|seeded| println!("  {:<24} {}", seeded.name, seeded.story));
+    FLAWS.iter().chain(PROTOCOL_FLAWS).for_each(|seeded| println!("  {:<24} {}", seeded.name, seeded.story));
     println!("invariants:");
     INVARIANTS.iter().for_each(|(_, number, sentence)| println!("  {number:>3} {sentence}"));
     ExitCode::SUCCESS

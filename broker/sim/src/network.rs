@@ -9,6 +9,10 @@ use crate::core::MachineId;
 pub struct Network {
     /// From, to.
     cuts: BTreeSet<(MachineId, MachineId)>,
+    /// From, to: connections are refused on the way.
+    refused: BTreeSet<(MachineId, MachineId)>,
+    /// Added to every delay at most.
+    pub slowness_us: u64,
 }
 
 impl Network {
@@ -17,9 +21,18 @@ impl Network {
         self.cuts.insert((from, to));
     }
 
+    /// Whoever connects from `from` to `to` is told that nobody is there.
+    pub fn refuse(&mut self, from: MachineId, to: MachineId) {
+        self.refused.insert((from, to));
+    }
+
     /// Everything arrives everywhere again.
     pub fn heal(&mut self) {
-        self.cuts.clear();
+        *self = Self::default();
+    }
+
+    pub fn refuses(&self, from: MachineId, to: MachineId) -> bool {
+        self.refused.contains(&(from, to))
     }
 
     pub fn reaches(&self, from: MachineId, to: MachineId) -> bool {

@@ -24,9 +24,21 @@ pub enum Fault {
     ReadErrors,
     ClockJump,
     HangUps,
+    /// Every machine at once.
+    PowerCutOfAll,
+    /// SIGSTOP, for a while.
+    Pause,
+    /// Nothing gets to a machine, nor away from it.
+    Isolation,
+    /// In one direction only.
+    OneWayCut,
+    /// Two groups that do not reach each other.
+    Split,
+    /// Whoever connects is told that nobody is there.
+    Refusals,
 }
 
-/// Every kind.
+/// Every kind that happens to a single node.
 pub const FAULTS: &[Fault] = &[
     Fault::Kill,
     Fault::PowerCut,
@@ -53,9 +65,19 @@ impl Fault {
             Self::ReadErrors => "read errors",
             Self::ClockJump => "wall clock jump",
             Self::HangUps => "connections broken",
+            Self::PowerCutOfAll => "power cut of all",
+            Self::Pause => "process stopped for a while",
+            Self::Isolation => "machine isolated",
+            Self::OneWayCut => "network cut in one direction",
+            Self::Split => "network split",
+            Self::Refusals => "connections refused",
         }
     }
 }
+
+/// Kinds that happen to clusters only.
+pub const FAULTS_OF_CLUSTERS: &[Fault] =
+    &[Fault::PowerCutOfAll, Fault::Pause, Fault::Isolation, Fault::OneWayCut, Fault::Split, Fault::Refusals];
 
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::cluster::world::ClusterWorld;
 use crate::core::{SECOND, Violation};
-use crate::plan::FAULTS;
-use crate::world::{Outcome, Seed, World};
+use crate::flaw::Flaw;
+use crate::plan::{FAULTS, FAULTS_OF_CLUSTERS};
+use crate::world::{Outcome, Seed, Size, World};
 
 /// How a seed ended.
 pub enum Ended {
@@ -24,10 +26,18 @@ pub enum Trouble {
 
 /// Runs one seed; a panic ends only its own run.
 pub fn run(seed: Seed) -> Ended {
-    let mut world = World::new(seed);
+    Flaw::seed(seed.flaw);
     // What a panic leaves is only looked at.
-    let panicked = catch_unwind(AssertUnwindSafe(|| world.run())).err();
-    let mut outcome = world.outcome();
+    let (panicked, mut outcome) = match seed.size {
+        Size::Node => {
+            let mut world = World::new(seed);
+            (catch_unwind(AssertUnwindSafe(|| world.run())).err(), world.outcome())
+        }
+        Size::Cluster => {
+            let mut world = ClusterWorld::new(seed);
+            (catch_unwind(AssertUnwindSafe(|| world.run())).err(), world.outcome())
+        }
+    };
     let violation = outcome.violation.take().map(Trouble::Violation);
     match panicked.map(|panic| Trouble::Panic(text_of(&*panic))).or(violation) {
         None => Ended::Well(outcome),
@@ -85,7 +95,7 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{} records acknowledged, {} events", self.acknowledged, self.events)?;
-        let is_fault = |place: &str| FAULTS.iter().any(|fault| fault.name() == place);
+        let is_fault = |place: &str| FAULTS.iter().chain(FAULTS_OF_CLUSTERS).any(|fault| fault.name() == place);
         for (title, wanted) in [("faults", true), ("places reached", false)] {
             writeln!(formatter, "{title}:")?;
             for (place, (times, seeds)) in self.marks.iter().filter(|(place, _)| is_fault(place) == wanted) {

@@ -58,6 +58,9 @@ pub struct Topic {
     pub used_for: Use,
     /// The weakest that held at any time.
     pub promise: Promise,
+    /// How many replicas at a time may lose what they had not synced without a loss to the topic; nothing if none of
+    /// them ever loses what counts.
+    pub losses_covered: Option<usize>,
     pub existence: Existence,
     /// Acknowledged settings; a key with a change under way is not here.
     pub configs: BTreeMap<String, String>,
@@ -78,6 +81,7 @@ impl Topic {
             row,
             used_for: planned.used_for,
             promise: planned.promise,
+            losses_covered: None,
             existence: Existence::Exists,
             configs: planned.configs.iter().cloned().collect(),
             log_starts: BTreeMap::new(),

@@ -23,10 +23,19 @@ const PATIENCE_US: u64 = 120 * SECOND;
 /// What was read while something was wrong may still be under way for so long.
 const ON_ITS_WAY_US: u64 = 10 * SECOND;
 
+/// What kind of world it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    #[default]
+    Node,
+    Cluster,
+}
+
 /// What a run is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed {
     pub number: u64,
+    pub size: Size,
     pub flaw: Option<Flaw>,
     pub keep: Keep,
 }
@@ -64,6 +73,7 @@ impl World {
             config: plan.config(),
             disk: SimDisk::new(plan.access, seed.flaw),
             write_us: plan.write_us,
+            outage_us: 2 * SECOND,
             dice: dice.fork("machine"),
         };
         let machines = vec![Machine::new(0, build)];

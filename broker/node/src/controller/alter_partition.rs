@@ -11,6 +11,8 @@ use strandline_protocol::metadata::MetadataRecord;
 use super::fencing::Cluster;
 use super::partition_change::PartitionChange;
 use super::terms::{Electorate, Terms};
+use crate::flaws::{self, Flaw};
+use crate::image::brokers::Registration;
 use crate::image::topics::{LEADER_UNCHANGED, Partition, RECOVERED, RECOVERING, Topic};
 
 /// What a leader proposes for one partition.
@@ -67,7 +69,7 @@ fn check_epochs(partition: &Partition, proposal: &Proposal) -> Result<(), ErrorC
     if proposal.leader != partition.leader {
         return Err(ErrorCode::INVALID_REQUEST);
     }
-    if proposal.partition_epoch < partition.partition_epoch {
+    if proposal.partition_epoch < partition.partition_epoch && !flaws::is(Flaw::PartitionEpochIgnored) {
         return Err(ErrorCode::INVALID_UPDATE_VERSION);
     }
     Ok(())
@@ -86,8 +88,9 @@ fn check_members(cluster: Cluster<'_>, partition: &Partition, proposal: &Proposa
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let eligible = |(member, epoch): &(i32, i64)| {
-        let known = cluster.image.brokers.get(*member).filter(|known| known.is_active());
-        known.is_some_and(|known| *epoch == -1 || known.epoch == *epoch)
+        let active = |known: &&Registration| known.is_active() || flaws::is(Flaw::FencedJoins);
+        let known = cluster.image.brokers.get(*member).filter(active);
+        known.is_some_and(|known| *epoch == -1 || known.epoch == *epoch || flaws::is(Flaw::StaleBrokerEpochJoins))
     };
     if proposal.isr.iter().all(eligible) { Ok(()) } else { Err(ErrorCode::INELIGIBLE_REPLICA) }
 }

@@ -10,6 +10,7 @@ use strandline_protocol::metadata::broker::{BrokerRegistrationChangeRecord, Unre
 use super::partition_change::PartitionChange;
 use super::terms::{Electorate, Terms};
 use crate::config::BrokerConfig;
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::image::brokers::Registration;
 use crate::image::standing::Place;
@@ -30,7 +31,7 @@ pub(crate) struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// The broker is fenced: it leads nothing and is in sync nowhere.
     pub(crate) fn fence(self, known: &Registration) -> Vec<MetadataRecord> {
-        let mut records = self.leave(known.id);
+        let mut records = if flaws::is(Flaw::FencedKeepsItsPlaces) { Vec::new() } else { self.leave(known.id) };
         records.push(change(known, |record| record.fenced = YES));
         records
     }

@@ -37,6 +37,7 @@ use strandline_log::log::Log;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::metadata::MetadataRecord;
 
+use crate::flaws::{self, Flaw};
 use crate::image::{ApplyError, Image};
 use crate::io::Now;
 use crate::metadata_log::records::{RecordsError, Transactions, records_of};
@@ -156,7 +157,7 @@ impl Controller {
     /// Whether everything in the log is durable, and it is whole.
     pub(crate) fn is_settled(&self) -> bool {
         let positions = self.log.positions();
-        self.cutting.is_none() && positions.durable_end == positions.log_end
+        self.cutting.is_none() && (positions.durable_end == positions.log_end || flaws::is(Flaw::FetchesMetadataUnsynced))
     }
 
     /// When the quorum has something to do next. A fetch waits for the log to be durable, which comes with the end of a write.
@@ -282,6 +283,7 @@ impl Controller {
     /// The records that became committed and are here, in order.
     pub(crate) fn take_committed(&mut self) -> Vec<(Offset, MetadataRecord)> {
         let committed = self.committed().min(self.log.positions().durable_end);
+        let committed = if flaws::is(Flaw::AppliesUncommitted) { self.end() } else { committed };
         let count = self.uncommitted.partition_point(|(offset, _)| *offset < committed);
         let mut taken = Vec::with_capacity(count);
         for (offset, record) in self.uncommitted.drain(..count) {

@@ -15,6 +15,7 @@ use strandline_protocol::ids::{BrokerId, TopicId, Uuid};
 use strandline_protocol::metadata::partition::PartitionChangeRecord;
 
 use super::terms::{Electorate, Terms};
+use crate::flaws::{self, Flaw};
 use crate::image::topics::{LEADER_UNCHANGED, NO_LEADER, Partition, RECOVERING};
 
 /// How far an election goes.
@@ -106,7 +107,8 @@ impl<'a> PartitionChange<'a> {
         let stays = |replica: &i32| !self.removing.contains(replica);
         let replicas: Vec<i32> = self.replicas.iter().copied().filter(stays).collect();
         let isr: Vec<i32> = self.isr.iter().copied().filter(stays).collect();
-        if replicas.is_empty() || replicas.iter().any(|replica| !isr.contains(replica)) {
+        let early = flaws::is(Flaw::DropsReplicasEarly) && !isr.is_empty();
+        if replicas.is_empty() || (replicas.iter().any(|replica| !isr.contains(replica)) && !early) {
             return;
         }
         self.replicas = replicas;
@@ -117,7 +119,8 @@ impl<'a> PartitionChange<'a> {
 
     /// Below the minimum, who leaves the in-sync set stays eligible: nothing is acknowledged without him.
     fn keep_eligible(&mut self, terms: Terms) {
-        if !terms.eligible_replicas || self.isr.len() >= terms.min_isr.min(self.replicas.len()) {
+        let enough = self.isr.len() >= terms.min_isr.min(self.replicas.len()) && !flaws::is(Flaw::EligibleForever);
+        if !terms.eligible_replicas || enough {
             self.elr = Vec::new();
             return;
         }
@@ -126,14 +129,19 @@ impl<'a> PartitionChange<'a> {
                 self.elr.push(*member);
             }
         }
-        self.elr.retain(|member| !self.isr.contains(member) && self.unclean != Some(*member) && self.replicas.contains(member));
+        self.elr.retain(|member| {
+            !self.isr.contains(member)
+                && self.unclean.filter(|_| !flaws::is(Flaw::KeepsCrashedEligible)) != Some(*member)
+                && self.replicas.contains(member)
+        });
     }
 
     /// The new leader, [`NO_LEADER`], or [`LEADER_UNCHANGED`].
     fn elect(&mut self, electorate: Electorate<'_>, terms: Terms) -> i32 {
         let may_lead = |replica: i32| electorate.may_lead(self.partition, replica);
         let clean = |replica: i32| {
-            (self.isr.contains(&replica) || (self.isr.is_empty() && self.elr.contains(&replica))) && may_lead(replica)
+            let counts = flaws::is(Flaw::ElectsAnybody) && self.replicas.contains(&replica);
+            (counts || self.isr.contains(&replica) || (self.isr.is_empty() && self.elr.contains(&replica))) && may_lead(replica)
         };
         let current = self.partition.leader;
         let preferred = self.replicas.first().copied().filter(|first| self.election == Election::Preferred && clean(*first));
@@ -154,7 +162,8 @@ impl<'a> PartitionChange<'a> {
                 }
             }
         };
-        if self.elr.contains(&leader) {
+        let outside = flaws::is(Flaw::ElectsAnybody) && leader != NO_LEADER && !self.isr.contains(&leader);
+        if self.elr.contains(&leader) || outside {
             self.isr = vec![leader];
             self.elr.retain(|member| *member != leader);
         }

@@ -29,6 +29,7 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::coordinator::transaction::entry::Producer;
 use crate::fetching;
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::io::{BatchOutcome, CheckedProduce, Effect, Now, RequestContext};
 use crate::parked::{AppendResponse, AppendWait, PendingAppend, Place, Until};
@@ -371,7 +372,11 @@ fn park(
 /// waits gets the error; what was appended stays.
 pub(crate) fn given_up(broker: &Broker, mut wait: AppendWait) -> Response {
     for pending in wait.pending {
-        wait.response.fail(pending, why_given_up(broker, pending.slot));
+        let code = why_given_up(broker, pending.slot);
+        if code == ErrorCode::NOT_LEADER_OR_FOLLOWER && flaws::is(Flaw::AcknowledgesWhenDeposed) {
+            continue;
+        }
+        wait.response.fail(pending, code);
     }
     wait.response.into()
 }

@@ -62,8 +62,6 @@ pub enum Change {
         partitions: Vec<i32>,
     },
     Config(Resource),
-    /// The broker was fenced or let in, or leaves.
-    Broker(i32),
     None,
 }
 
@@ -100,18 +98,9 @@ impl Image {
         match record {
             MetadataRecord::RegisterBrokerRecord(record) => self.brokers.register(record),
             MetadataRecord::UnregisterBrokerRecord(record) => self.brokers.unregister(record),
-            MetadataRecord::FenceBrokerRecord(record) => {
-                self.brokers.set_fenced(record.id, true);
-                return Ok(Change::Broker(record.id.into()));
-            }
-            MetadataRecord::UnfenceBrokerRecord(record) => {
-                self.brokers.set_fenced(record.id, false);
-                return Ok(Change::Broker(record.id.into()));
-            }
-            MetadataRecord::BrokerRegistrationChangeRecord(record) => {
-                self.brokers.change(record);
-                return Ok(Change::Broker(record.broker_id.into()));
-            }
+            MetadataRecord::FenceBrokerRecord(record) => self.brokers.set_fenced(record.id, true),
+            MetadataRecord::UnfenceBrokerRecord(record) => self.brokers.set_fenced(record.id, false),
+            MetadataRecord::BrokerRegistrationChangeRecord(record) => self.brokers.change(record),
             MetadataRecord::TopicRecord(record) => self.topics.create(record),
             MetadataRecord::PartitionRecord(record) => return self.topics.set_partition(offset, record),
             MetadataRecord::PartitionChangeRecord(record) => return self.topics.change_partition(offset, record),

@@ -12,6 +12,7 @@ use strandline_protocol::metadata::topic::TopicRecord;
 
 use super::standing::Standings;
 use super::{ApplyError, Change};
+use crate::flaws::{self, Flaw};
 
 /// `PartitionChangeRecord.leader` when the leader stays.
 pub(crate) const LEADER_UNCHANGED: i32 = -2;
@@ -213,7 +214,8 @@ impl Partition {
         let leader: i32 = record.leader.into();
         if leader != LEADER_UNCHANGED {
             self.leader = leader;
-            self.leader_epoch = self.leader_epoch.next().unwrap_or(self.leader_epoch);
+            let next = self.leader_epoch.next().unwrap_or(self.leader_epoch);
+            self.leader_epoch = if flaws::is(Flaw::LeaderEpochNotRaised) { self.leader_epoch } else { next };
         }
         if record.leader_recovery_state != RECOVERY_STATE_UNCHANGED {
             self.leader_recovery_state = record.leader_recovery_state;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use strandline_protocol::ids::Offset;
 
 use super::message::LogEnd;
+use crate::flaws::{self, Flaw};
 
 /// Most observers that are remembered; a cluster has far fewer brokers.
 const OBSERVERS_MAX: usize = 4096;
@@ -85,7 +86,9 @@ impl Leader {
     pub fn high_watermark(&self) -> Option<Offset> {
         let mut ends: Vec<Option<Offset>> = self.voters.values().map(|progress| progress.end).collect();
         ends.sort_unstable_by(|left, right| right.cmp(left));
-        ends.get(self.voters.len() / 2).copied().flatten().filter(|end| *end > self.epoch_start)
+        let place = self.voters.len() / 2 - usize::from(flaws::is(Flaw::MinorityCommits) && self.voters.len() > 1);
+        let reaches = |end: &Offset| *end > self.epoch_start || flaws::is(Flaw::EarlierEpochsCommit);
+        ends.get(place).copied().flatten().filter(reaches)
     }
 
     /// When a majority of voters, this one included, will have been silent for `silence_ms`; never for a sole voter.

@@ -31,6 +31,7 @@ use strandline_log::epochs::LeaderEpochs;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 
 use crate::dice::Dice;
+use crate::flaws::{self, Flaw};
 use leader::Leader;
 use message::{FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAsk, Wish};
 use role::{Follower, Role};
@@ -227,6 +228,9 @@ impl Quorum {
         let verdict = compare(ask.from, log);
         if verdict == FetchVerdict::Agree {
             leader.on_fetch(now_ms, ask.replica, ask.from.offset, log.end.offset);
+            if flaws::is(Flaw::QuorumCountsUnsynced) {
+                leader.on_durable(log.end.offset);
+            }
             self.advance();
         } else {
             leader.on_heard(now_ms, ask.replica);
@@ -355,6 +359,8 @@ impl Quorum {
     /// When [`Quorum::tick`] has something to do next.
     pub fn next_deadline(&self) -> u64 {
         match &self.role {
+            // An observer stands for nothing: it asks around until somebody leads.
+            Role::Unattached { .. } if !self.is_voter() => u64::MAX,
             Role::Unattached { until_ms } | Role::Resigned { until_ms } => *until_ms,
             Role::Prospective { tally, until_ms } | Role::Candidate { tally, until_ms } => (*until_ms).min(tally.again_ms),
             Role::Follower(follower) => follower.until_ms,
@@ -495,7 +501,8 @@ fn compare(from: LogEnd, log: LogView<'_>) -> FetchVerdict {
         return FetchVerdict::Agree;
     }
     let end = log.end_of(from.epoch);
-    if end.epoch != from.epoch || end.offset < from.offset {
+    let parts_ways = end.epoch != from.epoch || end.offset < from.offset;
+    if parts_ways && !(flaws::is(Flaw::MetadataDivergenceIgnored) && from.offset <= log.end.offset) {
         return FetchVerdict::Diverging(end);
     }
     FetchVerdict::Agree

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::io::{Asker, Tag};
+use crate::io::{Asker, ConnectionId, Tag};
 use crate::parked::{ParkedId, Place};
 use crate::quorum::message::Ballot;
 
@@ -50,6 +50,11 @@ impl Post {
         let number = self.number();
         self.tickets.insert(number, (place, form));
         number
+    }
+
+    /// A connection is gone: nobody waits for answers there any more.
+    pub(crate) fn forget(&mut self, connection: ConnectionId) {
+        self.tickets.retain(|_, (place, _)| place.connection != connection);
     }
 
     pub(crate) fn redeem(&mut self, ticket: u64) -> Option<(Place, Form)> {

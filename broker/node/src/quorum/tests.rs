@@ -275,3 +275,14 @@ fn a_leader_that_asks_for_committed_records_to_be_cut_is_not_followed_there() {
     assert_eq!(news, FetchNews::Nothing);
     assert_eq!(quorum.next_fetch_ms(), 30 + TIMING.retry_ms, "and it is not asked in a loop");
 }
+
+#[test]
+fn an_observer_without_a_leader_waits_for_nothing_but_its_next_question() {
+    let mut observer = member(9, &[1, 2, 3], 4);
+    observer.tick(60_000, EMPTY);
+    assert_eq!(observer.next_deadline(), u64::MAX);
+    observer.poll_fetch(60_000, EMPTY);
+    assert!(matches!(observer.take_wishes()[..], [Wish::Fetch { .. }]));
+    observer.on_fetch_lost(60_000, 1, Lost::Gone);
+    assert!(observer.next_fetch_ms() > 60_000);
+}

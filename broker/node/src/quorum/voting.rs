@@ -4,6 +4,7 @@ use super::Quorum;
 use super::leader::Leader;
 use super::message::{Ballot, Hold, Leadership, LogEnd, Lost, VoteAnswer, VoteAsk, Wish};
 use super::role::{Role, Tally};
+use crate::flaws::{self, Flaw};
 
 /// A voter that lost waits for a share of the longest backoff at most: pre-votes are cheap and bind nobody, and two that stood
 /// at once have to draw apart, not to wait.
@@ -29,7 +30,8 @@ impl Quorum {
     /// A pre-vote is refused by whoever hears from a leader; a vote is given once an epoch, and never where a leader is known.
     /// Neither is given to a log that is behind.
     fn would_grant(&self, ask: VoteAsk, log_end: LogEnd) -> bool {
-        if !self.is_voter() || ask.log_end < log_end {
+        let is_behind = ask.log_end < log_end && !flaws::is(Flaw::VotesForBehind);
+        if !self.is_voter() || is_behind {
             return false;
         }
         match (ask.ballot, &self.role) {
@@ -37,7 +39,7 @@ impl Quorum {
             (Ballot::Pre, Role::Follower(follower)) => follower.suspects || !follower.has_fetched,
             (Ballot::Pre, _) => true,
             (Ballot::Real, Role::Unattached { .. } | Role::Prospective { .. }) => {
-                self.voted.is_none_or(|voted| voted == ask.candidate)
+                self.voted.is_none_or(|voted| voted == ask.candidate) || flaws::is(Flaw::VotesTwice)
             }
             (Ballot::Real, _) => false,
         }
@@ -85,7 +87,8 @@ impl Quorum {
 
     fn become_candidate(&mut self, now_ms: u64, log_end: LogEnd) {
         let Some(epoch) = self.epoch.next() else { return };
-        self.epoch = epoch;
+        let stays = flaws::is(Flaw::EpochNotRaisedByCandidate) && self.epoch.0 > 0;
+        self.epoch = if stays { self.epoch } else { epoch };
         self.voted = Some(self.me);
         let tally = Tally::new(Ballot::Real, self.voters.len());
         self.role = Role::Candidate { tally, until_ms: now_ms + self.election_wait_ms() };

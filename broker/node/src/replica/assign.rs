@@ -20,7 +20,7 @@ use crate::node::RecoveredPartition;
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
-use crate::replica::{Replica, Role, leading, renewal};
+use crate::replica::{Replica, Role, renewal};
 use crate::upkeep::write_log_starts;
 
 /// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
@@ -111,8 +111,6 @@ pub(crate) fn replaced(
     for (topic, partition) in partitions {
         lost.append(&mut changed(broker, now, topic, partition, outbox));
     }
-    let brokers: Vec<i32> = broker.image.brokers.iter().map(|known| known.id).collect();
-    brokers.into_iter().for_each(|id| leading::welcome(broker, id));
     lost
 }
 
@@ -185,8 +183,8 @@ fn lead(broker: &mut Broker, now: Now, slot: u32, state: &Partition) -> Vec<Park
         }
     }
     replica.advance(now.monotonic_ms);
-    // One proposal is open at a time: somebody else may have waited for its end.
-    leading::expand(broker, slot);
+    // Whoever left the in-sync set may have come back already, and an idle partition is not fetched by name.
+    broker.in_sync.reconsider(slot);
     broker.fetchers.leave(slot);
     broker.mark_dirty(slot);
     for replica in state.replicas.iter().filter(|replica| **replica != here) {

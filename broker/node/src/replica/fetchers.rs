@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_protocol::ids::{TopicId, TopicName};
 use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, ReplicaState};
 
+use crate::flaws::{self, Flaw};
 use crate::replica::follower::Question;
 use crate::sessions::next_epoch;
 
@@ -116,7 +117,9 @@ impl Fetchers {
     /// The partition was given records.
     pub(crate) fn writes(&mut self, slot: u32) {
         if let Some(fetcher) = self.fetcher_of(slot) {
-            fetcher.writing.insert(slot);
+            if !flaws::is(Flaw::FollowerFetchesUnsynced) {
+                fetcher.writing.insert(slot);
+            }
             fetcher.changed.insert(slot);
         }
     }

@@ -11,6 +11,8 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::messages::fetch::{EpochEndOffset, PartitionData};
 
+use crate::flaws::{self, Flaw};
+
 /// What the leader is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Question {
@@ -54,7 +56,8 @@ impl Follower {
     /// The next question; remembered, so that only its answer counts.
     pub(crate) fn ask(&mut self, log: &Log) -> Question {
         let positions = log.positions();
-        assert_eq!(positions.readable_end, positions.log_end, "what a follower says it has counts at once");
+        let counts = positions.readable_end == positions.log_end || flaws::is(Flaw::FollowerFetchesUnsynced);
+        assert!(counts, "what a follower says it has counts at once");
         let offset = positions.log_end;
         let question =
             Question { leader_epoch: self.epoch, offset, last_epoch: last_epoch(log), log_start: positions.log_start };
@@ -65,10 +68,11 @@ impl Follower {
     /// Judges an answer. The question is answered by it, whatever it says.
     pub(crate) fn answered(&mut self, log: &Log, data: PartitionData) -> Step {
         let Some(asked) = self.asked.filter(|asked| asked.leader_epoch == self.epoch) else { return Step::Stale };
-        if asked.offset != log.positions().log_end {
+        if asked.offset != log.positions().log_end && !flaws::is(Flaw::StaleAnswersCount) {
             return Step::Stale;
         }
-        if data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE && data.log_start_offset > asked.offset {
+        let is_below = data.log_start_offset > asked.offset || flaws::is(Flaw::WipesOnOutOfRange);
+        if data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE && is_below {
             return Step::Restart { at: data.log_start_offset };
         }
         if data.error_code != ErrorCode::NONE {

@@ -9,7 +9,7 @@ use strandline_log::disk::{DiskError, FilePath};
 use strandline_log::recover::{RecoverError, Recovered};
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::BrokerId;
+use strandline_protocol::ids::{BrokerId, Offset};
 use strandline_protocol::messages::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
 use strandline_protocol::messages::fetch::{FetchResponse, PartitionData, ReplicaState};
 
@@ -17,6 +17,7 @@ use crate::broker::{Broker, JobOwner};
 use crate::cleaning;
 use crate::controller_channel;
 use crate::directory::After;
+use crate::flaws::{self, Flaw};
 use crate::io::{Asker, Effect, Job, Lane, Now, Owner, PeerAddress, PeerLost, Tag};
 use crate::parked::ParkedId;
 use crate::replica::follower::Step;
@@ -44,8 +45,8 @@ pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
     for leader in broker.fetchers.take_ready(now.monotonic_ms) {
         ask_leader(broker, now, leader, outbox);
     }
-    for slot in broker.in_sync.take_withdrawn(now.monotonic_ms) {
-        leading::expand(broker, slot);
+    if broker.in_sync.is_time_to_reconsider(now.monotonic_ms) {
+        leading::expand_again(broker, now);
     }
     if let Some(slots) = broker.in_sync.take_pending(now.monotonic_ms) {
         ask_controller(broker, now, slots, outbox);
@@ -187,6 +188,11 @@ fn take(broker: &mut Broker, now: Now, slot: u32, data: PartitionData) {
     match follower.answered(&replica.log, data) {
         Step::Stale => {}
         Step::Later(_) => broker.fetchers.leave_until(slot, later_ms),
+        Step::Truncate { .. } if flaws::is(Flaw::CutsToHw) => {
+            let end = replica.high_watermark();
+            cut(broker, slot, Cut::At(end));
+        }
+        Step::Truncate { end } if flaws::is(Flaw::CutsTooLittle) => cut(broker, slot, Cut::At(Offset(end.0 + 1))),
         Step::Truncate { end } => cut(broker, slot, Cut::At(end)),
         Step::Restart { at } => cut(broker, slot, Cut::Restart(at)),
         Step::Append { records, log_start } => {
@@ -236,6 +242,7 @@ fn altered(broker: &mut Broker, now: Now, number: u64, response: AlterPartitionR
                 Verdict::Committed if leader.epoch == data.leader_epoch => {
                     let isr: Vec<i32> = data.isr.iter().map(|id| id.0).collect();
                     leader.settled(&isr, data.partition_epoch);
+                    broker.in_sync.reconsider(slot);
                 }
                 Verdict::Committed | Verdict::Wait => {}
                 Verdict::Withdraw => {
@@ -247,7 +254,6 @@ fn altered(broker: &mut Broker, now: Now, number: u64, response: AlterPartitionR
             if let Some(replica) = broker.replicas.get_mut(slot) {
                 replica.advance(now.monotonic_ms);
             }
-            leading::expand(broker, slot);
             broker.mark_dirty(slot);
         }
     }

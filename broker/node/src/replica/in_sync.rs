@@ -24,8 +24,10 @@ pub(crate) struct InSync {
     pending: BTreeSet<u32>,
     asked: Option<(u64, Slots)>,
     not_before_ms: u64,
-    /// Slots whose proposal was refused, by when they are looked at again.
-    withdrawn: BTreeSet<(u64, u32)>,
+    /// Slots with followers that have come far enough and may not join yet.
+    reconsidered: BTreeSet<u32>,
+    /// When they are looked at even if the metadata has not moved.
+    reconsider_at_ms: Option<u64>,
 }
 
 /// What the leader does after an answer.
@@ -62,6 +64,26 @@ impl InSync {
         self.pending.insert(slot);
     }
 
+    /// The partition is to be looked at again when the metadata has moved.
+    pub(crate) fn reconsider(&mut self, slot: u32) {
+        self.reconsidered.insert(slot);
+    }
+
+    /// The slot's proposal was refused: it is looked at again when the metadata has moved, or at this time.
+    pub(crate) fn withdrew(&mut self, slot: u32, again_ms: u64) {
+        self.reconsider(slot);
+        self.reconsider_at_ms = Some(again_ms);
+    }
+
+    /// Whether it is time to look again at what was refused.
+    pub(crate) fn is_time_to_reconsider(&mut self, now_ms: u64) -> bool {
+        self.reconsider_at_ms.take_if(|at| *at <= now_ms).is_some()
+    }
+
+    pub(crate) fn take_reconsidered(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.reconsidered)
+    }
+
     /// The slots to ask for now, if a request may leave.
     pub(crate) fn take_pending(&mut self, now_ms: u64) -> Option<BTreeSet<u32>> {
         let may = self.asked.is_none() && !self.pending.is_empty() && self.not_before_ms <= now_ms;
@@ -86,20 +108,9 @@ impl InSync {
         self.not_before_ms = not_before_ms;
     }
 
-    /// The slot's proposal was withdrawn. What it was refused for may be over later, and nobody else would say so.
-    pub(crate) fn withdrew(&mut self, slot: u32, again_ms: u64) {
-        self.withdrawn.insert((again_ms, slot));
-    }
-
-    /// The slots to look at again now.
-    pub(crate) fn take_withdrawn(&mut self, now_ms: u64) -> Vec<u32> {
-        let later = self.withdrawn.split_off(&(now_ms + 1, 0));
-        std::mem::replace(&mut self.withdrawn, later).into_iter().map(|(_, slot)| slot).collect()
-    }
-
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         let pending = (self.asked.is_none() && !self.pending.is_empty()).then_some(self.not_before_ms);
-        pending.into_iter().chain(self.withdrawn.first().map(|(at, _)| *at)).min()
+        pending.into_iter().chain(self.reconsider_at_ms).min()
     }
 }
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 
+use crate::flaws::{self, Flaw};
 use crate::image::topics::Partition;
 
 /// How far a follower has come in this leader epoch.
@@ -152,7 +153,7 @@ impl Leader {
     /// How high the water may stand, given what counts at the leader; nothing while somebody's end is unknown or too few
     /// are in sync.
     pub(crate) fn high_watermark(&self, leader_end: Offset, min_insync_replicas: i32) -> Option<Offset> {
-        if !self.has_min_isr(min_insync_replicas) {
+        if !self.has_min_isr(min_insync_replicas) && !flaws::is(Flaw::HwBelowMinIsr) {
             return None;
         }
         let mut lowest = leader_end;
@@ -167,7 +168,11 @@ impl Leader {
     }
 
     fn maximal_isr(&self) -> impl Iterator<Item = i32> {
-        let proposed = self.proposal.iter().flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
+        let proposed = self
+            .proposal
+            .iter()
+            .filter(|_| !flaws::is(Flaw::HwIgnoresProposal))
+            .flat_map(|proposal| proposal.isr.iter().map(|(id, _)| *id));
         self.isr.iter().copied().chain(proposed)
     }
 
@@ -182,14 +187,12 @@ impl Leader {
     /// The followers that are not in sync and have everything that they need to be, with the registration as which they showed it.
     /// Below the epoch's start a follower may still hold what no leader of this epoch has.
     pub(crate) fn joining(&self, high_watermark: Offset) -> Vec<(i32, i64)> {
-        let ready = |progress: &Progress| progress.end >= high_watermark && progress.end >= self.epoch_start;
+        let ready = |progress: &Progress| {
+            (progress.end >= high_watermark || flaws::is(Flaw::JoinsBelowHw))
+                && (progress.end >= self.epoch_start || flaws::is(Flaw::JoinsBelowEpochStart))
+        };
         let outside = self.followers.iter().filter(|(id, _)| !self.isr.contains(id));
         outside.filter(|(_, progress)| ready(progress)).map(|(id, progress)| (*id, progress.broker_epoch)).collect()
-    }
-
-    /// Whether this replica follows and is not in sync.
-    pub(crate) fn waits_outside(&self, id: i32) -> bool {
-        self.followers.contains_key(&id) && !self.isr.contains(&id)
     }
 
     /// The in-sync followers that have not kept up. `seen_ms` says when a replica fetched anything at all.
@@ -218,6 +221,9 @@ impl Leader {
         let stays = stays.map(|id| (*id, epoch_of(*id).unwrap_or(-1)));
         let isr: Vec<(i32, i64)> = stays.chain(joining.iter().copied()).collect();
         assert!(isr.iter().any(|(id, _)| *id == self.me), "a leader never leaves the in-sync set by itself");
+        if flaws::is(Flaw::ShrinksUncommitted) {
+            self.isr.retain(|id| !leaving.contains(id));
+        }
         self.proposal = Some(Proposal { isr });
         true
     }

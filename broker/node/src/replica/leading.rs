@@ -16,12 +16,13 @@ use strandline_protocol::wire::Records;
 use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, diverging};
 use crate::fetching::{leader_of, put};
+use crate::flaws::{self, Flaw};
 use crate::handlers::Answer;
 use crate::handlers::fetch::{located, session_request};
 use crate::io::{FetchReply, ListenerKind, Now, PartitionSlices, Reply, RequestContext};
 use crate::parked::{Place, Until};
+use crate::replica::Replica;
 use crate::replica::leader::FollowerFetch;
-use crate::replica::{Replica, Role};
 use crate::sessions::{FetchKey, SessionRequest, Wanted};
 
 /// The epoch of a request that opens a session.
@@ -138,7 +139,7 @@ fn note(broker: &mut Broker, now: Now, slot: u32, (replica, broker_epoch): (i32,
     let Some(partition) = broker.replicas.get_mut(slot) else { return };
     let Ok(leader) = partition.leader() else { return };
     let end = partition.log.positions().log_end;
-    let same_epoch = wanted.current_leader_epoch == leader.epoch;
+    let same_epoch = wanted.current_leader_epoch == leader.epoch || flaws::is(Flaw::OldEpochFetchCounts);
     let is_prefix = matches!(diverging(partition, wanted), Ok(None)) && wanted.fetch_offset <= end;
     if !same_epoch || !is_prefix || wanted.fetch_offset < partition.log_start() {
         return;
@@ -151,37 +152,44 @@ fn note(broker: &mut Broker, now: Now, slot: u32, (replica, broker_epoch): (i32,
     }
     partition.advance(now.monotonic_ms);
     broker.mark_dirty(slot);
-    expand(broker, slot);
+    expand(broker, now, slot);
 }
 
-/// Proposes followers that have come far enough, if they may join. To be called whenever one of the reasons against it may be
-/// gone: an idle partition is not named by the next fetch, and nobody would look at it again.
-pub(crate) fn expand(broker: &mut Broker, slot: u32) {
+/// Proposes followers that have come far enough, if they may join.
+pub(crate) fn expand(broker: &mut Broker, now: Now, slot: u32) {
     let Some(partition) = broker.replicas.get_mut(slot) else { return };
     let high_watermark = partition.high_watermark();
     let Some(leader) = partition.leader_mut() else { return };
     let brokers = &broker.image.brokers;
-    let may = |(id, epoch): &(i32, i64)| brokers.get(*id).is_some_and(|known| known.is_active() && *epoch >= known.epoch);
-    let joining: Vec<(i32, i64)> = leader.joining(high_watermark).into_iter().filter(may).collect();
-    if leader.propose(&joining, &[], |id| brokers.get(id).map(|known| known.epoch)) {
+    // Whoever was silent for the lag time would leave again at once.
+    let since_ms = now.monotonic_ms.saturating_sub(broker.settings.replica_lag_max_ms);
+    let may = |(id, epoch): &(i32, i64)| {
+        let is_heard = broker.followers.seen_ms(*id) >= since_ms;
+        is_heard && brokers.get(*id).is_some_and(|known| known.is_active() && *epoch >= known.epoch)
+    };
+    let ready = leader.joining(high_watermark);
+    let joining: Vec<(i32, i64)> = ready.iter().copied().filter(may).collect();
+    let proposed = leader.propose(&joining, &[], |id| brokers.get(id).map(|known| known.epoch));
+    // An idle partition is not named in fetches again: whoever may not join now is thought of later.
+    let is_over = ready.is_empty() || (proposed && joining.len() == ready.len());
+    if !is_over {
+        broker.in_sync.reconsider(slot);
+    }
+    if proposed {
         broker.in_sync.want(slot);
     }
 }
 
-/// A broker was let in, or something else about it changed: it may join where it has come far enough already.
-pub(crate) fn welcome(broker: &mut Broker, id: i32) {
-    if !broker.image.brokers.get(id).is_some_and(|known| known.is_active()) {
-        return;
-    }
-    let waits = |replica: &Replica| matches!(&replica.role, Role::Leader(leader) if leader.waits_outside(id));
-    let slots: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| waits(replica)).map(|(slot, _)| slot).collect();
-    for slot in slots {
-        expand(broker, slot);
+/// The metadata moved, or time passed: whoever could not join before may be able to now.
+pub(crate) fn expand_again(broker: &mut Broker, now: Now) {
+    for slot in broker.in_sync.take_reconsidered() {
+        expand(broker, now, slot);
     }
 }
 
 /// Proposes to leave out followers that have not kept up. To be called every now and then.
 pub(crate) fn shrink(broker: &mut Broker, now: Now) {
+    expand_again(broker, now);
     let lag_max_ms = broker.settings.replica_lag_max_ms;
     let (brokers, followers) = (&broker.image.brokers, &broker.followers);
     for (slot, partition) in broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
@@ -226,6 +234,7 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
     }
     let Some(session) = broker.followers.get_mut(wait.session) else { return news };
     let (mut told, mut quiet) = (Vec::new(), Vec::new());
+    let (mut without_room, mut unsure) = (None, Vec::new());
     let mut endpoints = BTreeSet::new();
     for slot in session.in_turn() {
         let Some(followed) = session.followed.get(&slot) else { continue };
@@ -238,7 +247,8 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
         let ends = (partition.high_watermark(), partition.log_start());
         let mut data = PartitionData { partition_index: followed.key.partition, ..nothing() };
         let mut given = Vec::new();
-        match read(partition, &followed.wanted, room, news.bytes == 0, &mut data) {
+        let is_first = news.bytes == 0;
+        match read(partition, session.replica, &followed.wanted, room, is_first, &mut data) {
             Ok(slices) => given = slices,
             Err(code) => {
                 data.error_code = code;
@@ -247,9 +257,20 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
         }
         let is_special = data.error_code != ErrorCode::NONE || data.diverging_epoch != EpochEndOffset::default();
         let has_records = !given.is_empty();
+        let has_more = !has_records && !is_special && followed.wanted.fetch_offset < partition.log.positions().readable_end;
+        if has_more {
+            // Its next batch did not fit behind the others: it is still to be told, and comes first next time.
+            without_room = without_room.or(Some(slot));
+            continue;
+        }
         if !is_special && !has_records && !wait.opening && followed.told == Some(ends) {
             quiet.push((slot, Some(ends)));
             continue;
+        }
+        if !is_first && given.iter().any(|(slice, _)| matches!(slice, Slice::File(_))) {
+            // Only who reads the file sees whether a batch fits.
+            without_room = without_room.or(Some(slot));
+            unsure.push(slot);
         }
         news.urgent |= is_special;
         news.bytes += given.iter().map(|(_, bytes)| bytes).sum::<i64>();
@@ -266,12 +287,17 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
         quiet.append(&mut told);
     }
     quiet.into_iter().for_each(|(slot, ends)| session.told(slot, ends));
+    unsure.into_iter().for_each(|slot| session.is_to_be_told(slot));
+    if let Some(slot) = without_room {
+        session.begin_with(slot);
+    }
     news.response.node_endpoints = crate::fetching::endpoints(&broker.image, &broker.topology.inter_broker, endpoints);
     news
 }
 
 fn read(
     partition: &Replica,
+    replica: i32,
     wanted: &Wanted,
     room: i64,
     is_first: bool,
@@ -279,7 +305,8 @@ fn read(
 ) -> Result<Vec<(Slice, i64)>, ErrorCode> {
     (data.high_watermark, data.log_start_offset) = (partition.high_watermark(), partition.log_start());
     let leader = partition.leader()?;
-    if wanted.current_leader_epoch == LeaderEpoch::NONE {
+    // A replica that the metadata here does not assign yet: what it says of itself was not noted, so it has to say it again.
+    if wanted.current_leader_epoch == LeaderEpoch::NONE || !leader.assigned.contains(&replica) {
         return Err(ErrorCode::UNKNOWN_LEADER_EPOCH);
     }
     check_leader_epoch(leader.epoch, wanted.current_leader_epoch)?;

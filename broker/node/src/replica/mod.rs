@@ -32,6 +32,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 
 use crate::config::topic::TopicConfig;
+use crate::flaws::{self, Flaw};
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
@@ -198,7 +199,9 @@ impl Replica {
     /// Looks at what counts now, and moves the high watermark as far as it may. To be called after the log or a
     /// follower's progress moved.
     pub(crate) fn advance(&mut self, now_ms: u64) {
-        let end = self.log.positions().readable_end;
+        let unsynced = flaws::is(Flaw::LeaderCountsUnsynced) && matches!(self.role, Role::Leader(_));
+        let positions = self.log.positions();
+        let end = if unsynced { positions.log_end } else { positions.readable_end };
         let before = std::mem::replace(&mut self.end, end);
         self.moved.end |= end > before;
         let found = match &mut self.role {
@@ -230,7 +233,7 @@ impl Replica {
     /// Whether everything in the log counts.
     pub(crate) fn log_counts(&self) -> bool {
         let positions = self.log.positions();
-        positions.readable_end == positions.log_end
+        positions.readable_end == positions.log_end || flaws::is(Flaw::FollowerFetchesUnsynced)
     }
 
     /// The log was cut back or began anew.
@@ -250,6 +253,7 @@ impl Replica {
     /// Registers a batch that waits for its acknowledgement.
     pub(crate) fn wait(&mut self, acknowledged: Acknowledged, waiter: ProduceWaiter) {
         let waiters = match acknowledged {
+            Acknowledged::ByAll if flaws::is(Flaw::AcknowledgesAtOnce) => &mut self.leader_waiters,
             Acknowledged::ByLeader => &mut self.leader_waiters,
             Acknowledged::ByAll => &mut self.produce_waiters,
         };

@@ -159,6 +159,16 @@ impl Session {
         self.news.range(self.next..).chain(self.news.range(..self.next)).copied().collect()
     }
 
+    /// The slot may still have something to tell.
+    pub(crate) fn is_to_be_told(&mut self, slot: u32) {
+        self.news.insert(slot);
+    }
+
+    /// The next answer begins with this slot.
+    pub(crate) fn begin_with(&mut self, slot: u32) {
+        self.next = slot;
+    }
+
     /// What there was to tell of the slot is told.
     pub(crate) fn told(&mut self, slot: u32, ends: Option<(Offset, Offset)>) {
         self.news.remove(&slot);
@@ -203,6 +213,19 @@ mod tests {
         assert_eq!(sessions.get_mut(id).expect("open").in_turn(), [3]);
         sessions.forget_slot(3);
         assert!(sessions.get_mut(id).expect("open").in_turn().is_empty());
+    }
+
+    #[test]
+    fn a_slot_that_found_no_room_comes_first_and_is_still_to_be_told() {
+        let mut sessions = FollowerSessions::default();
+        let id = sessions.open(2);
+        (0..3).for_each(|slot| want(&mut sessions, id, slot));
+        let session = sessions.get_mut(id).expect("open");
+        session.told(0, None);
+        session.told(2, None);
+        session.begin_with(1);
+        sessions.news(0);
+        assert_eq!(sessions.get_mut(id).expect("open").in_turn(), [1, 0]);
     }
 
     #[test]

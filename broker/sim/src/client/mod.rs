@@ -5,7 +5,7 @@ pub mod auditor;
 pub mod consumer;
 pub mod link;
 pub mod operator;
-mod payload;
+pub(crate) mod payload;
 pub mod producer;
 mod questions;
 

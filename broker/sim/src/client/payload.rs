@@ -16,24 +16,24 @@ const HEAD_BYTES: usize = 16;
 
 /// Records of one batch, and the batch.
 #[derive(Clone, Debug)]
-pub(super) struct Made {
-    pub(super) values: Vec<Value>,
-    pub(super) bytes: Bytes,
+pub(crate) struct Made {
+    pub(crate) values: Vec<Value>,
+    pub(crate) bytes: Bytes,
 }
 
 /// How a batch is made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Recipe {
-    pub(super) partition: PartitionKey,
-    pub(super) session: u64,
-    pub(super) records: u64,
-    pub(super) timestamp_ms: i64,
-    pub(super) stamp: ProducerStamp,
-    pub(super) delivery: Delivery,
+pub(crate) struct Recipe {
+    pub(crate) partition: PartitionKey,
+    pub(crate) session: u64,
+    pub(crate) records: u64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) stamp: ProducerStamp,
+    pub(crate) delivery: Delivery,
 }
 
 /// Makes a batch whose records are noted as sent.
-pub(super) fn make(core: &mut Core, dice: &mut Dice, scratch: &mut Scratch, recipe: &Recipe) -> Made {
+pub(crate) fn make(core: &mut Core, dice: &mut Dice, scratch: &mut Scratch, recipe: &Recipe) -> Made {
     let options = BatchOptions { compression: compression(dice), producer: recipe.stamp, ..BatchOptions::default() };
     let mut builder = BatchBuilder::new(options);
     let mut values = Vec::new();
@@ -81,17 +81,17 @@ fn compression(dice: &mut Dice) -> Compression {
 
 /// What a record that was read says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReadRecord {
-    pub(super) value: Value,
-    pub(super) content: u64,
+pub(crate) struct ReadRecord {
+    pub(crate) value: Value,
+    pub(crate) content: u64,
     /// The one that counts for lookups.
-    pub(super) timestamp_ms: i64,
+    pub(crate) timestamp_ms: i64,
     /// Whether the producer's timestamp is as it was sent, where it has to be.
-    pub(super) timestamp_kept: bool,
+    pub(crate) timestamp_kept: bool,
 }
 
 /// Reads what `make` wrote; nothing if it is no such record.
-pub(super) fn read(header: &BatchHeader, record: &Record<'_>) -> Option<ReadRecord> {
+pub(crate) fn read(header: &BatchHeader, record: &Record<'_>) -> Option<ReadRecord> {
     let payload = record.value?;
     let value = u64::from_be_bytes(*payload.first_chunk()?);
     let sent_ms = i64::from_be_bytes(*payload.get(8..)?.first_chunk()?);

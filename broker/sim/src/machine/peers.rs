@@ -16,7 +16,7 @@ use crate::core::{Caller, Core, Event, Frame, MS, MachineEvent, MachineId, Netwo
 use crate::rim;
 
 /// The port at which a machine's controller listens; at any other port its broker does.
-pub(super) const CONTROLLER_PORT: u16 = 9093;
+pub(crate) const CONTROLLER_PORT: u16 = 9093;
 
 /// One lane to one peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +135,18 @@ impl Machine {
         }
     }
 
+    /// The process is gone: the other ends see their connections close, unless the machine went with it.
+    pub(super) fn let_go_of_peers(&mut self, core: &mut Core) {
+        let peers = std::mem::take(&mut self.peers);
+        for link in peers.links.into_values().filter(|link| !link.stalled) {
+            let (machine, connection) = (link.target, link.connection);
+            if !self.dark && core.network.reaches(self.id, machine) {
+                let delay_us = core.network_us().max(link.floor_us.saturating_sub(core.now_us));
+                core.after(delay_us, Event::Network { machine, what: NetworkEvent::Disconnect { connection } });
+            }
+        }
+    }
+
     pub(super) fn peer_overdue(&mut self, core: &mut Core, connection: ConnectionId, correlation: i32) {
         if self.peers.of(connection).is_none_or(|link| !link.open.contains_key(&correlation)) {
             return;
@@ -166,7 +178,7 @@ mod tests {
                 let listeners = format!("PLAINTEXT://machine-{id}:9092,CONTROLLER://machine-{id}:{CONTROLLER_PORT}");
                 let config = BrokerConfig::from_pairs([("listeners", listeners)]).expect("legal keys");
                 let disk = SimDisk::new(Access::Buffered, None);
-                Machine::new(id, Build { config, disk, write_us: 500, dice: Dice::new(id as u64) })
+                Machine::new(id, Build { config, disk, write_us: 500, outage_us: 2 * SECOND, dice: Dice::new(id as u64) })
             })
             .collect();
         machines.iter_mut().for_each(|machine| machine.start_after(&mut core, 0));

@@ -1,0 +1,112 @@
+//! What is committed of one log, as far as anybody ever said so, and who led it in which epoch.
+
+use std::collections::BTreeMap;
+
+use strandline_log::epochs::LeaderEpochs;
+use strandline_protocol::ids::Offset;
+
+use crate::core::MachineId;
+
+/// A log as one of its replicas has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogSeen<'a> {
+    /// Its leader epoch, if it leads.
+    pub(super) leads: Option<i32>,
+    /// The epoch in which it led until this step, if it does no more: its last words may be of that.
+    pub(super) led: Option<i32>,
+    pub(super) start: i64,
+    pub(super) end: i64,
+    /// Everything below is held as durably as the log asks for.
+    pub(super) held: i64,
+    /// Everything below is committed, it says.
+    pub(super) committed: i64,
+    pub(super) epochs: &'a LeaderEpochs,
+}
+
+impl LogSeen<'_> {
+    /// The epoch of the record before `end`, if it is here.
+    fn epoch_before(&self, end: i64) -> Option<i32> {
+        let inside = end > self.start && end <= self.end;
+        inside.then(|| self.epochs.epoch_of(Offset(end - 1)).map(|epoch| epoch.0)).flatten()
+    }
+}
+
+/// What is wrong with a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// Another machine leads in this epoch.
+    TwoLeaders { epoch: i32, first: MachineId, second: MachineId },
+    /// A leader without what was committed up to `needed` before its epoch.
+    Incomplete { epoch: i32, needed: i64 },
+    /// A claim that no leader made, or of another record.
+    Differs { claimed: i64, epoch: Option<i32>, known: Option<i32> },
+    /// A successor began without what is claimed now.
+    Late { epoch: i32, claimed: i64, successor: i32, begins: i64 },
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Committed {
+    pub(super) end: i64,
+    /// The epochs of what is committed, and where each begins.
+    epochs: BTreeMap<i64, i32>,
+    /// How far the leader of an epoch said it is.
+    by_epoch: BTreeMap<i32, i64>,
+    /// Who leads in an epoch, and where it began.
+    leaders: BTreeMap<i32, (MachineId, i64)>,
+}
+
+impl Committed {
+    /// The epoch of the committed record before `end`.
+    fn epoch_before(&self, end: i64) -> Option<i32> {
+        self.epochs.range(..end).next_back().map(|(_, epoch)| *epoch)
+    }
+
+    /// A replica leads: notes it.
+    ///
+    /// # Errors
+    /// [`Wrong`]
+    pub(super) fn led(&mut self, machine: MachineId, log: &LogSeen<'_>) -> Result<(), Wrong> {
+        let Some(epoch) = log.leads else { return Ok(()) };
+        if let Some((first, _)) = self.leaders.get(&epoch) {
+            let (first, second) = (*first, machine);
+            return if first == second { Ok(()) } else { Err(Wrong::TwoLeaders { epoch, first, second }) };
+        }
+        let begins = log.epochs.entries().iter().find(|entry| entry.epoch.0 == epoch).map_or(log.end, |entry| entry.start.0);
+        self.leaders.insert(epoch, (machine, begins));
+        let needed = self.by_epoch.range(..epoch).map(|(_, end)| *end).max().unwrap_or(0);
+        let has_it = begins >= needed && (needed <= log.start || log.epoch_before(needed) == self.epoch_before(needed));
+        if has_it { Ok(()) } else { Err(Wrong::Incomplete { epoch, needed }) }
+    }
+
+    /// Takes what a replica says is committed. Answers whether more is committed than before.
+    ///
+    /// # Errors
+    /// [`Wrong`]
+    pub(super) fn claimed(&mut self, log: &LogSeen<'_>, alone: bool) -> Result<bool, Wrong> {
+        let claimed = log.committed;
+        let rises = claimed > self.end;
+        let agreed = claimed.min(self.end);
+        let (epoch, known) = (log.epoch_before(agreed), self.epoch_before(agreed));
+        // A node may begin to lead and end it within one step: then its records say of which epoch it speaks.
+        let claimer = log.leads.or(log.led).or_else(|| log.epoch_before(claimed));
+        if epoch.is_some() && epoch != known || (rises && claimer.is_none() && !alone) {
+            return Err(Wrong::Differs { claimed, epoch, known });
+        }
+        if let Some(epoch) = claimer {
+            let told = self.by_epoch.entry(epoch).or_default();
+            *told = (*told).max(claimed);
+        }
+        if !rises {
+            return Ok(false);
+        }
+        let epoch = claimer.unwrap_or(i32::MAX);
+        let later = self.leaders.range(epoch.saturating_add(1)..).find(|(_, (_, begins))| *begins < claimed);
+        if let Some((successor, (_, begins))) = later {
+            return Err(Wrong::Late { epoch, claimed, successor: *successor, begins: *begins });
+        }
+        let fresh = log.epochs.entries().iter().filter(|entry| entry.start.0 < claimed);
+        self.epochs.extend(fresh.map(|entry| (entry.start.0, entry.epoch.0)));
+        self.end = claimed;
+        Ok(true)
+    }
+}
