@@ -177,14 +177,25 @@ def passing(error: KafkaError) -> bool:
     )
 
 
+def end_of(consumer: Consumer, topic: str, partition: int, deadline: float) -> int:
+    """Where the partition ends now; asked again while its leader is away."""
+    while True:
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)[1]
+        except KafkaException as error:
+            if time.monotonic() > deadline or not passing(error.args[0]):
+                raise
+
+
 def everything(bootstrap: str, topic: str, partitions: int) -> list[tuple[int, int, Value | None]]:
-    """The whole topic from its start to the end that the broker names."""
+    """The whole topic from its start to the end that the broker names at first: a topic that is written to has another end by then."""
     consumer = consumer_of(bootstrap)
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
     records: list[tuple[int, int, Value | None]] = []
-    unfinished = set(range(partitions))
     deadline = time.monotonic() + READ_SECONDS
     try:
+        ends = {partition: end_of(consumer, topic, partition, deadline) for partition in range(partitions)}
+        unfinished = {partition for partition, end in ends.items() if end > 0}
         while unfinished:
             for message in consumer.consume(10_000, 0.2):
                 error = message.error()
@@ -192,8 +203,11 @@ def everything(bootstrap: str, topic: str, partitions: int) -> list[tuple[int, i
                 if error is None and partition in unfinished:
                     assert offset is not None
                     records.append((partition, offset, value_of(message.value())))
+                    if offset + 1 >= ends[partition]:
+                        unfinished.discard(partition)
                 elif error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    unfinished.discard(partition)
+                    if offset is not None and partition in ends and offset >= ends[partition]:
+                        unfinished.discard(partition)
                 elif error is not None and not passing(error):
                     raise KafkaException(error)
             if time.monotonic() > deadline:

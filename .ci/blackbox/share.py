@@ -41,6 +41,8 @@ SETTINGS = {
 }
 LOCK_SECONDS = 2.0
 LIMIT = 5
+# In so many parts the records come that members share.
+SHARED_PARTS = 8
 PATIENCE_SECONDS = 60
 #: Kafka's number of the resource that groups have their configuration in.
 GROUP_RESOURCE = 32
@@ -183,8 +185,11 @@ def members_share_the_work(broker: Broker, count: int) -> None:
     prepare(broker.bootstrap, topic, group)
     with members(*(Member(f"m{number}", broker.bootstrap, group, topic, "--most", "20") for number in range(4))) as them:
         wait_until("every member is there", them, lambda: all(member.values("joined") for member in them))
-        sent = produce(broker.bootstrap, topic, 0, count)
-        wait_until("all is accepted", them, lambda: accepted(them) >= set(sent))
+        # Whoever asks first may be given all that is there: the records come in parts, and everybody asks in between.
+        part = count // SHARED_PARTS
+        for first in range(0, part * SHARED_PARTS, part):
+            sent = produce(broker.bootstrap, topic, first, part)
+            wait_until("all is accepted", them, lambda sent=sent: accepted(them) >= set(sent))
         idle = [member.name for member in them if not member.values("got")]
         if len(idle) > 1:
             raise Failed(f"{idle} got nothing of {count} records")
