@@ -37,6 +37,7 @@ mod client;
 mod connection;
 mod connections;
 mod consumer;
+mod coordinators;
 mod error;
 mod fetcher;
 mod group;

@@ -6,7 +6,6 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, Offset, ProducerEpoch, ProducerId, TopicName, TransactionalId};
 use strandline_protocol::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use strandline_protocol::messages::describe_transactions::{DescribeTransactionsRequest, TransactionState};
-use strandline_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use strandline_protocol::messages::init_producer_id::InitProducerIdRequest;
 use strandline_protocol::messages::list_transactions::ListTransactionsRequest;
 use strandline_protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest};
@@ -14,10 +13,9 @@ use tokio::time::Instant;
 
 use super::{Admin, AdminError, PerItem, judged};
 use crate::backoff::{Backoff, Dice};
+use crate::coordinators::{self, KeyType};
 use crate::metadata::Missing;
 
-/// Kafka's number of coordinators of transactions.
-const TRANSACTIONS: i8 = 1;
 /// The timeout that a producer which only fences another one asks for; it opens no transaction.
 const FENCING_TIMEOUT_MS: i32 = 60_000;
 
@@ -213,16 +211,8 @@ impl Admin {
     }
 
     async fn coordinator_of(&self, id: &str) -> Result<BrokerId, AdminError> {
-        let request =
-            FindCoordinatorRequest { key: id.to_owned(), key_type: TRANSACTIONS, coordinator_keys: vec![id.to_owned()] };
-        let response = self.client.shared.metadata.call_any(request).await?;
-        let found = response.coordinators.into_iter().next();
-        let (node, code, message) = match found {
-            Some(found) => (found.node_id, found.error_code, found.error_message),
-            // Before version 4 there is one key, and one answer.
-            None => (response.node_id, response.error_code, response.error_message),
-        };
-        judged(node, code, message)
+        let found = coordinators::find(&self.client, KeyType::Transaction, id).await?;
+        judged(found.node_id, found.error_code, found.error_message)
     }
 }
 

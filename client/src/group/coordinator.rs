@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::BrokerId;
-use strandline_protocol::messages::find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
+use strandline_protocol::messages::find_coordinator;
 use tokio::time::Instant;
 
 use crate::address::Address;
@@ -14,12 +14,10 @@ use crate::calls::Call;
 use crate::client::Client;
 use crate::connection::{CallOptions, Connection};
 use crate::connections::Connections;
+use crate::coordinators::{self, KeyType};
 use crate::error::{KafkaError, Kind, RequestError, kind_of};
 use crate::locked::locked;
 use crate::metadata::MetadataError;
-
-/// FindCoordinator's number for groups.
-const GROUP_KEY: i8 = 0;
 
 /// Why a coordinator could not be asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -126,10 +124,7 @@ impl Coordinator {
     }
 
     async fn find(&self) -> Result<Address, GroupError> {
-        let request =
-            FindCoordinatorRequest { key: self.group.clone(), key_type: GROUP_KEY, coordinator_keys: vec![self.group.clone()] };
-        let response = self.client.shared.metadata.call_any(request).await?;
-        let address = found(response)?;
+        let address = address_in(coordinators::find(&self.client, KeyType::Group, &self.group).await?)?;
         *locked(&self.known) = Some(address.clone());
         Ok(address)
     }
@@ -171,37 +166,21 @@ fn is_elsewhere(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)
 }
 
-fn found(response: FindCoordinatorResponse) -> Result<Address, GroupError> {
-    let (code, host, port) = match response.coordinators.into_iter().next() {
-        Some(one) => (one.error_code, one.host, one.port),
-        None => (response.error_code, response.host, response.port),
-    };
+fn address_in(found: find_coordinator::Coordinator) -> Result<Address, GroupError> {
+    let find_coordinator::Coordinator { error_code: code, host, port, .. } = found;
     let port = u16::try_from(port).map_err(|_| GroupError::NoCoordinator { code: ErrorCode::COORDINATOR_NOT_AVAILABLE });
     if code.is_none() { Ok(Address { host, port: port? }) } else { Err(GroupError::NoCoordinator { code }) }
 }
 
 #[cfg(test)]
 mod tests {
-    use strandline_protocol::messages::find_coordinator;
-
     use super::*;
 
     #[test]
-    fn a_coordinator_is_read_from_answers_of_both_shapes() {
-        let old = FindCoordinatorResponse { host: "a".into(), port: 1, ..Default::default() };
-        assert_eq!(found(old).unwrap().port, 1);
-        let one = find_coordinator::Coordinator {
-            key: "g".into(),
-            node_id: BrokerId(1),
-            host: "b".into(),
-            port: 2,
-            error_code: ErrorCode::NONE,
-            error_message: None,
-        };
-        let new = FindCoordinatorResponse { coordinators: vec![one.clone()], ..Default::default() };
-        assert_eq!(found(new).unwrap().host, "b");
-        let refused = find_coordinator::Coordinator { error_code: ErrorCode::COORDINATOR_NOT_AVAILABLE, port: -1, ..one };
-        let error = found(FindCoordinatorResponse { coordinators: vec![refused], ..Default::default() }).unwrap_err();
-        assert!(error.is_retriable());
+    fn a_refusal_is_no_address() {
+        let found = find_coordinator::Coordinator { host: "b".into(), port: 2, ..Default::default() };
+        assert_eq!(address_in(found.clone()).unwrap().host, "b");
+        let refused = find_coordinator::Coordinator { error_code: ErrorCode::COORDINATOR_NOT_AVAILABLE, port: -1, ..found };
+        assert!(address_in(refused).unwrap_err().is_retriable());
     }
 }
