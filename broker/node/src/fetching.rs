@@ -28,6 +28,8 @@ use crate::io::{FetchReply, PartitionSlices, Reply};
 use crate::replica::{Replica, Role, selection};
 use crate::sessions::{FetchKey, Kind, Wanted};
 
+/// From this version on topics are named by id.
+pub(crate) const IDS_FROM: i16 = 13;
 /// From this version on a consumer may read from a follower.
 const FOLLOWERS_FROM: i16 = 11;
 /// From this version on an answer says where the leader is (KIP-951).
@@ -127,10 +129,8 @@ fn read(
     first: FirstBatch,
 ) -> Result<Read, Box<PartitionData>> {
     let slot = target.slot.map_err(|code| failed(target, code, Offset::NONE, Offset::NONE))?;
-    let replica = broker
-        .replicas
-        .get(slot)
-        .ok_or_else(|| failed(target, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Offset::NONE, Offset::NONE))?;
+    let hosted = broker.replicas.get(slot).filter(|replica| !replica.deleted);
+    let replica = hosted.ok_or_else(|| failed(target, why_gone(broker, fetch, target), Offset::NONE, Offset::NONE))?;
     let (high_watermark, log_start) = (replica.high_watermark(), replica.log_start());
     let fail = |code| failed(target, code, high_watermark, log_start);
     if fetch.api_version < FOLLOWERS_FROM {
@@ -175,6 +175,23 @@ fn read(
         aborted = Some(replica.log.aborted(from, below)).filter(|query| !query.indexes.is_empty());
     }
     Ok(Read { data, slices: read.slices, aborted, bytes: i64::try_from(read.bytes_estimate).unwrap_or(i64::MAX) })
+}
+
+/// Where a partition is hosted, or why it is not.
+pub(crate) fn located(broker: &Broker, api_version: i16, key: &FetchKey) -> Result<u32, ErrorCode> {
+    let by_id = api_version >= IDS_FROM;
+    let id = if by_id { Some(key.id) } else { broker.image.topics.id_of(&key.name) };
+    let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
+    let topic = id.and_then(|id| broker.image.topics.by_id(id)).ok_or(unknown)?;
+    if !topic.partitions.contains_key(&key.partition) {
+        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    broker.slot(topic.id, key.partition)
+}
+
+/// The replica was given up while the request waited; another may have its place.
+fn why_gone(broker: &Broker, fetch: &FetchWait, target: &Target) -> ErrorCode {
+    located(broker, fetch.api_version, &target.key).err().unwrap_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }
 
 /// A follower that is not in sync may have nothing yet, and its end would pass for the partition's: whoever still asks here after the

@@ -283,6 +283,21 @@ fn a_deleted_topic_is_gone_and_its_name_free() {
 }
 
 #[test]
+fn whoever_waits_for_records_is_told_that_the_topic_is_gone() {
+    let mut broker = TestBroker::new();
+    broker.create_topic("orders", 1, &[]);
+    broker.produce("orders", 0, &["a"]);
+    let waiting = broker.send(12, TestBroker::fetch_request("orders", 0, 1));
+    assert_eq!(broker.reply(waiting), None, "there is nothing to read yet");
+    let request = DeleteTopicsRequest { topic_names: vec![TopicName::from("orders")], timeout_ms: 1, ..Default::default() };
+    let deletion = broker.send(4, request);
+    broker.release();
+    let Some(Response::Fetch(response)) = broker.reply(waiting) else { panic!("not answered") };
+    assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    assert!(broker.reply(deletion).is_some());
+}
+
+#[test]
 fn a_topic_made_again_writes_only_when_the_old_directory_has_another_name() {
     let mut broker = TestBroker::new();
     broker.create_topic("orders", 1, &[]);

@@ -11,14 +11,12 @@ use strandline_protocol::messages::fetch::{FetchRequest, FetchResponse};
 
 use super::Answer;
 use crate::broker::Broker;
-use crate::fetching::{self, FetchWait, Isolation, Target};
+use crate::fetching::{self, FetchWait, IDS_FROM, Isolation, Target, located};
 use crate::io::{Now, RequestContext};
 use crate::parked::{Place, Until};
 use crate::replica::leading;
 use crate::sessions::{FetchKey, SessionRequest, Wanted};
 
-/// From this version on topics are named by id.
-const IDS_FROM: i16 = 13;
 /// From this version on a consumer says where it stands.
 const RACK_FROM: i16 = 11;
 
@@ -93,20 +91,8 @@ pub(crate) fn session_request(context: &RequestContext, request: FetchRequest) -
 }
 
 fn target(broker: &Broker, context: &RequestContext, key: FetchKey, wanted: Wanted) -> Target {
-    let slot = located(broker, context, &key);
+    let slot = located(broker, context.api_version, &key);
     Target { key, wanted, slot }
-}
-
-/// Where a partition is hosted, or why it is not.
-pub(crate) fn located(broker: &Broker, context: &RequestContext, key: &FetchKey) -> Result<u32, ErrorCode> {
-    let by_id = context.api_version >= IDS_FROM;
-    let id = if by_id { Some(key.id) } else { broker.image.topics.id_of(&key.name) };
-    let unknown = if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-    let topic = id.and_then(|id| broker.image.topics.by_id(id)).ok_or(unknown)?;
-    if !topic.partitions.contains_key(&key.partition) {
-        return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-    }
-    broker.slot(topic.id, key.partition)
 }
 
 fn failed(code: ErrorCode) -> Answer {

@@ -15,10 +15,11 @@ use strandline_protocol::wire::Records;
 
 use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, diverging};
+use crate::fetching::located;
 use crate::fetching::{leader_of, put};
 use crate::flaws::{self, Flaw};
 use crate::handlers::Answer;
-use crate::handlers::fetch::{located, session_request};
+use crate::handlers::fetch::session_request;
 use crate::io::{FetchReply, ListenerKind, Now, PartitionSlices, Reply, RequestContext};
 use crate::parked::{Place, Until};
 use crate::replica::Replica;
@@ -118,12 +119,12 @@ fn take_questions(
 ) -> Vec<(FetchKey, ErrorCode)> {
     let mut refused = Vec::new();
     for key in asked.forgotten {
-        if let Ok(slot) = located(broker, context, &key) {
+        if let Ok(slot) = located(broker, context.api_version, &key) {
             broker.followers.forget(session, slot);
         }
     }
     for (key, wanted) in asked.wanted {
-        match located(broker, context, &key) {
+        match located(broker, context.api_version, &key) {
             Ok(slot) => {
                 note(broker, now, slot, replica, &wanted);
                 broker.followers.want(session, slot, key, wanted);
