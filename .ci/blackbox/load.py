@@ -174,6 +174,7 @@ def passing(error: KafkaError) -> bool:
         KafkaError._TIMED_OUT,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
     )
 
 
@@ -185,6 +186,7 @@ def end_of(consumer: Consumer, topic: str, partition: int, deadline: float) -> i
         except KafkaException as error:
             if time.monotonic() > deadline or not passing(error.args[0]):
                 raise
+            time.sleep(0.1)
 
 
 def everything(bootstrap: str, topic: str, partitions: int) -> list[tuple[int, int, Value | None]]:
