@@ -1,6 +1,6 @@
 //! The operations that are not appends: rare, small, and carried out on threads that may wait.
 //!
-//! Each is durable when it answers. Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
+//! Each is durable when it answers, unless it says otherwise. Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,9 +13,19 @@ use crate::disk::freeing::Freeing;
 
 /// Cuts a file that is not open to `bytes` and makes contents and length durable.
 pub(crate) fn cut(root: &Path, file: &FilePath, bytes: u64) -> io::Result<()> {
+    shorten(root, file, bytes)?.sync_all()
+}
+
+/// Cuts a file that is not open to `bytes`; whoever calls makes that durable.
+pub(crate) fn shorten(root: &Path, file: &FilePath, bytes: u64) -> io::Result<File> {
     let file = File::options().write(true).open(locate(root, file))?;
     file.set_len(bytes)?;
-    file.sync_all()
+    Ok(file)
+}
+
+/// Makes everything durable that was written to the file system that `root` lies on.
+pub(crate) fn sync_all_below(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
 }
 
 /// Makes the contents of a file that is not open durable.
