@@ -191,10 +191,12 @@ impl<'a> Recovering<'a> {
             Shutdown::Unclean => recovery.checkpoints.recovery_point.min(confirmed).max(first_base).min(bound),
         };
         let (epochs, epochs_known) = read_epochs(files, &recovery.directory, &listing)?;
+        let with_aborted = listing.segments.iter().filter(|segment| segment.transaction_index_bytes.is_some());
+        let with_aborted = with_aborted.map(|segment| segment.base).collect();
         Ok(Self {
             files,
             recovery,
-            walker: Walker { files, recovery, bound, trusted_below, epochs, bytes_read: 0 },
+            walker: Walker { files, recovery, bound, trusted_below, epochs, with_aborted, last_read: None, bytes_read: 0 },
             report: Report { files_removed: listing.leftovers.len(), ..Report::default() },
             listing,
             epochs_known,

@@ -42,7 +42,7 @@ impl LogFiles {
         let skip = (position - begin) as usize;
         let wanted = up_to_block((skip + bytes) as u64) as usize;
         let mut block = self.blocks.take(wanted);
-        let read = read_fully(&open, &mut block.bytes_mut()[..wanted], begin)?;
+        let read = read_fully(&open, &mut block.bytes_mut()[..wanted], begin, skip + bytes)?;
         Ok(block.share(skip.min(read)..read.min(skip + bytes)))
     }
 
@@ -50,7 +50,8 @@ impl LogFiles {
         let open = File::open(locate(&self.root, file))?;
         let rest = open.metadata()?.len().saturating_sub(position);
         let mut buffer = vec![0; bytes.min(usize::try_from(rest).unwrap_or(usize::MAX))];
-        let read = read_fully(&open, &mut buffer, position)?;
+        let enough = buffer.len();
+        let read = read_fully(&open, &mut buffer, position, enough)?;
         buffer.truncate(read);
         Ok(buffer.into())
     }
@@ -91,10 +92,10 @@ impl Files for LogFiles {
     }
 }
 
-/// Reads until `buffer` is full or the file ends; answers with the bytes read.
-fn read_fully(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+/// Reads into `buffer` until `enough` bytes of it are there or the file ends; answers with the bytes read.
+fn read_fully(file: &File, buffer: &mut [u8], position: u64, enough: usize) -> io::Result<usize> {
     let mut done = 0;
-    while done < buffer.len() {
+    while done < enough {
         match file.read_at(&mut buffer[done..], position + done as u64) {
             Ok(0) => break,
             Ok(read) => done += read,

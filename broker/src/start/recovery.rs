@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use strandline_log::disk::{DiskError, DiskOp, Files};
+use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
 use strandline_log::recover::{RecoverError, Shutdown};
 use strandline_node::config::BrokerConfig;
 use strandline_node::image::Image;
@@ -16,7 +16,7 @@ use strandline_node::{OfflinePartition, RecoveredPartition};
 
 use super::StartError;
 use crate::disk::freeing::Freeing;
-use crate::disk::operations;
+use crate::disk::operations::{self, Settle};
 
 /// Everything that a start found.
 pub(crate) struct Recovered {
@@ -49,7 +49,9 @@ pub(crate) fn recover(
     for directory in &survey.leftovers {
         perform(root, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
     }
-    let start = Start { root, freeing: &freeing, files, config, survey: &survey, image: &metadata.image, now_ms };
+    let unsynced = Unsynced::default();
+    let image = &metadata.image;
+    let start = Start { root, freeing: &freeing, unsynced: &unsynced, files, config, survey: &survey, image, now_ms };
     let (mut partitions, mut offline, mut bytes_scanned) = (Vec::new(), Vec::new(), 0);
     for one in start.all()? {
         match one {
@@ -61,6 +63,7 @@ pub(crate) fn recover(
             One::Offline(partition) => offline.push(partition),
         }
     }
+    unsynced.sync(root)?;
     let was_clean = survey.shutdown == Shutdown::Clean;
     let previous_broker_epoch = survey.previous_broker_epoch;
     Ok(Recovered { metadata, partitions, offline, was_clean, previous_broker_epoch, bytes_scanned })
@@ -77,9 +80,35 @@ enum One {
     Offline(OfflinePartition),
 }
 
+/// Segments that a kill -9 left with records which may be in the page cache only, or that were cut: to be synced before anything is
+/// served. One by one that is most of the time of a start with thousands of partitions, so a large number is synced as one: with their
+/// file system.
+#[derive(Default)]
+struct Unsynced {
+    files: Mutex<Vec<FilePath>>,
+}
+
+impl Unsynced {
+    /// Up to so many are synced one by one: what else is written on the same file system need not be waited for.
+    const ONE_BY_ONE_MAX: usize = 256;
+
+    fn add(&self, file: &FilePath) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file.clone());
+    }
+
+    fn sync(self, root: &Path) -> Result<(), DiskError> {
+        let files = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if files.len() > Self::ONE_BY_ONE_MAX {
+            return operations::sync_all_below(root).map_err(|error| operations::disk_error(&FilePath::top(""), &error));
+        }
+        files.iter().try_for_each(|file| operations::sync(root, file).map_err(|error| operations::disk_error(file, &error)))
+    }
+}
+
 struct Start<'a> {
     root: &'a Path,
     freeing: &'a Freeing,
+    unsynced: &'a Unsynced,
     files: &'a (dyn Files + Sync),
     config: &'a BrokerConfig,
     survey: &'a Survey,
@@ -116,15 +145,34 @@ impl Start<'_> {
             perform(self.root, self.freeing, &op)?;
             return Ok(One::Moved);
         }
-        for op in &opened.repairs {
-            perform(self.root, self.freeing, op)?;
-        }
+        self.repair(&opened.repairs)?;
         if let Some(stop) = &opened.report.stop
             && opened.report.bytes_cut > 0
         {
             tracing::debug!(topic = %found.topic, partition = found.partition, bytes = opened.report.bytes_cut, %stop, "cut the end of the log");
         }
         Ok(One::Opened { recovered: Box::new(opened.recovered), scanned: opened.report.bytes_scanned })
+    }
+
+    /// Repairs are durable one before the other; only what comes last may be made so later, together with that of other partitions.
+    fn repair(&self, repairs: &[DiskOp]) -> Result<(), DiskError> {
+        let (last, before) = match repairs.split_last() {
+            Some((last @ (DiskOp::Truncate { .. } | DiskOp::Sync { .. }), before)) => (Some(last), before),
+            _ => (None, repairs),
+        };
+        for op in before {
+            perform(self.root, self.freeing, op)?;
+        }
+        match last {
+            Some(DiskOp::Truncate { file, bytes }) => {
+                operations::cut(self.root, file, *bytes, Settle::Later)
+                    .map_err(|error| operations::disk_error(file, &error))?;
+                self.unsynced.add(file);
+            }
+            Some(DiskOp::Sync { file }) => self.unsynced.add(file),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Nothing of a damaged partition is changed, and everything else starts.
@@ -166,13 +214,15 @@ impl Start<'_> {
 fn perform(root: &Path, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
     let (file, result) = match op {
         DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => {
-            (file, operations::cut(root, file, *bytes).or_else(operations::or_missing))
+            (file, operations::cut(root, file, *bytes, Settle::Now).or_else(operations::or_missing))
         }
         DiskOp::Sync { file } => (file, operations::sync(root, file)),
         DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
-        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to)),
-        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing)),
-        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(root, directory, freeing)),
+        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to, Settle::Now)),
+        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing, Settle::Now)),
+        DiskOp::DeleteDirectory { directory } => {
+            (directory, operations::delete_directory(root, directory, freeing, Settle::Now))
+        }
         DiskOp::Append { file, .. } => {
             return Err(DiskError::Failed { file: file.clone(), reason: "a repair never appends".to_owned() });
         }
