@@ -19,8 +19,9 @@ use super::shared::Shared;
 use crate::TopicPartition;
 use crate::backoff::Dice;
 use crate::connection::CallOptions;
+use crate::coordinator::Lost;
 use crate::error::KafkaError;
-use crate::group::{Identity, Lost};
+use crate::group::Identity;
 
 /// Epochs that are words.
 const JOINING: i32 = 0;
