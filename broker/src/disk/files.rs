@@ -26,7 +26,6 @@ use strandline_log::disk::{Durability, FilePath, Part};
 
 use crate::disk::ahead::Ahead;
 use crate::disk::blocks::{BLOCK_BYTES, Block, Blocks, down_to_block, up_to_block};
-use crate::disk::operations::Settle;
 
 /// How a file is written and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +192,10 @@ impl LogFile {
         Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
-    /// Cuts the file to `bytes`: contents and length. The file must be retired.
-    pub(crate) fn cut(&self, bytes: u64, settle: Settle) -> io::Result<()> {
+    /// Cuts the file to `bytes` and makes contents and length durable. The file must be retired.
+    pub(crate) fn cut(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)?;
-        settle.file(&self.file)
+        self.file.sync_all()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -243,7 +242,7 @@ pub(crate) fn whole_or_all(done: usize, bytes: usize) -> usize {
 
 fn create(path: &Path, access: Access) -> io::Result<File> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    make_directory(directory, Settle::Now)?;
+    make_directory(directory)?;
     let flags = OFlags::RDWR | OFlags::CREATE | access.open_flags();
     let file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?);
     file.sync_all()?;
@@ -256,9 +255,9 @@ fn open_existing(path: &Path, access: Access) -> io::Result<File> {
 }
 
 /// Makes `directory` durably if it is missing.
-pub(crate) fn make_directory(directory: &Path, settle: Settle) -> io::Result<()> {
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     match std::fs::create_dir(directory) {
-        Ok(()) => settle.directory(directory.parent().unwrap_or(Path::new("."))),
+        Ok(()) => sync_directory(directory.parent().unwrap_or(Path::new("."))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

@@ -228,32 +228,6 @@ fn many_partitions_write_at_the_same_time_with_few_files_open() {
 }
 
 #[test]
-fn a_thousand_small_operations_at_once_are_all_carried_out_and_told() {
-    under_every_executor("together", |bench| {
-        let directory = |slot: u32| format!("t-{slot}");
-        let all = |op: &dyn Fn(&str) -> DiskOp| {
-            bench.disk.submit((0..1000).map(|slot| (Owner::Partition(slot), op(&directory(slot)))));
-            (0..1000).map(|_| bench.next().1).filter(|result| result == &Ok(DiskDone::Done)).count()
-        };
-        let file = |directory: &str, name: &str| FilePath::inside(directory, name);
-        let contents = |slot: u32, name: &str| std::fs::read(locate(&bench.root, &file(&directory(slot), name)));
-        for text in ["first", "second"] {
-            let contents = Bytes::from(text);
-            assert_eq!(all(&|directory| DiskOp::Write { file: file(directory, "a"), contents: contents.clone() }), 1000);
-        }
-        assert!((0..1000).all(|slot| contents(slot, "a").unwrap() == b"second"));
-        assert_eq!(all(&|directory| DiskOp::Truncate { file: file(directory, "a"), bytes: 3 }), 1000);
-        assert_eq!(all(&|directory| DiskOp::Rename { from: file(directory, "a"), to: file(directory, "b") }), 1000);
-        assert!((0..1000).all(|slot| contents(slot, "b").unwrap() == b"sec"));
-        // One that fails fails alone.
-        std::fs::remove_file(locate(&bench.root, &file(&directory(7), "b"))).unwrap();
-        assert_eq!(all(&|directory| DiskOp::Truncate { file: file(directory, "b"), bytes: 1 }), 999);
-        assert_eq!(all(&|directory| DiskOp::DeleteDirectory { directory: FilePath::top(directory) }), 1000);
-        assert_eq!(std::fs::read_dir(&bench.root).unwrap().count(), 0);
-    });
-}
-
-#[test]
 fn a_failed_append_is_told_and_the_next_one_opens_the_file_anew() {
     under_every_executor("failed", |bench| {
         let beyond = bench.run(append(5000, 1, 100));

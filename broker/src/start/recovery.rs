@@ -16,7 +16,7 @@ use strandline_node::{OfflinePartition, RecoveredPartition};
 
 use super::StartError;
 use crate::disk::freeing::Freeing;
-use crate::disk::operations::{self, Settle};
+use crate::disk::operations;
 
 /// Everything that a start found.
 pub(crate) struct Recovered {
@@ -165,8 +165,7 @@ impl Start<'_> {
         }
         match last {
             Some(DiskOp::Truncate { file, bytes }) => {
-                operations::cut(self.root, file, *bytes, Settle::Later)
-                    .map_err(|error| operations::disk_error(file, &error))?;
+                operations::shorten(self.root, file, *bytes).map_err(|error| operations::disk_error(file, &error))?;
                 self.unsynced.add(file);
             }
             Some(DiskOp::Sync { file }) => self.unsynced.add(file),
@@ -214,15 +213,13 @@ impl Start<'_> {
 fn perform(root: &Path, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
     let (file, result) = match op {
         DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => {
-            (file, operations::cut(root, file, *bytes, Settle::Now).or_else(operations::or_missing))
+            (file, operations::cut(root, file, *bytes).or_else(operations::or_missing))
         }
         DiskOp::Sync { file } => (file, operations::sync(root, file)),
         DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
-        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to, Settle::Now)),
-        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing, Settle::Now)),
-        DiskOp::DeleteDirectory { directory } => {
-            (directory, operations::delete_directory(root, directory, freeing, Settle::Now))
-        }
+        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to)),
+        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing)),
+        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(root, directory, freeing)),
         DiskOp::Append { file, .. } => {
             return Err(DiskError::Failed { file: file.clone(), reason: "a repair never appends".to_owned() });
         }
