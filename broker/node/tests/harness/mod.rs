@@ -371,7 +371,7 @@ impl TestBroker {
                 Effect::Stopped => self.stopped = true,
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
                 Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 Effect::Send { to, tag, .. } => self.asked.push((to, tag)),
             }
         }
