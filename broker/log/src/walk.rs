@@ -314,7 +314,7 @@ impl Walker<'_> {
     }
 
     fn file(&self, base: Offset, kind: SegmentFile) -> FilePath {
-        FilePath::inside(&self.recovery.directory, &kind.name(base))
+        self.recovery.directory.child(&kind.name(base))
     }
 }
 

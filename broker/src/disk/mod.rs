@@ -7,7 +7,7 @@
 //! | `buffered` | a write into the page cache, fdatasync if asked | a thread                   |
 //!
 //! An append that first needs its file opened or space allocated takes the way of the threads under every executor, as
-//! do all other operations, of which many at once are made durable together ([`together`]). How an operation ended is told to the sink that [`Disk::connect`] was given, in bursts.
+//! do all other operations. How an operation ended is told to the sink that [`Disk::connect`] was given, in bursts.
 //!
 //! Not here: deciding anything. Positions are the log's; blocks, padding and space ahead are ours.
 //! Invariant: operations of one owner never overlap and never change places ([`lanes`]); every operation is answered.
@@ -18,15 +18,14 @@ pub(crate) mod files;
 pub(crate) mod freeing;
 mod indexes;
 mod lanes;
+mod narrow;
 pub(crate) mod operations;
 pub(crate) mod probe;
 pub(crate) mod reader;
 pub(crate) mod reading;
-mod together;
 mod uring;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -36,14 +35,14 @@ use tokio::runtime::Handle;
 use tracing::error;
 
 use crate::disk::blocks::Blocks;
-use crate::disk::files::{LogFile, OpenFiles, Staged, locate, whole_or_all};
+use crate::disk::files::{LogFile, OpenFiles, Roots, Staged, whole_or_all};
 use crate::disk::freeing::Freeing;
 use crate::disk::lanes::Lanes;
-use crate::disk::operations::{Settle, disk_error, or_missing};
+use crate::disk::narrow::Narrow;
+use crate::disk::operations::{disk_error, or_missing};
 use crate::disk::probe::Executor;
 use crate::disk::reader::Reader;
 use crate::disk::reading::LogFiles;
-use crate::disk::together::{Together, Way};
 use crate::disk::uring::{Flight, Landed, Ring};
 use crate::metrics::Metrics;
 
@@ -60,16 +59,16 @@ struct Append {
     begun: Instant,
 }
 
-/// A log directory's executor.
+/// The executor of all log directories.
 pub(crate) struct Disk {
-    root: PathBuf,
+    roots: Roots,
     executor: Executor,
     blocks: Arc<Blocks>,
     reader: Arc<Reader>,
     open: OpenFiles,
     ring: Option<Ring<Append>>,
     lanes: Lanes,
-    together: Together,
+    narrow: Narrow,
     sink: OnceLock<Sink>,
     freeing: Freeing,
     threads: Handle,
@@ -77,29 +76,29 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Opens the log directory `root` with an executor that was found to work there.
+    /// Opens log directories with an executor that was found to work in all of them.
     ///
     /// # Errors
     /// The ring cannot be set up.
     pub(crate) fn open(
-        root: &Path,
+        roots: Roots,
         executor: Executor,
         open_files_max: usize,
         threads: Handle,
         metrics: Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let blocks = Arc::<Blocks>::default();
-        let files = LogFiles::new(root, executor.access(), Arc::clone(&blocks));
+        let files = LogFiles::new(roots.clone(), executor.access(), Arc::clone(&blocks));
         let ring = if executor == Executor::Uring { Some(Ring::new()?) } else { None };
         Ok(Arc::new(Self {
-            root: root.to_owned(),
+            roots,
             executor,
             blocks,
             reader: Reader::new(files, threads.clone()),
             open: OpenFiles::new(open_files_max),
             ring,
             lanes: Lanes::default(),
-            together: Together::default(),
+            narrow: Narrow::default(),
             sink: OnceLock::new(),
             freeing: Freeing::default(),
             threads,
@@ -124,7 +123,18 @@ impl Disk {
 
     /// Carries out `ops`, those of one owner in their order. Does not wait for any of them.
     pub(crate) fn submit(self: &Arc<Self>, ops: impl Iterator<Item = (Owner, DiskOp)>) {
-        self.begin(ops.filter_map(|(owner, op)| self.lanes.enter(owner, op).map(|op| (owner, op))));
+        let mut flights = Vec::new();
+        for (owner, op) in ops {
+            if let Some(op) = self.lanes.enter(owner, op) {
+                self.begin(owner, op, &mut flights);
+            }
+        }
+        self.fly(flights);
+    }
+
+    /// Nobody waits for what is written from now on: few operations at a time are enough, but for appends.
+    pub(crate) fn take_time(&self) {
+        self.narrow.begin();
     }
 
     /// Waits for completions of the ring for ever, and passes them on. Answers at once under the other executors.
@@ -147,73 +157,31 @@ impl Disk {
         self.blocks.trim();
     }
 
-    /// Begins operations whose lanes are free.
-    fn begin(self: &Arc<Self>, ops: impl Iterator<Item = (Owner, DiskOp)>) {
-        let (mut flights, mut others) = (Vec::new(), Vec::new());
-        for (owner, op) in ops {
-            let DiskOp::Append { file, position, parts, durability } = &op else {
-                others.push((owner, op));
-                continue;
-            };
-            if let Some(open) = self.ready_to_fly(file, *position, parts) {
-                let staged = open.stage(parts, &self.blocks);
-                let tag = Append { owner, file: file.clone(), parts: parts.len(), begun: Instant::now() };
-                flights.push(Flight { file: open, staged, durability: *durability, tag });
-            } else {
-                self.on_a_thread(move |disk| (owner, disk.carry_out(owner, op)));
-            }
-        }
-        self.fly(flights);
-        let Way { alone, begin } = self.together.enter(others);
-        for (owner, op) in alone {
-            self.on_a_thread(move |disk| {
-                let result = disk.carry_out(owner, op);
-                disk.together.leave(owner);
-                (owner, result)
-            });
-        }
-        if begin {
-            let disk = Arc::clone(self);
-            self.threads.spawn_blocking(move || disk.carry_out_gathered());
+    fn begin(self: &Arc<Self>, owner: Owner, op: DiskOp, flights: &mut Vec<Flight<Append>>) {
+        if let DiskOp::Append { file, position, parts, durability } = &op
+            && let Some(open) = self.ready_to_fly(file, *position, parts)
+        {
+            let staged = open.stage(parts, &self.blocks);
+            let tag = Append { owner, file: file.clone(), parts: parts.len(), begun: Instant::now() };
+            flights.push(Flight { file: open, staged, durability: *durability, tag });
+        } else if matches!(op, DiskOp::Append { .. }) {
+            self.on_a_thread(move |disk| (owner, disk.carry_out(owner, op)));
+        } else if let Some(op) = self.narrow.enter(owner, op) {
+            self.in_turn(owner, op);
         }
     }
 
-    /// Carries out what gathers until nothing more does; each load of it is durable before anybody is told.
-    fn carry_out_gathered(self: &Arc<Self>) {
-        let sync = || operations::sync_all_below(&self.root);
-        loop {
-            let ops = self.together.next();
-            if ops.is_empty() {
-                return;
+    /// Carries out what was let in, and then what it kept waiting.
+    fn in_turn(self: &Arc<Self>, owner: Owner, op: DiskOp) {
+        let disk = Arc::clone(self);
+        self.threads.spawn_blocking(move || {
+            let mut next = Some((owner, op));
+            while let Some((owner, op)) = next {
+                let ended = (owner, disk.carry_out(owner, op));
+                next = disk.narrow.leave(owner);
+                disk.ended(vec![ended]);
             }
-            let has_contents = ops.iter().any(|(_, op)| matches!(op, DiskOp::Write { .. }));
-            let prepared: Vec<(Owner, DiskOp, io::Result<()>)> = ops
-                .into_iter()
-                .map(|(owner, op)| {
-                    let result = match &op {
-                        DiskOp::Write { file, contents } => operations::prepare(&self.root, file, contents),
-                        _ => Ok(()),
-                    };
-                    (owner, op, result)
-                })
-                .collect();
-            // A name never stands for less than a whole file.
-            let contents = if has_contents { sync() } else { Ok(()) };
-            let settled: Vec<(Owner, FilePath, io::Result<()>)> = prepared
-                .into_iter()
-                .map(|(owner, op, result)| {
-                    let ready = result.and_then(|()| same(&contents));
-                    let (file, result) = self.settle(op, Settle::Later, ready);
-                    (owner, file, result)
-                })
-                .collect();
-            let all = sync();
-            let ended = settled.into_iter().map(|(owner, file, result)| {
-                let result = result.and_then(|()| same(&all));
-                (owner, result.map(|()| DiskDone::Done).map_err(|error| self.failed(&file, &error)))
-            });
-            self.ended(ended.collect());
-        }
+        });
     }
 
     /// The file, if there is a ring and the append can be handed to it without waiting for anything first.
@@ -286,7 +254,11 @@ impl Disk {
             sink(ended);
         }
         // Begun only now, so that the end of the one is told before the end of the other.
-        self.begin(next.into_iter());
+        let mut flights = Vec::new();
+        for (owner, op) in next {
+            self.begin(owner, op, &mut flights);
+        }
+        self.fly(flights);
     }
 
     fn append(&self, append: &Append, position: u64, parts: &[Part], durability: Durability) -> Result<DiskDone, DiskError> {
@@ -304,7 +276,7 @@ impl Disk {
             return Ok(file);
         }
         let access = self.executor.access();
-        let file = Arc::new(LogFile::open(&locate(&self.root, path), position, access, &self.blocks)?);
+        let file = Arc::new(LogFile::open(&self.roots.locate(path), position, access, &self.blocks)?);
         self.open.insert(path.clone(), Arc::clone(&file));
         Ok(file)
     }
@@ -331,68 +303,58 @@ impl Disk {
 
     /// An operation from beginning to end, on a thread that may wait.
     fn carry_out(&self, owner: Owner, op: DiskOp) -> Result<DiskDone, DiskError> {
-        if let DiskOp::Append { file, position, parts, durability } = op {
-            let append = Append { owner, file, parts: parts.len(), begun: Instant::now() };
-            return self.append(&append, position, &parts, durability);
-        }
-        let (file, result) = self.settle(op, Settle::Now, Ok(()));
-        result.map(|()| DiskDone::Done).map_err(|error| self.failed(&file, &error))
-    }
-
-    /// Carries out what is no append, if it is `ready`. Contents that are settled later were prepared.
-    fn settle(&self, op: DiskOp, settle: Settle, ready: io::Result<()>) -> (FilePath, io::Result<()>) {
-        let root = &self.root;
-        match op {
-            DiskOp::Append { file, .. } => (file, Err(io::Error::other("an append is not carried out like this"))),
+        let roots = &self.roots;
+        let (file, result) = match op {
+            DiskOp::Append { file, position, parts, durability } => {
+                let append = Append { owner, file, parts: parts.len(), begun: Instant::now() };
+                return self.append(&append, position, &parts, durability);
+            }
             DiskOp::Seal { file, bytes } => {
-                let result = ready.and_then(|()| self.cut(&file, bytes, settle)).or_else(or_missing);
+                let result = self.cut(&file, bytes).or_else(or_missing);
                 (file, result)
             }
             DiskOp::Truncate { file, bytes } => {
-                let result = ready.and_then(|()| self.cut(&file, bytes, settle));
+                let result = self.cut(&file, bytes);
                 (file, result)
             }
             DiskOp::Sync { file } => {
-                let result = ready.and_then(|()| match (settle, self.open.get(&file)) {
-                    (Settle::Later, _) => Ok(()),
-                    (Settle::Now, Some(open)) => open.sync(),
-                    (Settle::Now, None) => operations::sync(root, &file),
-                });
+                let result = match self.open.get(&file) {
+                    Some(open) => open.sync(),
+                    None => operations::sync(roots, &file),
+                };
                 (file, result)
             }
             DiskOp::Write { file, contents } => {
-                let result = ready.and_then(|()| match settle {
-                    Settle::Now => operations::write(root, &file, &contents),
-                    Settle::Later => operations::put(root, &file),
-                });
+                let result = operations::write(roots, &file, &contents);
                 (file, result)
             }
             DiskOp::Rename { from, to } => {
                 self.forget(&from);
-                let result = ready.and_then(|()| operations::rename(root, &from, &to, settle));
+                let result = operations::rename(roots, &from, &to);
                 // Of what had this name before nothing may be believed either.
                 self.reader.forget(&to);
                 (from, result)
             }
             DiskOp::Delete { file } => {
                 self.forget(&file);
-                let result = ready.and_then(|()| operations::delete(root, &file, &self.freeing, settle));
+                let result = operations::delete(roots, &file, &self.freeing);
                 (file, result)
             }
             DiskOp::DeleteDirectory { directory } => {
                 self.forget(&directory);
-                let result = ready.and_then(|()| operations::delete_directory(root, &directory, &self.freeing, settle));
+                let result = operations::delete_directory(roots, &directory, &self.freeing);
                 (directory, result)
             }
-        }
+        };
+        result.map(|()| DiskDone::Done).map_err(|error| self.failed(&file, &error))
     }
 
     /// Cuts a file for good or for a while; the next append opens it anew.
-    fn cut(&self, file: &FilePath, bytes: u64, settle: Settle) -> io::Result<()> {
+    fn cut(&self, file: &FilePath, bytes: u64) -> io::Result<()> {
         self.reader.forget(file);
         match self.open.close(file) {
-            Some(open) => open.cut(bytes, settle),
-            None => operations::cut(&self.root, file, bytes, settle),
+            Some(open) => open.cut(bytes),
+            None => operations::cut(&self.roots, file, bytes),
         }
     }
 
@@ -401,11 +363,6 @@ impl Disk {
         self.open.close_inside(path);
         self.reader.forget(path);
     }
-}
-
-/// How something ended that several were waiting for.
-fn same(result: &io::Result<()>) -> io::Result<()> {
-    result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()))
 }
 
 #[cfg(test)]

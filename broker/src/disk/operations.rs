@@ -1,7 +1,6 @@
 //! The operations that are not appends: rare, small, and carried out on threads that may wait.
 //!
-//! Each is durable when it answers if it is told to [`Settle::Now`]; many at once are made durable together (`together.rs`).
-//! Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
+//! Each is durable when it answers, unless it says otherwise. Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,26 +8,19 @@ use std::path::{Path, PathBuf};
 
 use strandline_log::disk::{DiskError, FilePath};
 
-use crate::disk::files::{locate, make_directory, sync_directory};
+use crate::disk::files::{Roots, make_directory, sync_directory};
 use crate::disk::freeing::Freeing;
 
-/// Who makes an operation durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settle {
-    /// The operation itself, before it answers.
-    Now,
-    /// Whoever called: with [`sync_all_below`], before anybody is told that it is done.
-    Later,
+/// Cuts a file that is not open to `bytes` and makes contents and length durable.
+pub(crate) fn cut(roots: &Roots, file: &FilePath, bytes: u64) -> io::Result<()> {
+    shorten(roots, file, bytes)?.sync_all()
 }
 
-impl Settle {
-    pub(crate) fn file(self, file: &File) -> io::Result<()> {
-        if self == Self::Now { file.sync_all() } else { Ok(()) }
-    }
-
-    pub(crate) fn directory(self, directory: &Path) -> io::Result<()> {
-        if self == Self::Now { sync_directory(directory) } else { Ok(()) }
-    }
+/// Cuts a file that is not open to `bytes`; whoever calls makes that durable.
+pub(crate) fn shorten(roots: &Roots, file: &FilePath, bytes: u64) -> io::Result<File> {
+    let file = File::options().write(true).open(roots.locate(file))?;
+    file.set_len(bytes)?;
+    Ok(file)
 }
 
 /// Makes everything durable that was written to the file system that `root` lies on.
@@ -36,41 +28,26 @@ pub(crate) fn sync_all_below(root: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(root)?)?)
 }
 
-/// Cuts a file that is not open to `bytes`: contents and length.
-pub(crate) fn cut(root: &Path, file: &FilePath, bytes: u64, settle: Settle) -> io::Result<()> {
-    let file = File::options().write(true).open(locate(root, file))?;
-    file.set_len(bytes)?;
-    settle.file(&file)
-}
-
 /// Makes the contents of a file that is not open durable.
-pub(crate) fn sync(root: &Path, file: &FilePath) -> io::Result<()> {
-    File::options().write(true).open(locate(root, file))?.sync_data()
+pub(crate) fn sync(roots: &Roots, file: &FilePath) -> io::Result<()> {
+    File::options().write(true).open(roots.locate(file))?.sync_data()
 }
 
 /// Makes or replaces a small file, whole and durably.
-pub(crate) fn write(root: &Path, file: &FilePath, contents: &[u8]) -> io::Result<()> {
-    let path = locate(root, file);
-    make_directory(parent(&path), Settle::Now)?;
+pub(crate) fn write(roots: &Roots, file: &FilePath, contents: &[u8]) -> io::Result<()> {
+    let path = roots.locate(file);
+    // A log directory that is gone is not made again: its failure would go unnoticed.
+    if file.directory() != *file {
+        make_directory(parent(&path))?;
+    }
     replace(&path, contents)
-}
-
-/// The first half of [`write`]: the contents, under a temporary name.
-pub(crate) fn prepare(root: &Path, file: &FilePath, contents: &[u8]) -> io::Result<()> {
-    let path = locate(root, file);
-    make_directory(parent(&path), Settle::Later)?;
-    fs::write(temporary(&path), contents)
-}
-
-/// The second half of [`write`], to be carried out when the first half is durable.
-pub(crate) fn put(root: &Path, file: &FilePath) -> io::Result<()> {
-    let path = locate(root, file);
-    fs::rename(temporary(&path), &path)
 }
 
 /// Makes or replaces the file at `path`: a temporary name, sync, rename, sync of the directory.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let temporary = temporary(path);
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
     let mut file = File::create(&temporary)?;
     file.write_all(contents)?;
     file.sync_all()?;
@@ -78,34 +55,28 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    PathBuf::from(name)
-}
-
-/// Gives a file or directory another name.
-pub(crate) fn rename(root: &Path, from: &FilePath, to: &FilePath, settle: Settle) -> io::Result<()> {
-    let (from, to) = (locate(root, from), locate(root, to));
+/// Gives a file or directory another name, durably.
+pub(crate) fn rename(roots: &Roots, from: &FilePath, to: &FilePath) -> io::Result<()> {
+    let (from, to) = (roots.locate(from), roots.locate(to));
     fs::rename(&from, &to)?;
-    settle.directory(parent(&to))?;
-    if parent(&from) == parent(&to) { Ok(()) } else { settle.directory(parent(&from)) }
+    sync_directory(parent(&to))?;
+    if parent(&from) == parent(&to) { Ok(()) } else { sync_directory(parent(&from)) }
 }
 
-/// Removes a file; one that is missing is fine. The space of a large one is given back later, bit by bit.
-pub(crate) fn delete(root: &Path, file: &FilePath, freeing: &Freeing, settle: Settle) -> io::Result<()> {
-    let path = locate(root, file);
+/// Removes a file, durably; one that is missing is fine. The space of a large one is given back later, bit by bit.
+pub(crate) fn delete(roots: &Roots, file: &FilePath, freeing: &Freeing) -> io::Result<()> {
+    let path = roots.locate(file);
     match remove(&path, freeing) {
-        Ok(()) => settle.directory(parent(&path)),
+        Ok(()) => sync_directory(parent(&path)),
         Err(error) => or_missing(error),
     }
 }
 
-/// Removes a directory and what it holds; one that is missing is fine.
-pub(crate) fn delete_directory(root: &Path, directory: &FilePath, freeing: &Freeing, settle: Settle) -> io::Result<()> {
-    let path = locate(root, directory);
+/// Removes a directory and what it holds, durably; one that is missing is fine.
+pub(crate) fn delete_directory(roots: &Roots, directory: &FilePath, freeing: &Freeing) -> io::Result<()> {
+    let path = roots.locate(directory);
     match remove_files(&path, freeing).and_then(|()| fs::remove_dir_all(&path)) {
-        Ok(()) => settle.directory(parent(&path)),
+        Ok(()) => sync_directory(parent(&path)),
         Err(error) => or_missing(error),
     }
 }

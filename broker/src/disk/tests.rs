@@ -1,6 +1,7 @@
 //! What every executor promises, written once and run three times: in the temporary directory, and in memory where the
 //! machine has such a file system.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ impl Bench {
         std::fs::create_dir_all(&root).unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let disk = Disk::open(&root, executor, 4, runtime.handle().clone(), metrics).unwrap();
+        let disk = Disk::open(Roots::new([root.clone()]), executor, 4, runtime.handle().clone(), metrics).unwrap();
         let (told, ended) = channel();
         disk.connect(move |burst| burst.into_iter().for_each(|one| told.send(one).unwrap()));
         runtime.spawn(Arc::clone(&disk).reap());
@@ -45,7 +46,7 @@ impl Bench {
     }
 
     fn contents(&self) -> Vec<u8> {
-        std::fs::read(locate(&self.root, &log())).unwrap()
+        std::fs::read(self.root.join(log().as_str())).unwrap()
     }
 }
 
@@ -144,7 +145,7 @@ fn a_sealed_file_ends_where_its_log_ends() {
         assert_eq!(bench.disk.open_files(), 0);
         let missing = FilePath::inside("orders-0", "none.log");
         assert_eq!(bench.run(DiskOp::Seal { file: missing.clone(), bytes: 0 }), Ok(DiskDone::Done));
-        assert!(!locate(&bench.root, &missing).exists());
+        assert!(!bench.root.join(missing.as_str()).exists());
     });
 }
 
@@ -170,7 +171,7 @@ fn small_files_are_replaced_renamed_and_deleted() {
         assert_eq!(bench.run(write("short")), Ok(DiskDone::Done));
         let rename = DiskOp::Rename { from: first.clone(), to: second.clone() };
         assert_eq!(bench.run(rename.clone()), Ok(DiskDone::Done));
-        assert_eq!(std::fs::read(locate(&bench.root, &second)).unwrap(), b"short");
+        assert_eq!(std::fs::read(bench.root.join(second.as_str())).unwrap(), b"short");
         assert_eq!(bench.run(rename), Err(DiskError::Missing { file: first }));
         for _ in 0..2 {
             assert_eq!(bench.run(DiskOp::Delete { file: second.clone() }), Ok(DiskDone::Done));
@@ -222,34 +223,8 @@ fn many_partitions_write_at_the_same_time_with_few_files_open() {
         assert_eq!(bench.disk.open_files(), 0);
         for slot in 0..40_u8 {
             let file = FilePath::inside(&format!("t-{slot}"), "0.log");
-            assert_eq!(std::fs::read(locate(&bench.root, &file)).unwrap()[..3000], vec![slot; 3000]);
+            assert_eq!(std::fs::read(bench.root.join(file.as_str())).unwrap()[..3000], vec![slot; 3000]);
         }
-    });
-}
-
-#[test]
-fn a_thousand_small_operations_at_once_are_all_carried_out_and_told() {
-    under_every_executor("together", |bench| {
-        let directory = |slot: u32| format!("t-{slot}");
-        let all = |op: &dyn Fn(&str) -> DiskOp| {
-            bench.disk.submit((0..1000).map(|slot| (Owner::Partition(slot), op(&directory(slot)))));
-            (0..1000).map(|_| bench.next().1).filter(|result| result == &Ok(DiskDone::Done)).count()
-        };
-        let file = |directory: &str, name: &str| FilePath::inside(directory, name);
-        let contents = |slot: u32, name: &str| std::fs::read(locate(&bench.root, &file(&directory(slot), name)));
-        for text in ["first", "second"] {
-            let contents = Bytes::from(text);
-            assert_eq!(all(&|directory| DiskOp::Write { file: file(directory, "a"), contents: contents.clone() }), 1000);
-        }
-        assert!((0..1000).all(|slot| contents(slot, "a").unwrap() == b"second"));
-        assert_eq!(all(&|directory| DiskOp::Truncate { file: file(directory, "a"), bytes: 3 }), 1000);
-        assert_eq!(all(&|directory| DiskOp::Rename { from: file(directory, "a"), to: file(directory, "b") }), 1000);
-        assert!((0..1000).all(|slot| contents(slot, "b").unwrap() == b"sec"));
-        // One that fails fails alone.
-        std::fs::remove_file(locate(&bench.root, &file(&directory(7), "b"))).unwrap();
-        assert_eq!(all(&|directory| DiskOp::Truncate { file: file(directory, "b"), bytes: 1 }), 999);
-        assert_eq!(all(&|directory| DiskOp::DeleteDirectory { directory: FilePath::top(directory) }), 1000);
-        assert_eq!(std::fs::read_dir(&bench.root).unwrap().count(), 0);
     });
 }
 

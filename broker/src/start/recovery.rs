@@ -1,22 +1,23 @@
-//! Opens what lies in a data directory, on several threads, and repairs it.
+//! Opens what lies in the data directories, on several threads, and repairs it.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::recover::{RecoverError, Shutdown};
 use strandline_node::config::BrokerConfig;
 use strandline_node::image::Image;
 use strandline_node::metadata_log::{LoadedMetadata, load};
-use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, survey};
+use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, SurveyError, survey};
 use strandline_node::{OfflinePartition, RecoveredPartition};
 
 use super::StartError;
+use crate::disk::files::Roots;
 use crate::disk::freeing::Freeing;
-use crate::disk::operations::{self, Settle};
+use crate::disk::operations;
 
 /// Everything that a start found.
 pub(crate) struct Recovered {
@@ -30,28 +31,35 @@ pub(crate) struct Recovered {
     pub(crate) bytes_scanned: u64,
 }
 
-/// Opens the metadata log and every partition below `root`.
+/// Opens the metadata log and every partition in the directories `log_dirs`.
 ///
 /// # Errors
 /// [`StartError`] for the first thing that cannot be opened.
 pub(crate) fn recover(
-    root: &Path,
+    roots: &Roots,
+    log_dirs: &[LogDir],
     files: &(dyn Files + Sync),
     config: &BrokerConfig,
     now_ms: i64,
 ) -> Result<Recovered, StartError> {
-    let survey = survey(files)?;
+    let survey = survey(files, log_dirs).map_err(|error| match error {
+        SurveyError::Twice { topic, partition, log_dirs } => {
+            let directories = log_dirs.map(|log_dir| roots.of(log_dir).to_owned());
+            StartError::Twice { topic: topic.to_string(), partition, directories }
+        }
+        error => StartError::Survey(error),
+    })?;
     let freeing = Freeing::default();
     let mut metadata = load(files, now_ms)?;
     for op in metadata.repairs.drain(..) {
-        perform(root, &freeing, &op)?;
+        perform(roots, &freeing, &op)?;
     }
     for directory in &survey.leftovers {
-        perform(root, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
+        perform(roots, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
     }
     let unsynced = Unsynced::default();
     let image = &metadata.image;
-    let start = Start { root, freeing: &freeing, unsynced: &unsynced, files, config, survey: &survey, image, now_ms };
+    let start = Start { roots, freeing: &freeing, unsynced: &unsynced, files, config, survey: &survey, image, now_ms };
     let (mut partitions, mut offline, mut bytes_scanned) = (Vec::new(), Vec::new(), 0);
     for one in start.all()? {
         match one {
@@ -63,7 +71,7 @@ pub(crate) fn recover(
             One::Offline(partition) => offline.push(partition),
         }
     }
-    unsynced.sync(root)?;
+    unsynced.sync(roots)?;
     let was_clean = survey.shutdown == Shutdown::Clean;
     let previous_broker_epoch = survey.previous_broker_epoch;
     Ok(Recovered { metadata, partitions, offline, was_clean, previous_broker_epoch, bytes_scanned })
@@ -96,17 +104,21 @@ impl Unsynced {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file.clone());
     }
 
-    fn sync(self, root: &Path) -> Result<(), DiskError> {
+    fn sync(self, roots: &Roots) -> Result<(), DiskError> {
         let files = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
         if files.len() > Self::ONE_BY_ONE_MAX {
-            return operations::sync_all_below(root).map_err(|error| operations::disk_error(&FilePath::top(""), &error));
+            let log_dirs: BTreeSet<LogDir> = files.iter().map(FilePath::log_dir).collect();
+            return log_dirs.into_iter().try_for_each(|log_dir| {
+                let synced = operations::sync_all_below(roots.of(log_dir));
+                synced.map_err(|error| operations::disk_error(&FilePath::of(log_dir, ""), &error))
+            });
         }
-        files.iter().try_for_each(|file| operations::sync(root, file).map_err(|error| operations::disk_error(file, &error)))
+        files.iter().try_for_each(|file| operations::sync(roots, file).map_err(|error| operations::disk_error(file, &error)))
     }
 }
 
 struct Start<'a> {
-    root: &'a Path,
+    roots: &'a Roots,
     freeing: &'a Freeing,
     unsynced: &'a Unsynced,
     files: &'a (dyn Files + Sync),
@@ -142,7 +154,7 @@ impl Start<'_> {
         };
         if let Some(op) = opened.out_of_the_way(found, self.config, self.image) {
             tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
-            perform(self.root, self.freeing, &op)?;
+            perform(self.roots, self.freeing, &op)?;
             return Ok(One::Moved);
         }
         self.repair(&opened.repairs)?;
@@ -161,12 +173,11 @@ impl Start<'_> {
             _ => (None, repairs),
         };
         for op in before {
-            perform(self.root, self.freeing, op)?;
+            perform(self.roots, self.freeing, op)?;
         }
         match last {
             Some(DiskOp::Truncate { file, bytes }) => {
-                operations::cut(self.root, file, *bytes, Settle::Later)
-                    .map_err(|error| operations::disk_error(file, &error))?;
+                operations::shorten(self.roots, file, *bytes).map_err(|error| operations::disk_error(file, &error))?;
                 self.unsynced.add(file);
             }
             Some(DiskOp::Sync { file }) => self.unsynced.add(file),
@@ -188,7 +199,7 @@ impl Start<'_> {
             }
             Aside::Stray(op) => {
                 tracing::warn!(topic = %found.topic, partition = found.partition, %reason, "damaged, and belongs to no topic; its directory was put aside as -stray");
-                perform(self.root, self.freeing, &op)?;
+                perform(self.roots, self.freeing, &op)?;
                 Ok(One::Moved)
             }
         }
@@ -200,7 +211,7 @@ impl Start<'_> {
         let result = match open() {
             Err(RecoverError::Unfinished { repairs }) => {
                 for op in &repairs {
-                    perform(self.root, self.freeing, op)?;
+                    perform(self.roots, self.freeing, op)?;
                 }
                 open()
             }
@@ -211,18 +222,16 @@ impl Start<'_> {
 }
 
 /// Carries out one repair and waits for it.
-fn perform(root: &Path, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
+fn perform(roots: &Roots, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
     let (file, result) = match op {
         DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => {
-            (file, operations::cut(root, file, *bytes, Settle::Now).or_else(operations::or_missing))
+            (file, operations::cut(roots, file, *bytes).or_else(operations::or_missing))
         }
-        DiskOp::Sync { file } => (file, operations::sync(root, file)),
-        DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
-        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to, Settle::Now)),
-        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing, Settle::Now)),
-        DiskOp::DeleteDirectory { directory } => {
-            (directory, operations::delete_directory(root, directory, freeing, Settle::Now))
-        }
+        DiskOp::Sync { file } => (file, operations::sync(roots, file)),
+        DiskOp::Write { file, contents } => (file, operations::write(roots, file, contents)),
+        DiskOp::Rename { from, to } => (from, operations::rename(roots, from, to)),
+        DiskOp::Delete { file } => (file, operations::delete(roots, file, freeing)),
+        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(roots, directory, freeing)),
         DiskOp::Append { file, .. } => {
             return Err(DiskError::Failed { file: file.clone(), reason: "a repair never appends".to_owned() });
         }
