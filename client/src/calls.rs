@@ -50,6 +50,9 @@ calls! {
     Heartbeat heartbeat::{HeartbeatRequest, HeartbeatResponse};
     LeaveGroup leave_group::{LeaveGroupRequest, LeaveGroupResponse};
     ConsumerGroupHeartbeat consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+    ShareGroupHeartbeat share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
+    ShareFetch share_fetch::{ShareFetchRequest, ShareFetchResponse};
+    ShareAcknowledge share_acknowledge::{ShareAcknowledgeRequest, ShareAcknowledgeResponse};
     OffsetCommit offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
     OffsetFetch offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
     OffsetDelete offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};

@@ -23,7 +23,10 @@
 //! `client.producer().transactional_id(..)` goes on to a [`TransactionalProducer`]; what it commits a reader or consumer sees as
 //! [`Isolation::ReadCommitted`].
 //!
-//! Not here yet: share groups, TLS and SASL. Not here at all: what a broker decides.
+//! Members of a group share partitions, so that their records stay in order; members of a share group ([`ShareConsumer`]) share
+//! records, and say of each what became of it.
+//!
+//! Not here yet: TLS and SASL. Not here at all: what a broker decides.
 //!
 //! **Cancellation.** State lives in background tasks. A future that is dropped loses its answer and nothing else: what was
 //! sent may still be carried out. Each function says more where there is more to say.
@@ -51,6 +54,7 @@ mod partitioner;
 mod producer;
 mod reader;
 mod record;
+mod share;
 
 pub use address::{Address, InvalidAddress};
 pub use admin::{
@@ -74,6 +78,9 @@ pub use producer::{
 };
 pub use reader::{Damage, End, Isolation, OutOfRange, ReadError, Reader, ReaderBuilder, Start};
 pub use record::{ConsumerRecord, Header, Record, TimestampType};
+pub use share::{
+    Acknowledge, Acknowledged, ShareBatch, ShareConsumer, ShareConsumerBuilder, ShareError, ShareRecord, ShareStopper,
+};
 /// Words of the protocol that stand in this crate's signatures.
 pub use strandline_protocol::error::ErrorCode;
 pub use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use strandline_client::{
     AdminError, ConnectError, ConsumeError, ErrorCode, KafkaError, Kind, MetadataError, ProduceError, ReadError, SendFailed,
-    TransactionError,
+    ShareError, TransactionError,
 };
 
 const FAILED: u8 = 1;
@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     Read(#[from] ReadError),
     #[error("{}", told(.0))]
     Consume(#[from] ConsumeError),
+    #[error("{}", told(.0))]
+    Share(#[from] ShareError),
     #[error("{}", told(.0))]
     Produce(#[from] ProduceError),
     #[error("{}", told(.0))]
@@ -83,6 +85,7 @@ impl Failure {
             Self::Admin(error) => code_of(error),
             Self::Read(error) => code_of(error),
             Self::Consume(error) => code_of(error),
+            Self::Share(error) => code_of(error),
             Self::Produce(error) => code_of(error),
             Self::Transaction(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),

@@ -16,6 +16,7 @@ pub(crate) struct Broker {
     process: Child,
     directory: PathBuf,
     address: String,
+    settings: &'static [&'static str],
 }
 
 impl Broker {
@@ -29,14 +30,19 @@ impl Broker {
 
     /// Starts in a directory that may be formatted already.
     pub(crate) fn start_in(directory: PathBuf) -> Self {
+        Self::start_with(directory, &[])
+    }
+
+    /// Starts with these settings on top.
+    pub(crate) fn start_with(directory: PathBuf, settings: &'static [&'static str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
-        let mut broker = Self { process: Self::spawn(&directory, &address), directory, address };
+        let mut broker = Self { process: Self::spawn(&directory, &address, settings), directory, address, settings };
         broker.wait_until_ready();
         broker
     }
 
-    fn spawn(directory: &PathBuf, address: &str) -> Child {
+    fn spawn(directory: &PathBuf, address: &str, settings: &[&str]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_strandline"))
             .args(["serve", "--data"])
             .arg(directory)
@@ -44,6 +50,7 @@ impl Broker {
             .args(["--set", "group.consumer.min.heartbeat.interval.ms=1", "--set", "group.consumer.heartbeat.interval.ms=300"])
             .args(["--set", "offsets.topic.num.partitions=3", "--set", "transaction.state.log.num.partitions=3"])
             .args(["--set", "transaction.abort.timed.out.transaction.cleanup.interval.ms=200"])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -63,7 +70,7 @@ impl Broker {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.process = Self::spawn(&self.directory, &self.address);
+        self.process = Self::spawn(&self.directory, &self.address, self.settings);
         self.wait_until_ready();
     }
 
