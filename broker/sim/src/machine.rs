@@ -495,6 +495,9 @@ impl Machine {
             Effect::Serving => self.serving(core),
             Effect::Publish(rules) => self.rules = rules,
             Effect::Fail { file, reason } => self.failed(core, &file, &reason),
+            Effect::Offline { file, reason } => {
+                core.violate(Invariant::FailsForAReason, format_args!("m{}: {file}: {reason}", self.id));
+            }
             Effect::Stopped => self.stopped(core),
         }
     }
