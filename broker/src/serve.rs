@@ -57,7 +57,7 @@ const DISK_THREADS_MAX: usize = 64;
 const DISK_THREADS_KEPT: Duration = Duration::from_secs(5);
 
 /// How long a stop may take before the process ends without the mark of a clean shutdown.
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(300);
 
 /// How often idle connections are looked for, and unused memory and descriptors given back.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -320,7 +320,6 @@ impl Running {
     async fn stop(&mut self) -> Exit {
         info!("stopping");
         self.is_ready.store(false, Ordering::Release);
-        self.broker.executors().net.stop_accepting();
         self.broker.submit(&mut vec![Input::Shutdown]);
         let stopped = async {
             loop {

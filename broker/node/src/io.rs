@@ -273,6 +273,9 @@ pub enum Effect {
     Close { connection: ConnectionId, sequence: Sequence, reason: CloseReason },
     /// From now on requests are taken: the broker is registered and its partitions have their leader epochs. Given once.
     Serving,
+    /// Nobody new is let in from now on. With `hang_up` clients are sent away too: none of them is owed anything, and those that would
+    /// wait here find another broker the sooner.
+    Unlisten { hang_up: bool },
     /// From now on produced batches are judged by these rules.
     Publish(Arc<RulesTable>),
     /// A log directory failed without which nothing goes on; the process must end, loudly, without the clean-shutdown file.

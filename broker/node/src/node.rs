@@ -50,6 +50,9 @@ use crate::voter;
 /// shell waits for the node to stop.
 const LEAVE_MAX_MS: u64 = 20_000;
 
+/// How long a broker that leads nothing any more tells clients so before it ends: a few of their requests.
+const FAREWELL_MS: u64 = 200;
+
 /// The slot of the metadata log; partitions of topics have smaller ones.
 pub const METADATA_SLOT: u32 = u32::MAX;
 
@@ -59,9 +62,11 @@ enum Phase {
         serving_at: Option<Offset>,
     },
     Serving,
-    /// The controller gives this broker's partitions to others; clients are served meanwhile.
+    /// The controller gives this broker's partitions to others; clients are served meanwhile, and for a moment when that `is_done`:
+    /// who asks here then is told where to go, which is quicker than to find out by a broken connection.
     Leaving {
         until_ms: u64,
+        is_done: bool,
     },
     Stopping {
         /// Slots whose log is not closed yet.
@@ -213,7 +218,10 @@ impl Node {
             Phase::Starting { .. } if !is_alone && (stage == Stage::Serving || (!is_broker && knows_leader)) => {
                 self.serve(now, outbox);
             }
-            Phase::Leaving { until_ms } if stage == Stage::Left || now.monotonic_ms >= until_ms => self.stop(now, outbox),
+            Phase::Leaving { is_done: false, .. } if stage == Stage::Left => {
+                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + FAREWELL_MS, is_done: true };
+            }
+            Phase::Leaving { until_ms, .. } if now.monotonic_ms >= until_ms => self.stop(now, outbox),
             _ => {}
         }
     }
@@ -322,7 +330,7 @@ impl Node {
         };
         let is_member = self.broker.topology.roles.broker && !self.broker.topology.is_alone();
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
-        let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
+        let leaving = if let Phase::Leaving { until_ms, .. } = self.phase { until_ms } else { u64::MAX };
         let quorum = self.broker.controller.next_due_ms(fetched::is_free(&self.broker));
         let asked = self.broker.channel.next_due_ms().min(self.broker.markers.next_due_ms());
         upkeep.min(membership).min(leaving).min(quorum).min(asked)
@@ -644,7 +652,7 @@ impl Node {
         match self.phase {
             Phase::Stopping { .. } | Phase::Stopped => return,
             Phase::Serving if !self.broker.topology.is_alone() && self.broker.topology.roles.broker => {
-                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + LEAVE_MAX_MS };
+                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + LEAVE_MAX_MS, is_done: false };
                 return self.broker.membership.leave();
             }
             Phase::Starting { .. } | Phase::Serving | Phase::Leaving { .. } => {}
@@ -669,6 +677,7 @@ impl Node {
             self.give_up(parked, outbox);
         }
         self.broker.cleaning.stop();
+        outbox.push(Effect::Unlisten { hang_up: !self.broker.topology.is_alone() });
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
             // A log that is being cut back is closed when it is whole.

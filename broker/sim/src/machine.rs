@@ -493,6 +493,8 @@ impl Machine {
                 self.answer(core, connection, sequence, Answer::Close(reason));
             }
             Effect::Serving => self.serving(core),
+            // Connections break when the node has stopped, a moment later.
+            Effect::Unlisten { .. } => {}
             Effect::Publish(rules) => self.rules = rules,
             Effect::Fail { file, reason } => self.failed(core, &file, &reason),
             Effect::Offline { file, reason } => {

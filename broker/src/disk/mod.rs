@@ -18,6 +18,7 @@ pub(crate) mod files;
 pub(crate) mod freeing;
 mod indexes;
 mod lanes;
+mod narrow;
 pub(crate) mod operations;
 pub(crate) mod probe;
 pub(crate) mod reader;
@@ -37,6 +38,7 @@ use crate::disk::blocks::Blocks;
 use crate::disk::files::{LogFile, OpenFiles, Roots, Staged, whole_or_all};
 use crate::disk::freeing::Freeing;
 use crate::disk::lanes::Lanes;
+use crate::disk::narrow::Narrow;
 use crate::disk::operations::{disk_error, or_missing};
 use crate::disk::probe::Executor;
 use crate::disk::reader::Reader;
@@ -66,6 +68,7 @@ pub(crate) struct Disk {
     open: OpenFiles,
     ring: Option<Ring<Append>>,
     lanes: Lanes,
+    narrow: Narrow,
     sink: OnceLock<Sink>,
     freeing: Freeing,
     threads: Handle,
@@ -95,6 +98,7 @@ impl Disk {
             open: OpenFiles::new(open_files_max),
             ring,
             lanes: Lanes::default(),
+            narrow: Narrow::default(),
             sink: OnceLock::new(),
             freeing: Freeing::default(),
             threads,
@@ -128,6 +132,11 @@ impl Disk {
         self.fly(flights);
     }
 
+    /// Nobody waits for what is written from now on: few operations at a time are enough, but for appends.
+    pub(crate) fn take_time(&self) {
+        self.narrow.begin();
+    }
+
     /// Waits for completions of the ring for ever, and passes them on. Answers at once under the other executors.
     pub(crate) async fn reap(self: Arc<Self>) -> io::Result<()> {
         let Some(ring) = &self.ring else { return Ok(()) };
@@ -155,9 +164,24 @@ impl Disk {
             let staged = open.stage(parts, &self.blocks);
             let tag = Append { owner, file: file.clone(), parts: parts.len(), begun: Instant::now() };
             flights.push(Flight { file: open, staged, durability: *durability, tag });
-        } else {
+        } else if matches!(op, DiskOp::Append { .. }) {
             self.on_a_thread(move |disk| (owner, disk.carry_out(owner, op)));
+        } else if let Some(op) = self.narrow.enter(owner, op) {
+            self.in_turn(owner, op);
         }
+    }
+
+    /// Carries out what was let in, and then what it kept waiting.
+    fn in_turn(self: &Arc<Self>, owner: Owner, op: DiskOp) {
+        let disk = Arc::clone(self);
+        self.threads.spawn_blocking(move || {
+            let mut next = Some((owner, op));
+            while let Some((owner, op)) = next {
+                let ended = (owner, disk.carry_out(owner, op));
+                next = disk.narrow.leave(owner);
+                disk.ended(vec![ended]);
+            }
+        });
     }
 
     /// The file, if there is a ring and the append can be handed to it without waiting for anything first.

@@ -501,7 +501,7 @@ impl World {
                 Effect::WakeAt { monotonic_ms } => member.wake_ms = monotonic_ms,
                 Effect::Serving => member.serving = true,
                 Effect::Stopped => self.end(id),
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 // The process ends, but not before what is under way has come in.
                 Effect::Offline { file, .. } => drop(member.offline.insert(file.log_dir())),
                 Effect::Fail { .. } if member.failing => {}

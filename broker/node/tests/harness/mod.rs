@@ -419,7 +419,7 @@ impl TestBroker {
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
                 Effect::Offline { file, .. } => assert!(self.broken.contains(&file.log_dir()), "{file} failed for no reason"),
                 Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 Effect::Send { to, tag, .. } => self.asked.push((to, tag)),
             }
         }
