@@ -73,7 +73,7 @@ fn may_wait(owner: Owner) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use strandline_log::disk::FilePath;
+    use strandline_log::disk::{FilePath, LogDir};
 
     use super::*;
 
@@ -101,7 +101,8 @@ mod tests {
         let narrow = Narrow::default();
         narrow.begin();
         (0..10).for_each(|slot| drop(narrow.enter(Owner::Partition(slot), sync())));
-        for owner in [Owner::Directory(1), Owner::Snapshot, Owner::Partition(METADATA_SLOT)] {
+        for owner in [Owner::Directory { log_dir: LogDir::FIRST, number: 1 }, Owner::Snapshot, Owner::Partition(METADATA_SLOT)]
+        {
             assert!(narrow.enter(owner, sync()).is_some());
             assert_eq!(narrow.leave(owner), None);
         }
