@@ -37,6 +37,8 @@ class Node(Broker):
         home = cluster.work / f"node-{identity}"
         super().__init__((cluster.disks[identity].mount_point if cluster.disks else home) / "data", cluster.port_of(identity))
         self.cluster, self.identity = cluster, identity
+        #: Data directories besides the first.
+        self.further: list[pathlib.Path] = []
         self.host = cluster.host_of(identity)
         self.bootstrap = f"{self.host}:{self.port}"
         self.http_port = self.port + 2
@@ -55,7 +57,8 @@ class Node(Broker):
 
     def command(self) -> list[str]:
         http = f"{self.host}:{self.http_port}"
-        serve = [strandline_binary(), "serve", "--config", str(self.file), "--data", str(self.directory), "--http", http]
+        data = [word for directory in (self.directory, *self.further) for word in ("--data", str(directory))]
+        serve = [strandline_binary(), "serve", "--config", str(self.file), *data, "--http", http]
         return [*(self.cluster.network.wrap(self.identity) if self.cluster.network else []), *serve]
 
     def ended_by_itself(self) -> bool:

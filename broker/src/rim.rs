@@ -10,6 +10,7 @@ use strandline_node::Node;
 use strandline_node::io::{Effect, Input, Job, JobId, Now};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::error;
 
 use crate::clock::Alarm;
 use crate::disk::Disk;
@@ -82,6 +83,9 @@ impl Executors for Rim {
                 }
                 Effect::Serving => self.tell(Event::Serving),
                 Effect::Fail { file, reason } => self.tell(Event::Failed { file, reason }),
+                Effect::Offline { file, reason } => {
+                    error!(%file, log_dir = file.log_dir().0, %reason, "a data directory failed: its partitions are offline until the broker starts again");
+                }
                 Effect::Stopped => self.tell(Event::Stopped),
             }
         }

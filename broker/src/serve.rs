@@ -32,6 +32,7 @@ use tracing::{error, info, warn};
 use crate::clock::{Alarm, Clock};
 use crate::disk::Disk;
 use crate::disk::probe::{Choice, Executor, probe};
+use crate::disk::reader::Trouble;
 use crate::exit::Exit;
 use crate::http;
 use crate::metrics::Metrics;
@@ -210,9 +211,12 @@ fn connect(broker: &Arc<Broker>, data: &Handle) {
         }
     });
     let back: Weak<Broker> = Arc::downgrade(broker);
-    disk.reader().report_damage_to(move |log, base_offset| {
+    disk.reader().report_to(move |trouble, log, base_offset| {
         if let Some(broker) = back.upgrade() {
-            broker.submit(&mut vec![Input::Damaged { log, base_offset }]);
+            broker.submit(&mut vec![match trouble {
+                Trouble::Damaged => Input::Damaged { log, base_offset },
+                Trouble::Unreadable => Input::Unreadable { log, base_offset },
+            }]);
         }
     });
     let node: Weak<dyn Submit> = Arc::<Broker>::downgrade(broker);

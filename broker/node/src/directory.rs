@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use strandline_log::checkpoints::{self, OffsetCheckpoint};
 use strandline_log::disk::{DiskOp, FilePath, LogDir};
+use strandline_protocol::ids::Offset;
 
 use crate::io::{Effect, Owner};
 use crate::parked::ParkedId;
@@ -26,6 +27,11 @@ pub enum After {
     Cut {
         slot: u32,
     },
+    /// The directory can be written to, although this segment could not be read.
+    Proven {
+        file: FilePath,
+        base_offset: Offset,
+    },
     /// The mark of a clean shutdown is there; with the last one the process may end.
     Stop,
 }
@@ -33,7 +39,7 @@ pub enum After {
 #[derive(Debug, Default)]
 pub struct Directory {
     next: u64,
-    under_way: BTreeMap<u64, After>,
+    under_way: BTreeMap<u64, (LogDir, After)>,
 }
 
 impl Directory {
@@ -52,7 +58,7 @@ impl Directory {
     fn begin(&mut self, log_dir: LogDir, after: After) -> Owner {
         let number = self.next;
         self.next += 1;
-        self.under_way.insert(number, after);
+        self.under_way.insert(number, (log_dir, after));
         Owner::Directory { log_dir, number }
     }
 
@@ -63,11 +69,21 @@ impl Directory {
 
     /// A write ended well.
     pub fn done(&mut self, number: u64) -> After {
-        self.under_way.remove(&number).unwrap_or(After::Nothing)
+        self.under_way.remove(&number).map_or(After::Nothing, |(_, after)| after)
+    }
+
+    /// Whether a write is under way that shows whether a directory works.
+    pub fn is_proving(&self, log_dir: LogDir) -> bool {
+        self.under_way.values().any(|(held, after)| *held == log_dir && matches!(after, After::Proven { .. }))
+    }
+
+    /// The directory failed: nothing of what is under way there will end well. Answers with what waits for it.
+    pub fn give_up(&mut self, log_dir: LogDir) -> Vec<After> {
+        self.under_way.extract_if(.., |_, (held, _)| *held == log_dir).map(|(_, (_, after))| after).collect()
     }
 
     /// Whether a mark of a clean shutdown is still being written.
     pub fn is_marking(&self) -> bool {
-        self.under_way.values().any(|after| matches!(after, After::Stop))
+        self.under_way.values().any(|(_, after)| matches!(after, After::Stop))
     }
 }

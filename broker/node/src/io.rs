@@ -82,6 +82,8 @@ pub enum Input {
     Response { tag: Tag, result: Result<Box<Response>, PeerLost> },
     /// A reader found something else in a sealed segment than was written there.
     Damaged { log: FilePath, base_offset: Offset },
+    /// A reader could not read a segment.
+    Unreadable { log: FilePath, base_offset: Offset },
     /// A connection is gone; nothing is sent to it any more.
     Disconnected { connection: ConnectionId },
     /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
@@ -276,8 +278,10 @@ pub enum Effect {
     Unlisten { hang_up: bool },
     /// From now on produced batches are judged by these rules.
     Publish(Arc<RulesTable>),
-    /// The log directory failed; the process must end, loudly, without the clean-shutdown file.
+    /// A log directory failed without which nothing goes on; the process must end, loudly, without the clean-shutdown file.
     Fail { file: FilePath, reason: DiskError },
+    /// A log directory failed, and what does not lie in it is served on: somebody should know.
+    Offline { file: FilePath, reason: DiskError },
     /// Everything is closed; the process may end.
     Stopped,
 }

@@ -16,6 +16,7 @@ pub mod coordinator;
 mod dice;
 mod directory;
 mod epochs;
+mod failing;
 mod features;
 mod fetching;
 pub mod flaws;

@@ -55,6 +55,23 @@ impl LogDirs {
         (0..).map(LogDir).zip(&self.by_place)
     }
 
+    pub fn is_working(&self, place: LogDir) -> bool {
+        self.get(place).is_some_and(|directory| directory.failed.is_none())
+    }
+
+    /// A directory failed.
+    pub fn fail(&mut self, place: LogDir, reason: String) {
+        if let Some(directory) = self.by_place.get_mut(usize::from(place.0)) {
+            directory.failed = Some(reason);
+        }
+    }
+
+    /// What the cluster knows those by that partitions were served from and are not any more.
+    pub fn failed_ids(&self) -> Vec<Uuid> {
+        let failed = self.by_place.iter().filter(|directory| directory.takes_partitions && directory.failed.is_some());
+        failed.filter_map(|directory| directory.id).collect()
+    }
+
     /// Those that can be written to, the metadata log's among them.
     pub fn working(&self) -> impl Iterator<Item = LogDir> {
         self.iter().filter(|(_, directory)| directory.failed.is_none()).map(|(place, _)| place)

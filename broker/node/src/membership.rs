@@ -7,6 +7,7 @@
 //!
 //! A heartbeat that got no answer is sent again soon, to whoever leads by then. Source: BrokerLifecycleManager.
 
+use strandline_log::disk::{DiskError, FilePath};
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, Offset};
@@ -49,6 +50,15 @@ pub struct Membership {
     due_ms: u64,
     /// Since when a broker that leaves finds nobody to ask.
     leaderless_since_ms: Option<u64>,
+    /// Until when the controller must have heard that a log directory failed; which request told it.
+    untold: Option<Untold>,
+}
+
+/// A failed log directory of which the controller has not heard yet.
+#[derive(Clone, Copy, Debug)]
+struct Untold {
+    until_ms: u64,
+    told_by: Option<u64>,
 }
 
 impl Membership {
@@ -61,12 +71,25 @@ impl Membership {
             next_number: 0,
             due_ms: 0,
             leaderless_since_ms: None,
+            untold: None,
         }
     }
 
     /// When something is to be done next.
     pub fn next_due_ms(&self) -> u64 {
-        if self.under_way.is_some() || self.stage == Stage::Left { u64::MAX } else { self.due_ms }
+        let until_ms = self.untold.map_or(u64::MAX, |untold| untold.until_ms);
+        if self.under_way.is_some() || self.stage == Stage::Left { until_ms } else { self.due_ms.min(until_ms) }
+    }
+
+    /// A log directory failed, and the controller must hear of it by then.
+    pub(crate) fn log_dir_failed(&mut self, until_ms: u64) {
+        self.untold = Some(Untold { until_ms, told_by: None });
+        self.due_ms = 0;
+    }
+
+    /// The controller knows what this request told.
+    fn heard(&mut self, number: u64) {
+        self.untold = self.untold.filter(|untold| untold.told_by.is_none_or(|told_by| told_by > number));
     }
 
     /// The broker was asked to stop.
@@ -97,7 +120,10 @@ pub(crate) fn follow_up(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>)
     if broker.membership.stage == Stage::Fenced && is_let_in {
         broker.membership.stage = Stage::Serving;
     }
-    if broker.membership.next_due_ms() > now.monotonic_ms {
+    if let Some(untold) = broker.membership.untold.filter(|untold| untold.until_ms <= now.monotonic_ms) {
+        return unheard(broker, untold, outbox);
+    }
+    if broker.membership.under_way.is_some() || broker.membership.next_due_ms() > now.monotonic_ms {
         return;
     }
     let request: Request = match broker.membership.stage {
@@ -113,10 +139,25 @@ pub(crate) fn follow_up(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>)
     broker.membership.next_number += 1;
     let number = broker.membership.next_number;
     broker.membership.under_way = Some(number);
+    if let Some(untold) = &mut broker.membership.untold {
+        untold.told_by.get_or_insert(number);
+    }
     let tag = Tag { asker: Asker::Membership, number };
     match controller_channel::ask(broker, now, tag, request, outbox) {
         Ok(()) => broker.membership.leaderless_since_ms = None,
         Err(_) => broker.membership.nobody_leads(now.monotonic_ms),
+    }
+}
+
+/// Nobody takes the lead away from partitions that this broker cannot serve: it goes as a whole, and its session ends.
+/// Source: BrokerLifecycleManager.OfflineDirBrokerFailureEvent.
+fn unheard(broker: &mut Broker, untold: Untold, outbox: &mut Vec<Effect>) {
+    broker.membership.untold = Some(Untold { until_ms: u64::MAX, ..untold });
+    let failed = broker.log_dirs.iter().find_map(|(place, directory)| Some((place, directory.failed.clone()?)));
+    if let Some((place, reason)) = failed {
+        let file = FilePath::of(place, "");
+        let reason = format!("{reason}; the controller could not be told in time");
+        outbox.push(Effect::Fail { file: file.clone(), reason: DiskError::Failed { file, reason } });
     }
 }
 
@@ -135,6 +176,10 @@ pub(crate) fn on_response(broker: &mut Broker, now: Now, tag: Tag, response: Opt
     broker.membership.under_way = None;
     broker.membership.due_ms = now.monotonic_ms + RETRY_MS;
     match response {
+        Some(Response::BrokerHeartbeat(response)) if response.error_code == ErrorCode::NONE => {
+            broker.membership.heard(tag.number);
+            on_heartbeat(broker, now, &response);
+        }
         Some(Response::BrokerRegistration(response)) => on_registered(broker, now, &response),
         Some(Response::BrokerHeartbeat(response)) => on_heartbeat(broker, now, &response),
         _ => {}
@@ -205,7 +250,7 @@ fn heartbeat(broker: &Broker) -> BrokerHeartbeatRequest {
         current_metadata_offset: Offset(broker.image.end.0 - 1),
         want_fence: false,
         want_shut_down: broker.membership.stage == Stage::Leaving,
-        offline_log_dirs: Vec::new(),
+        offline_log_dirs: broker.log_dirs.failed_ids(),
         cordoned_log_dirs: None,
     }
 }

@@ -21,8 +21,11 @@ use crate::controller::membership as members;
 use crate::controller_channel;
 use crate::coordinator;
 use crate::directory::After;
+use crate::failing;
 use crate::fetching;
-use crate::handlers::{Answer, describe_log_dirs, fetch_snapshot, init_producer_id, list_offsets, metadata_fetch, produce};
+use crate::handlers::{
+    Answer, delete_records, describe_log_dirs, fetch_snapshot, init_producer_id, list_offsets, metadata_fetch, produce,
+};
 use crate::image::{Change, Resource};
 use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
@@ -161,6 +164,7 @@ impl Node {
                     self.give_up(parked, outbox);
                 }
             }
+            Input::Unreadable { log, base_offset } => failing::unreadable(&mut self.broker, log, base_offset, outbox),
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
         }
@@ -397,13 +401,13 @@ impl Node {
         if replica.truncation.as_ref().is_some_and(Truncation::owns_the_disk) {
             return match result {
                 Ok(_) => self.on_repaired(now, slot, outbox),
-                Err(reason) => outbox.push(fail(reason)),
+                Err(reason) => self.fail(now, reason, outbox),
             };
         }
         let before = replica.log.cached_bytes();
         let progress = match replica.log.on_done(now.wall_ms, result) {
             Ok(progress) => progress,
-            Err(reason) => return outbox.push(fail(reason)),
+            Err(reason) => return self.fail(now, reason, outbox),
         };
         let cached = replica.log.cached_bytes().saturating_sub(before);
         replica.advance(now.monotonic_ms);
@@ -444,7 +448,7 @@ impl Node {
 
     fn on_metadata_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
         if let Err(reason) = self.broker.controller.on_disk(now, result) {
-            return outbox.push(fail(reason));
+            return self.fail(now, reason, outbox);
         }
         self.stop_when_closed(outbox);
     }
@@ -505,7 +509,7 @@ impl Node {
 
     fn on_directory_disk(&mut self, now: Now, number: u64, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
         if let Err(reason) = result {
-            return outbox.push(fail(reason));
+            return self.fail(now, reason, outbox);
         }
         match self.broker.directory.done(number) {
             After::Nothing => {}
@@ -517,6 +521,11 @@ impl Node {
                 }
             }
             After::Cut { slot } => self.on_repaired(now, slot, outbox),
+            After::Proven { file, base_offset } => {
+                for parked in failing::proven(&mut self.broker, now, &file, base_offset, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             After::Stop if self.broker.directory.is_marking() => {}
             After::Stop => outbox.push(Effect::Stopped),
         }
@@ -542,14 +551,14 @@ impl Node {
     fn on_snapshot_disk(&mut self, now: Now, result: Result<DiskDone, DiskError>, outbox: &mut Vec<Effect>) {
         match snapshot::on_disk(&mut self.broker, now, result, outbox) {
             Ok(()) => self.stop_when_closed(outbox),
-            Err(reason) => outbox.push(fail(reason)),
+            Err(reason) => self.fail(now, reason, outbox),
         }
     }
 
     /// A snapshot of the leader was read. What is wrong with it is the leader's; what is wrong with the disk is ours.
     fn on_snapshot_read(&mut self, now: Now, read: Result<Box<SnapshotRead>, LoadError>, outbox: &mut Vec<Effect>) {
         match read {
-            Err(LoadError::Disk(reason)) => outbox.push(fail(reason)),
+            Err(LoadError::Disk(reason)) => self.fail(now, reason, outbox),
             read => fetched::on_read(&mut self.broker, now, read.ok(), outbox),
         }
     }
@@ -564,7 +573,7 @@ impl Node {
             }
             (Some(JobOwner::Coordinator { slot, epoch }), JobResult::CoordinatorLoaded(result)) => {
                 if let Err(reason) = coordinator::on_loaded(&mut self.broker, slot, epoch, result) {
-                    outbox.push(fail(reason));
+                    self.fail(now, reason, outbox);
                 }
             }
             (Some(JobOwner::ShareStart { key }), JobResult::FoundTimestamp(found)) => {
@@ -575,7 +584,7 @@ impl Node {
             }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
-                    outbox.push(fail(reason));
+                    self.fail(now, reason, outbox);
                 }
             }
             _ => {}
@@ -650,6 +659,17 @@ impl Node {
             Phase::Starting { .. } | Phase::Serving | Phase::Leaving { .. } => {}
         }
         self.stop(now, outbox);
+    }
+
+    /// A log directory failed.
+    fn fail(&mut self, now: Now, reason: DiskError, outbox: &mut Vec<Effect>) {
+        for parked in failing::failed(&mut self.broker, now, reason, outbox) {
+            self.give_up(parked, outbox);
+        }
+        if let Phase::Stopping { closing } = &mut self.phase {
+            closing.retain(|slot| self.broker.replicas.get(*slot).is_some());
+            self.stop_when_closed(outbox);
+        }
     }
 
     /// Closes everything.
@@ -779,9 +799,8 @@ impl Node {
             }
             // It has no deadline: an answer or its loss always comes.
             Until::MetadataReadable(_) | Until::Verified(_) => return,
-            Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response, .. } => {
-                Reply::Body(response)
-            }
+            Until::MetadataCommitted { response } | Until::Jobs { response, .. } => Reply::Body(response),
+            Until::Checkpointed { response, .. } => Reply::Body(Box::new(delete_records::given_up(*response))),
             Until::GroupMoves { lost, .. } => Reply::Body(lost),
             Until::CoordinatorCommitted { response, .. } => Reply::Body(Box::new(coordinator::failed_by_time(*response))),
         };
@@ -805,8 +824,4 @@ impl Node {
             }
         }
     }
-}
-
-fn fail(reason: DiskError) -> Effect {
-    Effect::Fail { file: reason.file().clone(), reason }
 }

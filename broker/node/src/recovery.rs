@@ -89,7 +89,7 @@ pub enum Aside {
 /// Looks at log directories.
 ///
 /// # Errors
-/// [`SurveyError`] if one or one of its checkpoint files cannot be read, or two hold the same partition.
+/// [`SurveyError`] if one or one of its checkpoint files cannot be read.
 pub fn survey(files: &dyn Files, log_dirs: &[LogDir]) -> Result<Survey, SurveyError> {
     let mut survey =
         Survey { partitions: Vec::new(), shutdown: Shutdown::Clean, previous_broker_epoch: -1, leftovers: Vec::new() };
@@ -106,19 +106,7 @@ pub fn survey(files: &dyn Files, log_dirs: &[LogDir]) -> Result<Survey, SurveyEr
     {
         survey.previous_broker_epoch = *first;
     }
-    none_twice(&survey.partitions)?;
     Ok(survey)
-}
-
-fn none_twice(partitions: &[FoundPartition]) -> Result<(), SurveyError> {
-    let mut places = BTreeMap::new();
-    for found in partitions {
-        if let Some(other) = places.insert((&found.topic, found.partition), found.log_dir) {
-            let log_dirs = [other, found.log_dir];
-            return Err(SurveyError::Twice { topic: found.topic.clone(), partition: found.partition, log_dirs });
-        }
-    }
-    Ok(())
 }
 
 /// Looks at one log directory. Answers with what its mark of a clean shutdown says.
@@ -151,6 +139,34 @@ fn look(files: &dyn Files, log_dir: LogDir, survey: &mut Survey) -> Result<(Shut
 }
 
 impl Survey {
+    /// Decides which one is the partition where two directories hold one of that name: a topic that was deleted while its directory did
+    /// not work, and made again, is told from the new one by its id. Answers with what puts the others out of the way.
+    ///
+    /// # Errors
+    /// [`SurveyError::Twice`] if both may be it. Source: LogManager.loadLog.
+    pub fn settle_doubles(&mut self, files: &dyn Files, image: &Image) -> Result<Vec<DiskOp>, SurveyError> {
+        let mut by_name: BTreeMap<(TopicName, i32), Vec<&FoundPartition>> = BTreeMap::new();
+        for found in &self.partitions {
+            by_name.entry((found.topic.clone(), found.partition)).or_default().push(found);
+        }
+        let mut away = Vec::new();
+        for ((topic, partition), doubles) in by_name.into_iter().filter(|(_, found)| found.len() > 1) {
+            let ids = doubles.iter().map(|found| topic_id_in(files, &found.directory()));
+            let ids: Vec<Option<TopicId>> = ids.collect();
+            let present = image.topics.id_of(&topic).filter(|id| ids.iter().filter(|found| **found == Some(*id)).count() == 1);
+            let Some(present) = present.filter(|_| ids.iter().all(Option::is_some)) else {
+                return Err(SurveyError::Twice { topic, partition, log_dirs: [doubles[0].log_dir, doubles[1].log_dir] });
+            };
+            let others = doubles.into_iter().zip(ids.into_iter().flatten()).filter(|(_, id)| *id != present);
+            away.extend(others.map(|(found, id)| out_of_the_way(found, id)));
+        }
+        let is_away = |found: &FoundPartition| {
+            away.iter().any(|op| matches!(op, DiskOp::Rename { from, .. } if *from == found.directory()))
+        };
+        self.partitions.retain(|found| !is_away(found));
+        Ok(away)
+    }
+
     /// Opens one partition.
     ///
     /// # Errors
@@ -187,9 +203,8 @@ impl Survey {
 
     /// Decides what becomes of a partition that was found damaged; everything else starts without it.
     pub fn set_aside(&self, files: &dyn Files, found: &FoundPartition, image: &Image) -> Aside {
-        let metadata = files.read(&found.directory().child(PARTITION_METADATA), 0, CHECKPOINT_BYTES_MAX);
         // An id that cannot be read is taken to be the present topic's: nothing of it may be given up by mistake.
-        let id = metadata.ok().and_then(|contents| partition_metadata::parse(&contents).ok());
+        let id = topic_id_in(files, &found.directory());
         match id.or_else(|| image.topics.id_of(&found.topic)).filter(|id| belongs(found, image, *id)) {
             Some(topic) => Aside::Offline(OfflinePartition {
                 topic,
@@ -211,6 +226,12 @@ fn out_of_the_way(found: &FoundPartition, id: TopicId) -> DiskOp {
     let from = found.directory();
     let to = FilePath::of(found.log_dir, &format!("{from}.{:032x}-stray", u128::from_be_bytes(id.0)));
     DiskOp::Rename { from, to }
+}
+
+/// The topic that a partition's directory says it belongs to.
+fn topic_id_in(files: &dyn Files, directory: &FilePath) -> Option<TopicId> {
+    let contents = files.read(&directory.child(PARTITION_METADATA), 0, CHECKPOINT_BYTES_MAX).ok()?;
+    partition_metadata::parse(&contents).ok()
 }
 
 impl Opened {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub replica_backoff_ms: u64,
     pub replica_lag_max_ms: u64,
     pub heartbeat_interval_ms: u64,
+    /// How long the controller may not know that a log directory failed.
+    pub log_dir_failure_timeout_ms: u64,
     pub quorum_request_timeout_ms: u32,
     pub quorum: Timing,
 }
@@ -70,6 +72,7 @@ impl Settings {
             replica_backoff_ms: millis("replica.fetch.backoff.ms"),
             replica_lag_max_ms: millis("replica.lag.time.max.ms"),
             heartbeat_interval_ms: millis("broker.heartbeat.interval.ms"),
+            log_dir_failure_timeout_ms: millis("log.dir.failure.timeout.ms"),
             quorum_request_timeout_ms: u32::try_from(config.number("controller.quorum.request.timeout.ms")).unwrap_or(u32::MAX),
             quorum: Timing {
                 election_ms: millis("controller.quorum.election.timeout.ms"),

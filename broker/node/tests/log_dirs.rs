@@ -156,7 +156,9 @@ fn a_partition_in_two_directories_refuses_the_start() {
         let contents = broker.disk.0.contents(&file).expect("listed").to_vec();
         broker.disk.0.put(FilePath::of(LEFT, file.as_str()), contents);
     }
-    match survey(&broker.disk, &[LEFT, RIGHT]) {
+    broker.stop();
+    let image = strandline_node::metadata_log::load(&broker.disk, 0).expect("the metadata loads").image;
+    match survey(&broker.disk, &[LEFT, RIGHT]).expect("readable").settle_doubles(&broker.disk, &image) {
         Err(SurveyError::Twice { partition: 1, log_dirs: [LEFT, RIGHT], .. }) => {}
         other => panic!("{other:?}"),
     }

@@ -515,6 +515,9 @@ impl Machine {
             Effect::Unlisten { .. } => {}
             Effect::Publish(rules) => self.rules = rules,
             Effect::Fail { file, reason } => self.failed(core, &file, &reason),
+            Effect::Offline { file, reason } => {
+                core.violate(Invariant::FailsForAReason, format_args!("m{}: {file}: {reason}", self.id));
+            }
             Effect::Stopped => self.stopped(core),
         }
     }

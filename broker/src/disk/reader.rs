@@ -5,8 +5,8 @@
 //! runs on a thread. Bytes below a slice's `position_end` never change, so what was read ahead stays true; only a file
 //! that is cut back, removed or renamed is forgotten ([`Reader::forget`]).
 //!
-//! What comes from a file is served only if the checksums of its batches hold. What does not hold twice is told to the node
-//! ([`Reader::report_damage_to`]): the first time a segment may have been cut or exchanged under the reader's hands.
+//! What comes from a file is served only if the checksums of its batches hold. What does not hold twice, or cannot be read, is told to the
+//! node ([`Reader::report_to`]): the first time a segment may have been cut or exchanged under the reader's hands.
 //!
 //! Not here: the tail cache, which the log keeps, and who may read what, which the node decided.
 
@@ -44,8 +44,15 @@ const SEQUENTIAL_BYTES_MIN: usize = 128 << 10;
 /// How long a suspicious read waits before it is made again: whoever cuts or exchanges a segment is done by then.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
-/// Who is told of damage: the segment, and its base offset.
-type Alarm = Box<dyn Fn(FilePath, Offset) + Send + Sync>;
+/// What is wrong with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Damaged,
+    Unreadable,
+}
+
+/// Who is told of trouble: with which segment, and its base offset.
+type Alarm = Box<dyn Fn(Trouble, FilePath, Offset) + Send + Sync>;
 
 /// Where a reader goes on, and the bytes there once they are read.
 struct Ahead {
@@ -109,8 +116,8 @@ impl Reader {
         Arc::new(Self { files, indexes: Indexes::default(), ahead, settled, threads, alarm: OnceLock::new() })
     }
 
-    /// Says who is told of damaged segments. To be called once.
-    pub(crate) fn report_damage_to(&self, alarm: impl Fn(FilePath, Offset) + Send + Sync + 'static) {
+    /// Says who is told of damaged segments and of those that cannot be read. To be called once.
+    pub(crate) fn report_to(&self, alarm: impl Fn(Trouble, FilePath, Offset) + Send + Sync + 'static) {
         let first = self.alarm.set(Box::new(alarm)).is_ok();
         assert!(first, "the reader is connected once");
     }
@@ -149,14 +156,15 @@ impl Reader {
             }
             found => found,
         };
-        let found = found.map_err(|fault| match fault {
-            Fault::Disk(error) => error,
-            Fault::Damage(reason) => {
-                if let Some(alarm) = self.alarm.get() {
-                    alarm(slice.log.clone(), slice.base_offset);
-                }
-                DiskError::Failed { file: slice.log.clone(), reason }
+        let found = found.map_err(|fault| {
+            let (trouble, error) = match fault {
+                Fault::Disk(error) => (Trouble::Unreadable, error),
+                Fault::Damage(reason) => (Trouble::Damaged, DiskError::Failed { file: slice.log.clone(), reason }),
+            };
+            if let Some(alarm) = self.alarm.get() {
+                alarm(trouble, slice.log.clone(), slice.base_offset);
             }
+            error
         })?;
         self.read_ahead(slice, &found);
         Ok(found.batches)
@@ -448,10 +456,10 @@ mod tests {
         let reader = bench.reader();
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
-        reader.report_damage_to(move |file, base| tell.lock().unwrap().push((file, base)));
+        reader.report_to(move |trouble, file, base| tell.lock().unwrap().push((trouble, file, base)));
         assert!(reader.read(&bench.slice(0, 300_000)).is_ok());
         assert!(matches!(reader.read(&bench.slice(150 * 3, 300_000)), Err(DiskError::Failed { .. })));
-        assert_eq!(*told.lock().unwrap(), [(FilePath::inside("t-0", "0.log"), Offset(0))]);
+        assert_eq!(*told.lock().unwrap(), [(Trouble::Damaged, FilePath::inside("t-0", "0.log"), Offset(0))]);
         assert!(reader.read(&bench.slice(151 * 3, 300_000)).is_ok());
     }
 

@@ -62,7 +62,7 @@ pub(crate) enum StartError {
     #[error("cannot load the metadata log: {0}")]
     Metadata(#[from] LoadError),
     #[error(transparent)]
-    Survey(SurveyError),
+    Survey(#[from] SurveyError),
     #[error("cannot open partition {topic}-{partition}: {reason}")]
     Partition { topic: String, partition: i32, reason: RecoverError },
     #[error("cannot repair the data directory: {0}")]

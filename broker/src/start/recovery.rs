@@ -9,6 +9,7 @@ use std::thread;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::recover::{RecoverError, Shutdown};
 use strandline_node::config::BrokerConfig;
+use strandline_node::image::Image;
 use strandline_node::metadata_log::{LoadedMetadata, load};
 use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, SurveyError, survey};
 use strandline_node::{OfflinePartition, RecoveredPartition};
@@ -41,16 +42,14 @@ pub(crate) fn recover(
     config: &BrokerConfig,
     now_ms: i64,
 ) -> Result<Recovered, StartError> {
-    let survey = survey(files, log_dirs).map_err(|error| match error {
-        SurveyError::Twice { topic, partition, log_dirs } => {
-            let directories = log_dirs.map(|log_dir| roots.of(log_dir).to_owned());
-            StartError::Twice { topic: topic.to_string(), partition, directories }
-        }
-        error => StartError::Survey(error),
-    })?;
+    let mut survey = survey(files, log_dirs)?;
     let freeing = Freeing::default();
     let mut metadata = load(files, now_ms)?;
     for op in metadata.repairs.drain(..) {
+        perform(roots, &freeing, &op)?;
+    }
+    for op in settle_doubles(&mut survey, files, &metadata.image, roots)? {
+        tracing::warn!(directory = %op.file(), "belongs to no topic; put aside as -stray");
         perform(roots, &freeing, &op)?;
     }
     for directory in &survey.leftovers {
@@ -74,6 +73,16 @@ pub(crate) fn recover(
     let was_clean = survey.shutdown == Shutdown::Clean;
     let previous_broker_epoch = survey.previous_broker_epoch;
     Ok(Recovered { metadata, partitions, offline, was_clean, previous_broker_epoch, bytes_scanned })
+}
+
+fn settle_doubles(survey: &mut Survey, files: &dyn Files, image: &Image, roots: &Roots) -> Result<Vec<DiskOp>, StartError> {
+    survey.settle_doubles(files, image).map_err(|error| match error {
+        SurveyError::Twice { topic, partition, log_dirs } => {
+            let directories = log_dirs.map(|log_dir| roots.of(log_dir).to_owned());
+            StartError::Twice { topic: topic.to_string(), partition, directories }
+        }
+        error => StartError::Survey(error),
+    })
 }
 
 /// What became of one partition's directory.

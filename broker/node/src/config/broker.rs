@@ -98,6 +98,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("log.cleaner.threads", Kind::Int { least: 0, most: 1024 }, Some("1"), "cleaners", "Logs that are compacted at a time."),
     dynamic("log.cleanup.policy", Kind::List(POLICIES), Some("delete"), "", "Default of the topic key `cleanup.policy`."),
     start("log.dir", Kind::Text, None, "", "The data directory, if `log.dirs` is not given."),
+    start("log.dir.failure.timeout.ms", Kind::Long { least: 1, most: LONG_MAX }, Some("30000"), "ms", "A broker that cannot tell the controller for so long that a data directory failed ends."),
     start("log.dirs", Kind::Text, Some("./strandline-data"), "", "The data directories, one for each disk, separated by commas. Partitions go where fewest are."),
     dynamic("log.flush.interval.messages", Kind::Long { least: 1, most: LONG_MAX }, Some(LONG_MAX_TEXT), "records", "Default of the topic key `flush.messages`."),
     dynamic("log.flush.interval.ms", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "ms", "Default of the topic key `flush.ms`."),

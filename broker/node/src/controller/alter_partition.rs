@@ -90,6 +90,8 @@ fn check_members(cluster: Cluster<'_>, partition: &Partition, proposal: &Proposa
     let eligible = |(member, epoch): &(i32, i64)| {
         let active = |known: &&Registration| known.is_active() || flaws::is(Flaw::FencedJoins);
         let known = cluster.image.brokers.get(*member).filter(active);
+        // What lies in a directory that failed is out of sync, however far it had come.
+        let known = known.filter(|known| known.has_online(partition.directory_of(*member)));
         known.is_some_and(|known| *epoch == -1 || known.epoch == *epoch || flaws::is(Flaw::StaleBrokerEpochJoins))
     };
     if proposal.isr.iter().all(eligible) { Ok(()) } else { Err(ErrorCode::INELIGIBLE_REPLICA) }
@@ -97,8 +99,10 @@ fn check_members(cluster: Cluster<'_>, partition: &Partition, proposal: &Proposa
 
 #[cfg(test)]
 mod tests {
+    use strandline_protocol::ids::Uuid;
+
     use super::*;
-    use crate::controller::worlds::World;
+    use crate::controller::worlds::{TOPIC, World};
 
     fn three() -> World {
         let mut world = World::new(&[1, 2, 3, 4]);
@@ -155,6 +159,18 @@ mod tests {
         assert_eq!(ask(&world, &stale), Err(ErrorCode::INELIGIBLE_REPLICA));
         world.fence(3);
         assert_eq!(ask(&world, &proposal(&world, &[1, 2, 3])), Err(ErrorCode::INELIGIBLE_REPLICA));
+    }
+
+    #[test]
+    fn nobody_joins_whose_directory_failed() {
+        let mut world = three();
+        let mut change = PartitionChange::of(TOPIC, 0, world.partition());
+        change.directories.insert(3, Uuid::LOST_DIRECTORY);
+        let terms = Terms::of(&world.image, &world.start, world.topic_of());
+        let record = change.record(Electorate::of(&world.image), terms).expect("it changes something");
+        world.apply(MetadataRecord::from(record));
+        assert_eq!(ask(&world, &proposal(&world, &[1, 2, 3])), Err(ErrorCode::INELIGIBLE_REPLICA));
+        assert!(ask(&world, &proposal(&world, &[1, 2])).is_ok());
     }
 
     #[test]

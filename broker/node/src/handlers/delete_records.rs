@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use strandline_log::disk::LogDir;
+use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicName};
 use strandline_protocol::messages::delete_records::{
@@ -56,6 +57,17 @@ pub(crate) fn delete_records(
         write_log_starts(broker, log_dir, After::Reply(parked), outbox);
     }
     Answer::Parked
+}
+
+/// The answer if a checkpoint that it waits for could not be written: what was deleted may come back.
+pub(crate) fn given_up(response: Response) -> Response {
+    let Response::DeleteRecords(mut response) = response else { return response };
+    for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if partition.error_code == ErrorCode::NONE {
+            (partition.low_watermark, partition.error_code) = (Offset::NONE, ErrorCode::KAFKA_STORAGE_ERROR);
+        }
+    }
+    response.into()
 }
 
 fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset) -> Result<(Offset, LogDir), ErrorCode> {

@@ -382,6 +382,9 @@ pub(crate) fn given_up(broker: &Broker, mut wait: AppendWait) -> Response {
 }
 
 fn why_given_up(broker: &Broker, slot: u32) -> ErrorCode {
+    if broker.replicas.is_abandoned(slot) {
+        return ErrorCode::KAFKA_STORAGE_ERROR;
+    }
     let Some(replica) = broker.replicas.get(slot) else { return ErrorCode::NOT_LEADER_OR_FOLLOWER };
     let exists =
         broker.image.topics.by_id(replica.topic).is_some_and(|topic| topic.partitions.contains_key(&replica.partition));

@@ -163,7 +163,8 @@ fn host(
     state: &Partition,
     found: Option<RecoveredPartition>,
 ) -> Option<u32> {
-    if let Some(found) = found {
+    // It may have failed since it was looked through.
+    if let Some(found) = found.filter(|found| broker.log_dirs.is_working(found.log.directory().log_dir())) {
         return Some(broker.host(id, name, index, found.log, found.high_watermark));
     }
     let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
@@ -256,6 +257,16 @@ fn follow(broker: &mut Broker, slot: u32, state: &Partition) -> Vec<ParkedId> {
 
 /// The partition is not ours any more: its files go. Answers with the replies that waited for it.
 pub(crate) fn drop_slot(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
+    let waiting = let_go(broker, slot);
+    // The files of a log that is being cut back are in use: they go when that is over.
+    if broker.replicas.get(slot).is_some_and(|replica| replica.truncation.is_none()) {
+        delete_files(broker, slot, outbox);
+    }
+    waiting
+}
+
+/// The partition is not served from here any more. Answers with the replies that waited for it.
+pub(crate) fn let_go(broker: &mut Broker, slot: u32) -> Vec<ParkedId> {
     broker.fetchers.leave(slot);
     broker.roles_changed.push(slot);
     broker.cleaning.forget(slot);
@@ -265,10 +276,6 @@ pub(crate) fn drop_slot(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>
     replica.deleted = true;
     let mut waiting = replica.take_produce_waiters();
     waiting.append(&mut replica.fetch_waiters);
-    // The files of a log that is being cut back are in use: they go when that is over.
-    if replica.truncation.is_none() {
-        delete_files(broker, slot, outbox);
-    }
     waiting
 }
 

@@ -3,7 +3,7 @@
 //! Slots are places in a table: operations of a slot's log come back by it. A slot is given up only when the last
 //! operation of its log is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::LogDir;
 use strandline_protocol::ids::TopicId;
@@ -18,6 +18,8 @@ pub struct Replicas {
     by_topic: BTreeMap<TopicId, BTreeMap<i32, u32>>,
     /// How many of those that are found by their topic lie where.
     by_log_dir: BTreeMap<LogDir, usize>,
+    /// Slots whose log directory failed. They are not used again: operations may still be under way for them.
+    abandoned: BTreeSet<u32>,
 }
 
 impl Replicas {
@@ -81,6 +83,18 @@ impl Replicas {
         }
     }
 
+    /// Forgets the replica in a slot whose log directory failed.
+    pub fn abandon(&mut self, slot: u32) {
+        if self.slots.get_mut(slot as usize).and_then(Option::take).is_some() {
+            self.abandoned.insert(slot);
+        }
+    }
+
+    /// Whether the log directory of what was hosted in a slot failed.
+    pub fn is_abandoned(&self, slot: u32) -> bool {
+        self.abandoned.contains(&slot)
+    }
+
     /// Slots of a topic, in order of partition.
     pub fn of_topic(&self, topic: TopicId) -> impl Iterator<Item = u32> {
         self.by_topic.get(&topic).into_iter().flat_map(|partitions| partitions.values().copied())
@@ -96,6 +110,6 @@ impl Replicas {
     }
 
     pub fn count(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.abandoned.len()
     }
 }

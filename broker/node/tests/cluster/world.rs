@@ -16,7 +16,7 @@ use strandline_node::io::{
     Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
     Sequence, Tag,
 };
-use strandline_node::log_dirs::LogDirs;
+use strandline_node::log_dirs::{LogDirectory, LogDirs};
 use strandline_node::metadata_log::{load, read_snapshot};
 use strandline_node::peers;
 use strandline_node::recovery::{Aside, survey};
@@ -49,6 +49,17 @@ impl Files for Disk {
     }
 }
 
+/// A directory for each word of `log.dirs`; the id of the first is the node's number, and of the others a hundred more for each.
+fn log_dirs(config: &BrokerConfig, id: i32, exchanged: u8) -> LogDirs {
+    let words = config.text("log.dirs").unwrap_or_default().split(',').zip(0u8..);
+    let directory = |(word, place): (&str, u8)| {
+        let other = if place > 0 { 100 * place + 10 * exchanged } else { 0 };
+        let id = Uuid([u8::try_from(id).expect("small") + other; 16]);
+        LogDirectory { id: Some(id), path: word.to_owned(), takes_partitions: true, failed: None }
+    };
+    LogDirs::new(words.map(directory).collect())
+}
+
 struct Member {
     disk: Disk,
     node: Option<Node>,
@@ -56,6 +67,12 @@ struct Member {
     serving: bool,
     /// Its disk takes nothing any more.
     failing: bool,
+    /// Directories whose device is gone.
+    broken: BTreeSet<LogDir>,
+    /// Directories that the node has given up.
+    offline: BTreeSet<LogDir>,
+    /// How often a directory was exchanged for an empty one.
+    exchanged: u8,
 }
 
 /// Who waits for the answer to a request.
@@ -122,8 +139,19 @@ impl World {
 
     /// A machine with an empty disk.
     pub(crate) fn add(&mut self, id: i32) {
-        self.members
-            .insert(id, Member { disk: Disk::default(), node: None, wake_ms: u64::MAX, serving: false, failing: false });
+        self.members.insert(
+            id,
+            Member {
+                disk: Disk::default(),
+                node: None,
+                wake_ms: u64::MAX,
+                serving: false,
+                failing: false,
+                broken: BTreeSet::new(),
+                offline: BTreeSet::new(),
+                exchanged: 0,
+            },
+        );
     }
 
     /// Starts a node from what lies on its disk.
@@ -143,7 +171,9 @@ impl World {
         pairs.extend(self.keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = BrokerConfig::from_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("legal");
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
-        let survey = survey(&member.disk, &[LogDir::FIRST]).expect("the directory can be read");
+        let log_dirs = log_dirs(&config, id, member.exchanged);
+        let places: Vec<LogDir> = log_dirs.working().collect();
+        let survey = survey(&member.disk, &places).expect("the directory can be read");
         let mut repairs = metadata.repairs.clone();
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         for found in &survey.partitions {
@@ -161,7 +191,7 @@ impl World {
                 }
             }
         }
-        repairs.push(DiskOp::Delete { file: FilePath::top(".kafka_cleanshutdown") });
+        repairs.extend(places.iter().map(|place| DiskOp::Delete { file: FilePath::of(*place, ".kafka_cleanshutdown") }));
         repairs.iter().for_each(|op| {
             member.disk.0.perform(op).expect("repairs succeed");
         });
@@ -170,7 +200,7 @@ impl World {
             topology: Topology::read(&config).expect("keys that fit together"),
             config,
             cluster_id: "test-cluster".to_owned(),
-            log_dirs: LogDirs::single(Uuid([u8::try_from(id).expect("small"); 16]), "/data"),
+            log_dirs,
             seed: self.seed,
             metadata,
             recovered,
@@ -232,6 +262,25 @@ impl World {
     /// From now on every operation of the node's disk fails.
     pub(crate) fn fail_disk(&mut self, id: i32) {
         self.members.get_mut(&id).expect("known").failing = true;
+    }
+
+    /// The device of one of a node's directories is gone.
+    pub(crate) fn break_dir(&mut self, id: i32, log_dir: LogDir) {
+        self.members.get_mut(&id).expect("known").broken.insert(log_dir);
+    }
+
+    pub(crate) fn mend_dir(&mut self, id: i32, log_dir: LogDir) {
+        self.members.get_mut(&id).expect("known").broken.remove(&log_dir);
+    }
+
+    /// Somebody puts an empty disk in the place of the one that holds a directory.
+    pub(crate) fn exchange_dir(&mut self, id: i32, log_dir: LogDir) {
+        let member = self.members.get_mut(&id).expect("known");
+        let lost: Vec<FilePath> = member.disk.0.paths().filter(|path| path.log_dir() == log_dir).cloned().collect();
+        for file in lost {
+            member.disk.0.perform(&DiskOp::Delete { file }).expect("deleted");
+        }
+        member.exchanged += 1;
     }
 
     pub(crate) fn is_running(&self, id: i32) -> bool {
@@ -425,7 +474,12 @@ impl World {
                         }
                     }
                     let full = || Err(DiskError::Full { file: FilePath::top("data") });
-                    let result = if member.failing { full() } else { member.disk.0.perform(&op) };
+                    let broken = || Err(DiskError::Failed { file: op.file().clone(), reason: "input/output error".to_owned() });
+                    let result = match () {
+                        () if member.failing => full(),
+                        () if member.broken.contains(&op.file().log_dir()) => broken(),
+                        () => member.disk.0.perform(&op),
+                    };
                     self.input(id, Input::Disk { owner, result });
                 }
                 Effect::Start { job, what } => {
@@ -449,6 +503,7 @@ impl World {
                 Effect::Stopped => self.end(id),
                 Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 // The process ends, but not before what is under way has come in.
+                Effect::Offline { file, .. } => drop(member.offline.insert(file.log_dir())),
                 Effect::Fail { .. } if member.failing => {}
                 Effect::Fail { file, reason } => panic!("the directory of {id} failed: {file}: {reason}"),
             }

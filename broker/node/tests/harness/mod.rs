@@ -83,6 +83,10 @@ pub(crate) struct TestBroker {
     configs: Vec<(String, String)>,
     /// So many operations are still carried out; then the process is dead.
     pub(crate) fuse: Option<u64>,
+    /// Directories whose device is gone.
+    pub(crate) broken: BTreeSet<LogDir>,
+    /// The process was told to end.
+    pub(crate) failed: bool,
     /// Requests to other nodes; nobody answers by itself.
     pub(crate) asked: Vec<(PeerAddress, Tag)>,
     /// The listener at which requests come.
@@ -103,9 +107,10 @@ impl TestBroker {
         let metadata = load(&disk, now.wall_ms).expect("metadata loads");
         let log_dirs = log_dirs(&config);
         let places: Vec<LogDir> = log_dirs.working().collect();
-        let survey = survey(&disk, &places).expect("the directories can be read");
+        let mut survey = survey(&disk, &places).expect("the directories can be read");
+        let doubles = survey.settle_doubles(&disk, &metadata.image).expect("one of them is the partition");
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
-        let mut repairs: Vec<DiskOp> = metadata.repairs.clone();
+        let mut repairs: Vec<DiskOp> = metadata.repairs.iter().cloned().chain(doubles).collect();
         for found in &survey.partitions {
             let open = |disk: &Disk| survey.open(disk, found, &config, &metadata.image, now.wall_ms);
             let opened = match open(&disk) {
@@ -158,6 +163,8 @@ impl TestBroker {
             held: Vec::new(),
             configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             fuse: None,
+            broken: BTreeSet::new(),
+            failed: false,
             asked: Vec::new(),
             listener_name: "",
         };
@@ -213,6 +220,11 @@ impl TestBroker {
         self.now.monotonic_ms += ms;
         self.now.wall_ms += i64::try_from(ms).expect("small");
         self.input(Input::Tick);
+    }
+
+    /// The device of a directory is gone.
+    pub(crate) fn break_dir(&mut self, log_dir: LogDir) {
+        self.broken.insert(log_dir);
     }
 
     /// Carries out what was held.
@@ -364,7 +376,9 @@ impl TestBroker {
                     if self.is_dead() {
                         return;
                     }
-                    let result = self.disk.0.perform(&op);
+                    let broken = self.broken.contains(&op.file().log_dir());
+                    let error = || DiskError::Failed { file: op.file().clone(), reason: "input/output error".to_owned() };
+                    let result = if broken { Err(error()) } else { self.disk.0.perform(&op) };
                     self.input(Input::Disk { owner, result });
                 }
                 Effect::Start { job, what } => {
@@ -401,7 +415,9 @@ impl TestBroker {
                 }
                 Effect::Serving => self.serving = true,
                 Effect::Stopped => self.stopped = true,
+                Effect::Fail { file, .. } if self.broken.contains(&file.log_dir()) => self.failed = true,
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
+                Effect::Offline { file, .. } => assert!(self.broken.contains(&file.log_dir()), "{file} failed for no reason"),
                 Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
                 Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 Effect::Send { to, tag, .. } => self.asked.push((to, tag)),
