@@ -52,9 +52,8 @@ class Node(Broker):
             "process.roles": "broker,controller",
             "cluster.id": self.cluster.identity,
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{self.host}:{self.port + 1}",
-            "controller.quorum.voters": self.cluster.voters(),
         }
-        return own | self.cluster.settings
+        return own | self.cluster.quorum_keys() | self.cluster.settings
 
     def command(self) -> list[str]:
         http = f"{self.host}:{self.http_port}"
@@ -89,6 +88,9 @@ class Cluster:
 
     def port_of(self, node: int) -> int:
         return self.port if self.network else self.port + PORTS_A_NODE * (node - 1)
+
+    def quorum_keys(self) -> dict[str, str]:
+        return {"controller.quorum.voters": self.voters()}
 
     def voters(self) -> str:
         return ",".join(f"{node}@{self.host_of(node)}:{self.port_of(node) + 1}" for node in range(1, NODES + 1))

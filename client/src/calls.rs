@@ -44,6 +44,8 @@ calls! {
     AlterPartitionReassignments alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
     ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
     DescribeQuorum describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
+    AddRaftVoter add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse};
+    RemoveRaftVoter remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse};
     UnregisterBroker unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
     JoinGroup join_group::{JoinGroupRequest, JoinGroupResponse};
     SyncGroup sync_group::{SyncGroupRequest, SyncGroupResponse};

@@ -60,7 +60,8 @@ pub use address::{Address, InvalidAddress};
 pub use admin::{
     ActiveProducer, Admin, AdminError, BrokerDescription, Change, ClusterDescription, CommittedOffset, ConfigEntry,
     ConfigResource, ConfigSource, CreatedTopic, Election, GroupDescription, GroupListing, GroupMember, ListedTransaction,
-    NewTopic, PerItem, QuorumDescription, QuorumReplica, Reassignment, TransactionDescription, TransactionFilter,
+    NewTopic, NewVoter, PerItem, QuorumDescription, QuorumReplica, Reassignment, TransactionDescription, TransactionFilter,
+    VoterEndpoint,
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};
@@ -83,7 +84,7 @@ pub use share::{
 };
 /// Words of the protocol that stand in this crate's signatures.
 pub use strandline_protocol::error::ErrorCode;
-pub use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
+pub use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId, Uuid};
 pub use strandline_protocol::records::{Codec, Compression};
 
 /// A topic's name and the number of one of its partitions.

@@ -15,7 +15,7 @@ use crate::handlers::{
     describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, fetch_snapshot, find_coordinator,
     heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments,
     list_transactions, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, quorum, share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat,
+    offset_for_leader_epoch, quorum, raft_voters, share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat,
     share_group_state, sync_group, txn_offset_commit, unregister_broker, update_features, write_txn_markers,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
@@ -106,7 +106,7 @@ pub const SERVED: &[Served] = &[
     everywhere(ApiKey::UpdateFeatures, 0, 2),
     inside(ApiKey::Envelope, 0, 0),
     inside(ApiKey::FetchSnapshot, 0, 1),
-    served(ApiKey::DescribeCluster, 0, 2),
+    everywhere(ApiKey::DescribeCluster, 0, 2),
     served(ApiKey::DescribeProducers, 0, 0),
     inside(ApiKey::BrokerRegistration, 0, 4),
     inside(ApiKey::BrokerHeartbeat, 0, 2),
@@ -123,6 +123,9 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::ShareGroupDescribe, 1, 1),
     served(ApiKey::ShareFetch, 1, 2),
     served(ApiKey::ShareAcknowledge, 1, 2),
+    everywhere(ApiKey::AddRaftVoter, 0, 1),
+    everywhere(ApiKey::RemoveRaftVoter, 0, 0),
+    inside(ApiKey::UpdateRaftVoter, 0, 0),
     served(ApiKey::InitializeShareGroupState, 0, 0),
     served(ApiKey::ReadShareGroupState, 0, 0),
     served(ApiKey::WriteShareGroupState, 0, 1),
@@ -158,8 +161,8 @@ pub(crate) fn needs_active_controller(key: ApiKey) -> bool {
 
 /// Requests of clients that a broker hands on to the active controller if it is another node.
 pub(crate) fn is_forwarded(key: ApiKey) -> bool {
-    // Only the leader of the quorum knows how far the others are.
-    needs_active_controller(key) || key == ApiKey::DescribeQuorum
+    // Only the leader of the quorum knows how far the others are, and decides who votes.
+    needs_active_controller(key) || matches!(key, ApiKey::DescribeQuorum | ApiKey::AddRaftVoter | ApiKey::RemoveRaftVoter)
 }
 
 /// Routes a decoded request to its handler. Produce comes another way: its batches were examined first.
@@ -184,6 +187,9 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::Vote(request) => quorum::vote(broker, now, context, &request),
         Request::BeginQuorumEpoch(request) => quorum::begin(broker, now, context, &request),
         Request::EndQuorumEpoch(request) => quorum::end(broker, now, context, &request),
+        Request::AddRaftVoter(request) => raft_voters::add(broker, now, context, &request),
+        Request::RemoveRaftVoter(request) => raft_voters::remove(broker, now, context, &request),
+        Request::UpdateRaftVoter(request) => raft_voters::update(broker, now, &request),
         Request::FetchSnapshot(request) => fetch_snapshot::fetch_snapshot(broker, now, context, &request, outbox),
         Request::Fetch(request) => fetch::fetch(broker, now, context, request),
         Request::ListOffsets(request) => list_offsets::list_offsets(broker, context, request, outbox),

@@ -5,13 +5,15 @@ use crate::config::BrokerConfig;
 use crate::controller::{Beginning, Controller, SnapshotEnds};
 use crate::dice::Dice;
 use crate::directory::Directory;
+use crate::features::{KRAFT_VERSION, KRAFT_VERSION_LEAST};
 use crate::image::Image;
 use crate::log_dirs::LogDirs;
 use crate::metadata_log::{LoadedMetadata, metadata_log_config};
 use crate::node::{Node, RecoveredPartition};
 use crate::offline::{Offline, OfflinePartition};
-use crate::quorum::Quorum;
 use crate::quorum::message::Kept;
+use crate::quorum::voters::{ReplicaKey, Voter, VoterHistory, VoterSet};
+use crate::quorum::{Member, Quorum};
 use crate::settings::Settings;
 use crate::snapshot::Snapshots;
 use crate::topology::Topology;
@@ -50,11 +52,24 @@ impl Boot {
         let snapshots = Snapshots::new(&self.config, std::mem::take(&mut metadata.snapshots), &metadata.log);
         let bootstrap = std::mem::take(&mut metadata.bootstrap);
         let ends = snapshots.ends();
-        let (controller, image) = seat(metadata, ends, &self.topology, &settings, identity.node_id, dice.roll());
+        let member = Member {
+            own: Voter {
+                key: ReplicaKey { id: identity.node_id, directory: identity.directory },
+                endpoints: self.topology.own_endpoints(),
+                versions: (KRAFT_VERSION_LEAST, KRAFT_VERSION),
+            },
+            may_vote: self.topology.roles.controller,
+            joins: self.config.boolean("controller.quorum.auto.join.enable"),
+            bootstrap_servers: self.topology.bootstrap.len(),
+        };
+        let is_alone = metadata.is_alone(&self.topology);
+        let configured = self.topology.configured_voters(identity.node_id);
+        let (controller, image) = seat(metadata, ends, member, configured, &settings, dice.roll());
         let parts = Parts {
             identity,
             config: self.config,
             topology: self.topology,
+            is_alone,
             settings,
             image,
             controller,
@@ -73,22 +88,19 @@ impl Boot {
 /// The controller's seat and the committed image. A sole voter's log is committed as far as it is durable, and it is; of
 /// another one only the snapshot is known to be.
 fn seat(
-    metadata: LoadedMetadata,
+    mut metadata: LoadedMetadata,
     snapshots: SnapshotEnds,
-    topology: &Topology,
+    member: Member,
+    configured: VoterSet,
     settings: &Settings,
-    me: i32,
     seed: u64,
 ) -> (Controller, Image) {
-    let mut voters: Vec<i32> = topology.voters.iter().map(|voter| voter.id).collect();
-    if voters.is_empty() && topology.roles.controller {
-        voters.push(me);
-    }
+    let history = VoterHistory::new(configured, std::mem::take(&mut metadata.quorum));
     let kept = Kept { epoch: metadata.epoch, voted: metadata.voted, leader: None };
-    let is_sole = voters == [me];
+    let is_sole = member.may_vote && history.voters().is_only(member.own.key);
     let (image, uncommitted) =
         if is_sole { (metadata.image, Default::default()) } else { (metadata.snapshot, metadata.records) };
-    let quorum = Quorum::new(me, &voters, settings.quorum, kept, image.end, seed);
+    let quorum = Quorum::new(member, history, settings.quorum, kept, image.end, seed);
     let begin = Beginning { log: metadata.log, image: image.clone(), uncommitted, snapshots, quorum };
     let controller = Controller::new(begin);
     (controller, image)

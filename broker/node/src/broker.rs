@@ -86,6 +86,8 @@ pub struct Broker {
     pub identity: Identity,
     pub config: BrokerConfig,
     pub topology: Topology,
+    /// Whether this process is the whole cluster, by its configuration and by its metadata log.
+    pub is_alone: bool,
     pub settings: Settings,
     /// Committed metadata.
     pub image: Image,
@@ -152,6 +154,7 @@ pub struct Parts {
     pub identity: Identity,
     pub config: BrokerConfig,
     pub topology: Topology,
+    pub is_alone: bool,
     pub settings: Settings,
     pub image: Image,
     pub controller: Controller,
@@ -180,6 +183,7 @@ impl Broker {
             identity: parts.identity,
             config: parts.config,
             topology: parts.topology,
+            is_alone: parts.is_alone,
             settings: parts.settings,
             image: parts.image,
             controller: parts.controller,

@@ -40,6 +40,13 @@ pub enum Flaw {
     OldEpochFetchCounts,
     JoinsBelowEpochStart,
     EligibleForever,
+    DirectoryIgnored,
+    VotersNotCutBack,
+    SnapshotsWithoutVoters,
+    ChangesUncommitted,
+    ChangesBeforeOwnEpoch,
+    RemovedLeaderCounts,
+    RemovedLeaderStays,
 }
 
 #[cfg(feature = "flaws")]

@@ -137,6 +137,16 @@ impl Node {
         }
     }
 
+    /// The voters of the quorum by what this node's log says: numbers and directories.
+    pub fn voters(&self) -> impl Iterator<Item = (i32, Uuid)> {
+        self.broker.controller.quorum.voters().iter().map(|voter| (voter.key.id, voter.key.directory))
+    }
+
+    /// Whether they are known to be committed.
+    pub fn has_settled_voters(&self) -> bool {
+        self.broker.controller.quorum.has_settled_voters()
+    }
+
     /// Every hosted partition, deleted ones included.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
         self.broker.replicas.iter().map(|(slot, replica)| PartitionView {

@@ -206,7 +206,7 @@ impl Node {
 
     /// Where the broker stands in the cluster, and what follows for the node.
     fn follow_membership(&mut self, now: Now, outbox: &mut Vec<Effect>) {
-        let is_alone = self.broker.topology.is_alone();
+        let is_alone = self.broker.is_alone;
         if !is_alone && !matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped) {
             membership::follow_up(&mut self.broker, now, outbox);
         }
@@ -250,8 +250,9 @@ impl Node {
         }
         let known = (self.broker.controller.committed(), self.broker.controller.log().positions().readable_end);
         let leadership = self.broker.controller.quorum.leadership();
-        if leadership != self.leadership {
-            let other = leadership.leader.filter(|leader| *leader != self.broker.identity.node_id);
+        let other = leadership.leader.filter(|leader| *leader != self.broker.identity.node_id);
+        // Where the leader listens may be told later than who it is.
+        if leadership != self.leadership || (other.is_some() && self.broker.active_controller.is_none()) {
             self.broker.active_controller = other.and_then(|leader| voter::address(&self.broker, leader));
         }
         if known != self.metadata_known || leadership != self.leadership {
@@ -269,7 +270,7 @@ impl Node {
         self.was_active = is_active;
         if let Phase::Starting { serving_at: None } = self.phase
             && is_active
-            && self.broker.topology.is_alone()
+            && self.broker.is_alone
         {
             let serving_at = registration::register(&mut self.broker, now, &self.recovered);
             self.phase = Phase::Starting { serving_at: Some(serving_at) };
@@ -328,7 +329,7 @@ impl Node {
         } else {
             u64::MAX
         };
-        let is_member = self.broker.topology.roles.broker && !self.broker.topology.is_alone();
+        let is_member = self.broker.topology.roles.broker && !self.broker.is_alone;
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
         let leaving = if let Phase::Leaving { until_ms, .. } = self.phase { until_ms } else { u64::MAX };
         let quorum = self.broker.controller.next_due_ms(fetched::is_free(&self.broker));
@@ -651,7 +652,7 @@ impl Node {
     fn on_shutdown(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         match self.phase {
             Phase::Stopping { .. } | Phase::Stopped => return,
-            Phase::Serving if !self.broker.topology.is_alone() && self.broker.topology.roles.broker => {
+            Phase::Serving if !self.broker.is_alone && self.broker.topology.roles.broker => {
                 self.phase = Phase::Leaving { until_ms: now.monotonic_ms + LEAVE_MAX_MS, is_done: false };
                 return self.broker.membership.leave();
             }
@@ -677,7 +678,7 @@ impl Node {
             self.give_up(parked, outbox);
         }
         self.broker.cleaning.stop();
-        outbox.push(Effect::Unlisten { hang_up: !self.broker.topology.is_alone() });
+        outbox.push(Effect::Unlisten { hang_up: !self.broker.is_alone });
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
             // A log that is being cut back is closed when it is whole.

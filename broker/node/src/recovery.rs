@@ -20,6 +20,7 @@ use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use crate::config::BrokerConfig;
 use crate::controller::METADATA_DIRECTORY;
 use crate::image::Image;
+use crate::metadata_log::LoadedMetadata;
 use crate::node::RecoveredPartition;
 use crate::offline::{Cause, OfflinePartition};
 use crate::topology::Topology;
@@ -240,10 +241,10 @@ impl Opened {
     ///
     /// Only a node that is alone may judge so by its own metadata log: that of a member of a cluster may end with a removal
     /// that is never committed. Its node decides when it knows what is committed (`replica::assign::all`).
-    pub fn out_of_the_way(&self, found: &FoundPartition, start: &BrokerConfig, image: &Image) -> Option<DiskOp> {
+    pub fn out_of_the_way(&self, found: &FoundPartition, start: &BrokerConfig, metadata: &LoadedMetadata) -> Option<DiskOp> {
         let id = self.recovered.topic;
-        let is_alone = || Topology::read(start).is_ok_and(|topology| topology.is_alone());
-        (!belongs(found, image, id) && is_alone()).then(|| out_of_the_way(found, id))
+        let is_alone = || Topology::read(start).is_ok_and(|topology| metadata.is_alone(&topology));
+        (!belongs(found, &metadata.image, id) && is_alone()).then(|| out_of_the_way(found, id))
     }
 }
 

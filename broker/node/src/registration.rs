@@ -18,7 +18,7 @@ use crate::controller::feature_levels::common_min_isr;
 use crate::controller::membership;
 use crate::features::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
-    TRANSACTION_VERSION,
+    TRANSACTION_VERSION, first_level,
 };
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
@@ -41,15 +41,11 @@ pub(crate) fn bootstrap(broker: &mut Broker, now: Now) {
 }
 
 /// The levels of a new cluster.
-pub(crate) fn new_cluster() -> Vec<MetadataRecord> {
-    let level = |name: &str, feature_level| FeatureLevelRecord { name: name.to_owned(), feature_level }.into();
-    vec![
-        level(METADATA_VERSION_NAME, METADATA_VERSION),
-        level(ELIGIBLE_LEADER_REPLICAS, 1),
-        level(GROUP_VERSION, 1),
-        level(SHARE_VERSION, 1),
-        level(TRANSACTION_VERSION, 2),
-    ]
+fn new_cluster() -> Vec<MetadataRecord> {
+    let level = |name: &str| FeatureLevelRecord { name: name.to_owned(), feature_level: first_level(name, METADATA_VERSION) };
+    [METADATA_VERSION_NAME, ELIGIBLE_LEADER_REPLICAS, GROUP_VERSION, SHARE_VERSION, TRANSACTION_VERSION]
+        .map(|name| level(name).into())
+        .into()
 }
 
 /// Emits what serving needs, with these logs found. Answers with the offset at which all of it is committed.

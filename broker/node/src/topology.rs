@@ -9,6 +9,7 @@ use crate::config::BrokerConfig;
 use crate::config::row::words_of;
 use crate::image::brokers::Endpoint;
 use crate::io::ListenerKind;
+use crate::quorum::voters::{ReplicaKey, Voter, VoterEndpoint, VoterSet};
 
 /// What a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Topology {
     pub controller: String,
     /// The static voters; empty if they are not configured.
     pub voters: Vec<ConfiguredVoter>,
+    /// Servers that are asked where the quorum is: host and port.
+    pub bootstrap: Vec<(String, u16)>,
 }
 
 /// Why the keys do not make a node.
@@ -86,6 +89,7 @@ impl Topology {
             inter_broker: inter_broker(config, &mut listeners)?,
             controller: controllers.into_iter().next().unwrap_or_default(),
             voters: voters(config)?,
+            bootstrap: bootstrap(config)?,
             listeners,
         };
         topology.check(config.number("node.id"))?;
@@ -102,10 +106,30 @@ impl Topology {
         self.of(|kind| kind == ListenerKind::Controller)
     }
 
-    /// Whether this process is the whole cluster: broker and controller, and no other voter is configured. A controller that is
-    /// no broker has others to serve.
+    /// Whether this process is the whole cluster, unless its metadata log says otherwise: broker and controller, and no other voter is
+    /// configured. A controller that is no broker has others to serve.
     pub fn is_alone(&self) -> bool {
-        self.roles.controller && self.roles.broker && self.voters.len() <= 1
+        self.roles.controller && self.roles.broker && self.voters.len() <= 1 && self.bootstrap.is_empty()
+    }
+
+    /// The voters that the configuration names; without any a controller is the only one.
+    pub(crate) fn configured_voters(&self, me: i32) -> VoterSet {
+        let voter = |id, endpoints| Voter { key: ReplicaKey::without_directory(id), endpoints, versions: (0, 0) };
+        let endpoint = |voter: &ConfiguredVoter| VoterEndpoint {
+            listener: self.controller.clone(),
+            host: voter.host.clone(),
+            port: voter.port,
+        };
+        let is_sole = self.voters.is_empty() && self.bootstrap.is_empty() && self.roles.controller;
+        let sole = is_sole.then(|| voter(me, self.own_endpoints()));
+        self.voters.iter().map(|known| voter(known.id, vec![endpoint(known)])).chain(sole).collect()
+    }
+
+    /// Where this node is reached as a voter.
+    pub(crate) fn own_endpoints(&self) -> Vec<VoterEndpoint> {
+        let endpoint =
+            |end: &Endpoint| VoterEndpoint { listener: end.listener.clone(), host: end.host.clone(), port: end.port };
+        self.controller_endpoints().map(endpoint).collect()
     }
 
     fn of(&self, wanted: fn(ListenerKind) -> bool) -> impl Iterator<Item = &Endpoint> {
@@ -117,8 +141,8 @@ impl Topology {
         if self.roles.broker && self.client_endpoints().next().is_none() {
             return needs("a broker", "a listener that controller.listener.names does not name");
         }
-        if !self.roles.controller && self.voters.is_empty() {
-            return needs("no controller", "controller.quorum.voters");
+        if !self.roles.controller && self.voters.is_empty() && self.bootstrap.is_empty() {
+            return needs("no controller", "controller.quorum.bootstrap.servers, or controller.quorum.voters");
         }
         if self.roles.controller && !self.is_alone() && self.controller_endpoints().next().is_none() {
             return needs("one of several controllers", "a listener that controller.listener.names names");
@@ -218,6 +242,16 @@ fn inter_broker(config: &BrokerConfig, listeners: &mut [Listener]) -> Result<Str
     }
 }
 
+/// `HOST:PORT`, several separated by commas.
+fn bootstrap(config: &BrokerConfig) -> Result<Vec<(String, u16)>, TopologyError> {
+    let key = "controller.quorum.bootstrap.servers";
+    let server = |word: &str| {
+        let malformed = || TopologyError::Malformed { key, given: word.to_owned(), expected: "a server like HOST:PORT" };
+        host_and_port(word).filter(|(host, _)| !host.is_empty()).ok_or_else(malformed)
+    };
+    words_of(config.text(key).unwrap_or_default()).map(server).collect()
+}
+
 /// `ID@HOST:PORT`, several separated by commas.
 fn voters(config: &BrokerConfig) -> Result<Vec<ConfiguredVoter>, TopologyError> {
     let key = "controller.quorum.voters";
@@ -285,6 +319,19 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_that_is_told_where_others_are_is_not_alone_and_votes_only_if_the_log_says_so() {
+        let topology =
+            read(&[("listeners", "PLAINTEXT://h:1,CONTROLLER://h:2"), ("controller.quorum.bootstrap.servers", "h:2, [::1]:4")])
+                .expect("a legal node");
+        assert!(!topology.is_alone());
+        assert_eq!(topology.bootstrap, [("h".to_owned(), 2), ("::1".to_owned(), 4)]);
+        assert!(topology.configured_voters(1).is_empty());
+        assert_eq!(read(&[]).expect("the default").configured_voters(1).len(), 1);
+        let broker = [("process.roles", "broker"), ("controller.quorum.bootstrap.servers", "h:2")];
+        assert!(read(&broker).is_ok());
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused_by_name() {
         let refused = |pairs: &[(&str, &str)]| read(pairs).expect_err("refused").to_string();
         assert!(refused(&[("listener.security.protocol.map", "PLAINTEXT:SSL")]).contains("SSL"));
@@ -294,6 +341,7 @@ mod tests {
         assert!(refused(&[("controller.quorum.voters", "1@here")]).contains("1@HOST:PORT"));
         assert!(refused(&[("controller.quorum.voters", "2@h:1,3@h:2")]).contains("a listener that controller"));
         assert!(refused(&[("process.roles", "broker")]).contains("controller.quorum"));
+        assert!(refused(&[("controller.quorum.bootstrap.servers", "nowhere")]).contains("HOST:PORT"));
         let foreign = [("listeners", "PLAINTEXT://h:1,CONTROLLER://h:2"), ("controller.quorum.voters", "2@h:1,3@h:2")];
         assert_eq!(read(&foreign), Err(TopologyError::NoVoter { node: 1 }));
     }

@@ -114,6 +114,13 @@ mod protocol {
         protocol(Inside::OldEpochFetchCounts, "old-epoch-fetch-counts", "a leader counts fetches of another leader epoch"),
         protocol(Inside::JoinsBelowEpochStart, "joins-below-epoch-start", "a follower that has not reached the leader's epoch may join the in-sync set"),
         protocol(Inside::EligibleForever, "eligible-forever", "replicas stay eligible when enough are in sync to acknowledge without them"),
+        protocol(Inside::DirectoryIgnored, "directory-ignored", "a voter is who has its number, whatever its disk is"),
+        protocol(Inside::VotersNotCutBack, "voters-not-cut-back", "voters of records that were cut off the log still count"),
+        protocol(Inside::SnapshotsWithoutVoters, "snapshots-without-voters", "a fetched snapshot does not bring its voters"),
+        protocol(Inside::ChangesUncommitted, "changes-uncommitted", "voters change before the last change is committed"),
+        protocol(Inside::ChangesBeforeOwnEpoch, "changes-before-own-epoch", "a new leader changes voters at once"),
+        protocol(Inside::RemovedLeaderCounts, "removed-leader-counts", "a leader that is no voter counts itself"),
+        protocol(Inside::RemovedLeaderStays, "removed-leader-stays", "a leader that is no voter goes on"),
     ];
 }
 

@@ -22,6 +22,7 @@ use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::ids::{Offset, Uuid};
 use strandline_protocol::records::Scratch;
 
+use crate::cluster::voters;
 use crate::core::{Caller, Core, Event, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
 use crate::desk::{Answer, Desk};
 use crate::dice::Dice;
@@ -74,6 +75,8 @@ pub struct Machine {
     write_us: u64,
     outage_us: u64,
     life: u32,
+    /// How many disks were replaced before this one.
+    replaced: u8,
     state: State,
     /// Without power: nothing there answers, not even to refuse.
     dark: bool,
@@ -108,6 +111,7 @@ impl Machine {
             write_us: build.write_us,
             outage_us: build.outage_us,
             life: 0,
+            replaced: 0,
             state: State::Off,
             dark: false,
             watch: Watch::default(),
@@ -155,6 +159,20 @@ impl Machine {
             State::Running { node, .. } => Some(node),
             State::Off | State::Starting { .. } => None,
         }
+    }
+
+    /// The directory of its disk.
+    pub fn directory(&self) -> Uuid {
+        voters::directory(self.id, self.replaced)
+    }
+
+    /// The machine gets an empty disk, while nobody looks.
+    pub fn replace_disk(&mut self, core: &mut Core) {
+        core.note(format_args!("m{} gets an empty disk", self.id));
+        self.crash_unless_off(core, Ending::Killed);
+        self.disk = self.disk.another();
+        self.replaced = self.replaced.wrapping_add(1);
+        self.watch = Watch::default();
     }
 
     pub fn connections(&self) -> Vec<ConnectionId> {
@@ -353,7 +371,7 @@ impl Machine {
                         config: self.config.clone(),
                         topology: Topology::read(&self.config).expect("the plan's keys fit together"),
                         cluster_id: "strandline-sim".to_owned(),
-                        log_dirs: LogDirs::single(Uuid([u8::try_from(self.id + 9).unwrap_or(u8::MAX); 16]), "/data"),
+                        log_dirs: LogDirs::single(voters::directory(self.id, self.replaced), "/data"),
                         seed: self.dice.roll(),
                         metadata: *metadata,
                         recovered,

@@ -133,7 +133,7 @@ impl Start {
             match opened {
                 Ok(opened) => {
                     self.next_partition += 1;
-                    let away = opened.out_of_the_way(&found, config, &metadata.image);
+                    let away = opened.out_of_the_way(&found, config, metadata);
                     if let Some(away) = away.filter(|_| self.flaw != Some(Flaw::StaleDirectories)) {
                         self.repairs.push_back(away);
                         continue;

@@ -73,6 +73,14 @@ pub(crate) enum Failure {
         "producer {producer} has no transaction open in {topic}:{partition}; `strandline txn list` shows what coordinators know"
     )]
     NothingOpen { producer: i64, topic: String, partition: i32 },
+    #[error("node {id} {role} nowhere; `strandline cluster quorum` shows who does")]
+    NoReplica { id: i32, role: &'static str },
+    #[error("node {id} {role} with several directories; name one with --directory-id, `strandline cluster quorum` shows them")]
+    SeveralReplicas { id: i32, role: &'static str },
+    #[error(
+        "the voters stand in the configuration of the controllers (kraft.version 0) and cannot be changed; node {id} has no directory there"
+    )]
+    NoDirectory { id: i32 },
     /// Some items failed, and what became of each has been printed.
     #[error("{failed} of {all} failed")]
     Some { failed: usize, all: usize },
@@ -90,6 +98,7 @@ impl Failure {
             Self::Transaction(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
             Self::GroupInUse { .. } | Self::NothingToReset { .. } => FAILED,
+            Self::NoReplica { .. } | Self::SeveralReplicas { .. } | Self::NoDirectory { .. } => FAILED,
             Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,
             Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
             Self::File { .. } | Self::Input(_) | Self::Output(_) | Self::Runtime(_) => LOCAL,
@@ -135,6 +144,7 @@ fn next_step(error: &impl KafkaError) -> &'static str {
             Some(ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC) => "stop the members that are subscribed first",
             Some(ErrorCode::TOPIC_ALREADY_EXISTS) => "use --if-not-exists to accept that",
             Some(ErrorCode::INVALID_REPLICATION_FACTOR) => "a topic cannot have more replicas than there are brokers",
+            Some(ErrorCode::VOTER_NOT_FOUND | ErrorCode::DUPLICATE_VOTER) => "`strandline cluster quorum` shows the voters",
             Some(ErrorCode::OFFSET_OUT_OF_RANGE) => "`strandline topic describe` shows which offsets there are",
             Some(ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND) => {
                 "`strandline topic describe` shows which replicas are missing"

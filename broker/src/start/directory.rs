@@ -7,13 +7,14 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use strandline_log::disk::LogDir;
 use strandline_log::meta_properties::MetaProperties;
 use strandline_log::names::{CLEAN_SHUTDOWN, META_PROPERTIES};
 use strandline_node::config::BrokerConfig;
 use strandline_node::log_dirs::{LogDirectory, LogDirs};
-use strandline_node::metadata_log::bootstrap::BOOTSTRAP_CHECKPOINT;
+use strandline_node::metadata_log::bootstrap::{BOOTSTRAP_CHECKPOINT, first_snapshot_file};
 use strandline_protocol::ids::{BrokerId, Uuid};
 
 use super::StartError;
@@ -63,7 +64,7 @@ impl DataDirectories {
         let mut by_place = Vec::with_capacity(found.len());
         for (path, found) in plan.roots.iter().zip(found) {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            by_place.push(match found.and_then(|found| found.formatted(&cluster_id, node_id)) {
+            by_place.push(match found.and_then(|found| found.formatted(&cluster_id, node_id, None)) {
                 Ok((root, id, lock)) => DataDirectory { root, path, id: Some(id), failed: None, _lock: Some(lock) },
                 Err(error) if !by_place.is_empty() => {
                     tracing::error!(directory = %path.display(), %error, "the log directory is offline");
@@ -167,7 +168,11 @@ impl Found {
                 Some(MetaProperties::parse(&contents).map_err(|reason| StartError::MetaProperties { file, reason })?)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                holds_nothing_but(&root, &[BOOTSTRAP_CHECKPOINT])?;
+                let (metadata, first_snapshot) = first_snapshot_file();
+                holds_nothing_but(&root, &[BOOTSTRAP_CHECKPOINT, metadata])?;
+                if root.join(metadata).try_exists().map_err(failed)? {
+                    holds_nothing_but(&root.join(metadata), &[&first_snapshot])?;
+                }
                 None
             }
             Err(error) => return Err(failed(error)),
@@ -176,15 +181,42 @@ impl Found {
     }
 
     /// Formats the directory if it is not, and gives it an id if it has none: Kafka before 3.7 gave them none.
-    fn formatted(self, cluster_id: &str, node_id: i32) -> Result<(PathBuf, Uuid, File), StartError> {
+    fn formatted(
+        self,
+        cluster_id: &str,
+        node_id: i32,
+        beginning: Option<&Beginning>,
+    ) -> Result<(PathBuf, Uuid, File), StartError> {
         let failed = |reason| StartError::Directory { directory: self.root.clone(), reason };
         if let Some(id) = self.properties.as_ref().and_then(|properties| properties.directory_id) {
             return Ok((self.root, id, self.lock));
         }
-        let id = random_uuid().map_err(failed)?;
+        let id = match beginning {
+            Some(beginning) => beginning.directory_id,
+            None => random_uuid().map_err(failed)?,
+        };
+        if self.properties.is_none() {
+            begin_with(&self.root, beginning).map_err(failed)?;
+        }
         write_properties(&self.root, cluster_id, node_id, id)?;
         Ok((self.root, id, self.lock))
     }
+}
+
+/// Writes what a new directory begins with; what a format that a crash ended left of its voters goes.
+fn begin_with(root: &Path, beginning: Option<&Beginning>) -> io::Result<()> {
+    let (metadata, name) = first_snapshot_file();
+    let metadata = root.join(metadata);
+    if metadata.try_exists()? {
+        fs::remove_dir_all(&metadata)?;
+    }
+    let Some(beginning) = beginning else { return Ok(()) };
+    if let Some(contents) = &beginning.first_snapshot {
+        fs::create_dir(&metadata)?;
+        replace(&metadata.join(name), contents)?;
+        sync_directory(root)?;
+    }
+    replace(&root.join(BOOTSTRAP_CHECKPOINT), &beginning.bootstrap)
 }
 
 /// To which cluster and node the directories belong, or are to belong.
@@ -230,6 +262,15 @@ fn lock(root: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
+/// What `format` puts into the directory of the metadata log.
+pub(crate) struct Beginning {
+    pub(crate) directory_id: Uuid,
+    /// What the cluster begins with.
+    pub(crate) bootstrap: Bytes,
+    /// The first snapshot of the metadata log, if it names the first voters.
+    pub(crate) first_snapshot: Option<Bytes>,
+}
+
 /// What `format` does about directories that are formatted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Already {
@@ -254,7 +295,7 @@ pub(crate) struct Formatted {
 pub(crate) fn format_with(
     plan: &DataPlan,
     config: &BrokerConfig,
-    bootstrap: &[u8],
+    beginning: &Beginning,
     already: Already,
 ) -> Result<Formatted, StartError> {
     let found: Vec<Result<Found, StartError>> = DataDirectories::find(plan)?;
@@ -272,11 +313,9 @@ pub(crate) fn format_with(
         return Ok(formatted);
     }
     for (place, found) in empty {
-        let failed = |reason| StartError::Directory { directory: found.root.clone(), reason };
-        if place == 0 {
-            replace(&found.root.join(BOOTSTRAP_CHECKPOINT), bootstrap).map_err(failed)?;
-        }
-        let (root, ..) = found.formatted(&formatted.cluster_id, formatted.node_id)?;
+        // The first holds the metadata log.
+        let beginning = Some(beginning).filter(|_| place == 0);
+        let (root, ..) = found.formatted(&formatted.cluster_id, formatted.node_id, beginning)?;
         formatted.directories.push(root);
     }
     Ok(formatted)
@@ -299,7 +338,7 @@ fn write_properties(root: &Path, cluster_id: &str, node_id: i32, id: Uuid) -> Re
     replace(&root.join(META_PROPERTIES), &properties.encode()).map_err(failed)
 }
 
-fn random_uuid() -> io::Result<Uuid> {
+pub(crate) fn random_uuid() -> io::Result<Uuid> {
     loop {
         let mut bytes: [u8; 16] = random()?;
         bytes[6] = (bytes[6] & 0x0f) | 0x40;

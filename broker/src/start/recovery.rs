@@ -56,8 +56,8 @@ pub(crate) fn recover(
         perform(roots, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
     }
     let unsynced = Unsynced::default();
-    let image = &metadata.image;
-    let start = Start { roots, freeing: &freeing, unsynced: &unsynced, files, config, survey: &survey, image, now_ms };
+    let start =
+        Start { roots, freeing: &freeing, unsynced: &unsynced, files, config, survey: &survey, metadata: &metadata, now_ms };
     let (mut partitions, mut offline, mut bytes_scanned) = (Vec::new(), Vec::new(), 0);
     for one in start.all()? {
         match one {
@@ -132,7 +132,7 @@ struct Start<'a> {
     files: &'a (dyn Files + Sync),
     config: &'a BrokerConfig,
     survey: &'a Survey,
-    image: &'a Image,
+    metadata: &'a LoadedMetadata,
     now_ms: i64,
 }
 
@@ -160,7 +160,7 @@ impl Start<'_> {
             Err(StartError::Partition { reason, .. }) if reason.is_damage() => return self.set_aside(found, &reason),
             Err(error) => return Err(error),
         };
-        if let Some(op) = opened.out_of_the_way(found, self.config, self.image) {
+        if let Some(op) = opened.out_of_the_way(found, self.config, self.metadata) {
             tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
             perform(self.roots, self.freeing, &op)?;
             return Ok(One::Moved);
@@ -196,7 +196,7 @@ impl Start<'_> {
 
     /// Nothing of a damaged partition is changed, and everything else starts.
     fn set_aside(&self, found: &FoundPartition, reason: &RecoverError) -> Result<One, StartError> {
-        match self.survey.set_aside(self.files, found, self.image) {
+        match self.survey.set_aside(self.files, found, &self.metadata.image) {
             Aside::Offline(offline) => {
                 tracing::error!(
                     topic = %found.topic, partition = found.partition, %reason,
@@ -215,7 +215,7 @@ impl Start<'_> {
 
     /// An interrupted compaction is finished first, once.
     fn open(&self, found: &FoundPartition) -> Result<Opened, StartError> {
-        let open = || self.survey.open(self.files, found, self.config, self.image, self.now_ms);
+        let open = || self.survey.open(self.files, found, self.config, &self.metadata.image, self.now_ms);
         let result = match open() {
             Err(RecoverError::Unfinished { repairs }) => {
                 for op in &repairs {

@@ -32,7 +32,7 @@ pub use configs::{Change, ConfigEntry, ConfigResource, ConfigSource};
 pub use error::AdminError;
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use partitions::{Election, Reassignment};
-pub use quorum::{QuorumDescription, QuorumReplica};
+pub use quorum::{NewVoter, QuorumDescription, QuorumReplica, VoterEndpoint};
 pub use topics::{CreatedTopic, NewTopic};
 pub use transactions::{ActiveProducer, ListedTransaction, TransactionDescription, TransactionFilter};
 

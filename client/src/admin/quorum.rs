@@ -1,10 +1,12 @@
 //! The quorum of controllers: who leads the metadata log, and how far the others have come. Source: KIP-595, KIP-836.
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicName};
+use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicName, Uuid};
+use strandline_protocol::messages::add_raft_voter::{AddRaftVoterRequest, Listener};
 use strandline_protocol::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, ReplicaState, RequestPartitionData, RequestTopicData,
 };
+use strandline_protocol::messages::remove_raft_voter::RemoveRaftVoterRequest;
 use strandline_protocol::messages::unregister_broker::UnregisterBrokerRequest;
 
 use super::{Admin, AdminError, judged};
@@ -28,6 +30,8 @@ pub struct QuorumDescription {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuorumReplica {
     pub id: BrokerId,
+    /// Of the directory that holds its metadata log; `None` if it is not told, as of voters that stand in the configuration.
+    pub directory: Option<Uuid>,
     pub log_end: Offset,
     /// Milliseconds since the Unix epoch by the leader's clock; `None` if it never fetched, or the server is too old to say.
     pub last_fetch_ms: Option<i64>,
@@ -40,6 +44,7 @@ impl QuorumReplica {
         let known = |timestamp: i64| Some(timestamp).filter(|timestamp| *timestamp >= 0);
         Self {
             id: state.replica_id,
+            directory: Some(state.replica_directory_id).filter(|directory| *directory != Uuid::ZERO),
             log_end: state.log_end_offset,
             last_fetch_ms: known(state.last_fetch_timestamp),
             last_caught_up_ms: known(state.last_caught_up_timestamp),
@@ -47,7 +52,53 @@ impl QuorumReplica {
     }
 }
 
+/// A controller that is to vote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewVoter {
+    pub id: BrokerId,
+    /// Of the directory that holds its metadata log.
+    pub directory: Uuid,
+    pub endpoints: Vec<VoterEndpoint>,
+}
+
+/// Where a controller is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoterEndpoint {
+    /// The listener's name.
+    pub listener: String,
+    pub host: String,
+    pub port: u16,
+}
+
 impl Admin {
+    /// Lets a controller vote that follows the metadata log already. Answered when that is committed.
+    ///
+    /// # Errors
+    /// [`AdminError`] if no server could be asked, or the leader of the quorum refuses.
+    pub async fn add_voter(&self, voter: NewVoter) -> Result<(), AdminError> {
+        let listener = |end: VoterEndpoint| Listener { name: end.listener, host: end.host, port: end.port };
+        let request = AddRaftVoterRequest {
+            cluster_id: None,
+            timeout_ms: self.timeout_ms(),
+            voter_id: voter.id,
+            voter_directory_id: voter.directory,
+            listeners: voter.endpoints.into_iter().map(listener).collect(),
+            ack_when_committed: true,
+        };
+        let response = self.call_controller(request, |response| is_elsewhere(response.error_code)).await?;
+        judged((), response.error_code, response.error_message)
+    }
+
+    /// Lets a controller vote no more. Answered when that is committed.
+    ///
+    /// # Errors
+    /// [`AdminError`] if no server could be asked, or the leader of the quorum refuses.
+    pub async fn remove_voter(&self, id: BrokerId, directory: Uuid) -> Result<(), AdminError> {
+        let request = RemoveRaftVoterRequest { cluster_id: None, voter_id: id, voter_directory_id: directory };
+        let response = self.call_controller(request, |response| is_elsewhere(response.error_code)).await?;
+        judged((), response.error_code, response.error_message)
+    }
+
     /// Describes the quorum.
     ///
     /// # Errors
@@ -68,6 +119,10 @@ impl Admin {
         let response = self.call_controller(request, |response| response.error_code == ErrorCode::NOT_CONTROLLER).await?;
         judged((), response.error_code, response.error_message)
     }
+}
+
+fn is_elsewhere(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NOT_CONTROLLER | ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }
 
 fn described(response: DescribeQuorumResponse) -> Result<QuorumDescription, AdminError> {

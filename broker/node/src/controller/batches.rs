@@ -7,6 +7,8 @@ use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::records::{BatchBuilder, BatchOptions, ControlType, NewRecord, Scratch, control_batch};
 use strandline_protocol::wire::Message;
 
+use crate::quorum::voters::{QuorumRecord, VoterSet};
+
 const FITS: &str = "a decision is far below what a batch can hold";
 
 /// The records of one decision.
@@ -19,24 +21,29 @@ pub(super) fn of_records(now_ms: i64, base: Offset, epoch: LeaderEpoch, records:
     batch.build(&mut Scratch::default()).expect(FITS)
 }
 
-/// The control batch that opens an epoch.
-pub(super) fn leader_change(
+/// What opens an epoch.
+pub(super) fn leader_change(leader: i32, voters: &VoterSet, granted_by: &[i32]) -> LeaderChangeMessage {
+    let voter = |id: i32| LeaderChangeMessageVoter { voter_id: id.into(), ..LeaderChangeMessageVoter::default() };
+    LeaderChangeMessage {
+        leader_id: leader.into(),
+        voters: voters.ids().map(voter).collect(),
+        granting_voters: granted_by.iter().copied().map(voter).collect(),
+        ..LeaderChangeMessage::default()
+    }
+}
+
+/// A batch of control records.
+pub(super) fn of_control(
     now_ms: i64,
     base: Offset,
     epoch: LeaderEpoch,
-    leader: i32,
-    voters: &[i32],
-    granted_by: &[i32],
+    change: Option<&LeaderChangeMessage>,
+    records: &[QuorumRecord],
 ) -> Bytes {
-    let voter = |id: &i32| LeaderChangeMessageVoter { voter_id: (*id).into(), ..LeaderChangeMessageVoter::default() };
-    let message = LeaderChangeMessage {
-        leader_id: leader.into(),
-        voters: voters.iter().map(voter).collect(),
-        granting_voters: granted_by.iter().map(voter).collect(),
-        ..LeaderChangeMessage::default()
-    };
-    let value = message.to_bytes(0);
-    control_batch(options(base, epoch), now_ms, &[(ControlType::LeaderChange, &value)], &mut Scratch::default()).expect(FITS)
+    let change = change.map(|change| (ControlType::LeaderChange, change.to_bytes(0)));
+    let values: Vec<(ControlType, Bytes)> = change.into_iter().chain(records.iter().map(QuorumRecord::encoded)).collect();
+    let values: Vec<(ControlType, &[u8])> = values.iter().map(|(kind, value)| (*kind, &value[..])).collect();
+    control_batch(options(base, epoch), now_ms, &values, &mut Scratch::default()).expect(FITS)
 }
 
 fn options(base: Offset, epoch: LeaderEpoch) -> BatchOptions {

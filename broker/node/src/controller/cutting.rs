@@ -85,6 +85,7 @@ impl Controller {
                 let end = self.end();
                 let kept = self.uncommitted.partition_point(|(offset, _)| *offset < end);
                 self.uncommitted.truncate(kept);
+                self.quorum.on_cut(end);
             }
             other => self.cutting = other,
         }

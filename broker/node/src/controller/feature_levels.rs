@@ -1,7 +1,7 @@
 //! Levels at which the cluster works, feature by feature (KIP-584, KIP-778): raised when every broker can, lowered only on demand.
 //!
 //! What is not done here: `metadata.version` is not lowered, because records are written as its newest level has them; and
-//! `kraft.version` is the quorum's. Source: FeatureControlManager.updateFeatures.
+//! `kraft.version` is the quorum's (`quorum/change.rs`). Source: FeatureControlManager.updateFeatures.
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::metadata::MetadataRecord;

@@ -34,15 +34,19 @@ use bytes::Bytes;
 use strandline_log::append::AppendError;
 use strandline_log::disk::{DiskDone, DiskError, DiskOp};
 use strandline_log::log::Log;
+use strandline_protocol::control::LeaderChangeMessage;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::metadata::MetadataRecord;
 
 use crate::flaws::{self, Flaw};
 use crate::image::{ApplyError, Image};
 use crate::io::Now;
+use crate::metadata_log::SnapshotVoters;
 use crate::metadata_log::records::{RecordsError, Transactions, records_of};
+use crate::quorum::change::RECONFIGURABLE;
 use crate::quorum::message::{FetchAsk, FetchNews, FetchVerdict, LogEnd};
 use crate::quorum::post::Post;
+use crate::quorum::voters::{BEFORE_THE_LOG, QuorumRecord, VoterSet};
 use crate::quorum::{FetchAnswer, LogView, Quorum};
 use cutting::Cutting;
 use liveness::Liveness;
@@ -162,8 +166,10 @@ impl Controller {
 
     /// When the quorum has something to do next. A fetch waits for the log to be durable, which comes with the end of a write.
     pub(crate) fn next_due_ms(&self, may_fetch: bool) -> u64 {
-        let fetch_ms = if may_fetch && self.is_settled() { self.quorum.next_fetch_ms() } else { u64::MAX };
-        self.quorum.next_deadline().min(fetch_ms)
+        let is_settled = self.is_settled();
+        let fetch_ms = if may_fetch && is_settled { self.quorum.next_fetch_ms() } else { u64::MAX };
+        let join_ms = if is_settled { self.quorum.next_join_ms(self.end()) } else { u64::MAX };
+        self.quorum.next_deadline().min(fetch_ms).min(join_ms)
     }
 
     /// Applies records and hands them to the log as one batch. Answers with the offset behind the last one: what was
@@ -199,7 +205,8 @@ impl Controller {
     }
 
     /// Begins to lead: the image takes in what earlier leaders left uncommitted, for it will be committed with what follows,
-    /// and the epoch is marked by a control record that names the leader.
+    /// and the epoch is marked by a control record that names the leader. Where the log is to say who votes and does not yet, or
+    /// describes this node as it is not, that is said too.
     ///
     /// # Errors
     /// [`ApplyError`] if an earlier leader's records do not fit: this node cannot go on.
@@ -217,9 +224,60 @@ impl Controller {
             }
         }
         self.leads = Some(epoch);
-        let batch = batches::leader_change(now.wall_ms, self.end(), epoch, leader, self.quorum.voters(), granted_by);
-        self.append(now, batch);
+        let change = batches::leader_change(leader, self.quorum.voters(), granted_by);
+        let records = self.voters_of_epoch();
+        self.append_control(now, epoch, Some(change), records);
         Ok(())
+    }
+
+    /// What a new leader says of the voters. Source: LeaderState.appendStartOfEpochControlRecords.
+    fn voters_of_epoch(&self) -> Vec<QuorumRecord> {
+        let (history, own) = (self.quorum.history(), self.quorum.own());
+        if history.version() < RECONFIGURABLE {
+            return Vec::new();
+        }
+        let is_unwritten = history.voters_at() == Some(BEFORE_THE_LOG);
+        let known = history.voters().of(own.key);
+        let is_new = known.is_some_and(|known| known != own) && !own.endpoints.is_empty();
+        let voters = if is_new { history.voters().updated(own.clone()) } else { Some(history.voters().clone()) };
+        match voters.filter(|_| is_unwritten || is_new) {
+            Some(voters) => vec![QuorumRecord::Version(history.version()), QuorumRecord::Voters(voters)],
+            None => Vec::new(),
+        }
+    }
+
+    /// Writes down who votes from now on, and if that is new that voters stand in the log. Answers with the offset of the voters.
+    ///
+    /// # Panics
+    /// If this node is not the active controller.
+    pub(crate) fn write_voters(&mut self, now: Now, version: Option<i16>, voters: VoterSet) -> Offset {
+        let epoch = self.leads.expect("only the active controller changes the voters");
+        let records = version.map(QuorumRecord::Version).into_iter().chain([QuorumRecord::Voters(voters)]);
+        self.append_control(now, epoch, None, records.collect());
+        Offset(self.end().0 - 1)
+    }
+
+    /// What a snapshot that ends at `end` says of the quorum.
+    pub(crate) fn voters_below(&self, end: Offset) -> SnapshotVoters {
+        let (version, voters) = self.quorum.history().below(end);
+        SnapshotVoters { version, voters: voters.cloned() }
+    }
+
+    /// Appends control records as one batch; what they say of the quorum counts at once.
+    fn append_control(
+        &mut self,
+        now: Now,
+        epoch: LeaderEpoch,
+        change: Option<LeaderChangeMessage>,
+        records: Vec<QuorumRecord>,
+    ) {
+        let base = self.end();
+        let batch = batches::of_control(now.wall_ms, base, epoch, change.as_ref(), &records);
+        self.append(now, batch);
+        let first = base.0 + i64::from(change.is_some());
+        for (offset, record) in (first..).map(Offset).zip(records) {
+            self.quorum.on_record(offset, record);
+        }
     }
 
     /// Whether this node led and does no more; then `committed` takes the place of what it had decided.
@@ -238,9 +296,12 @@ impl Controller {
     /// # Errors
     /// [`RecordsError`] if they are no metadata, or do not follow the log; nothing was taken then.
     pub(crate) fn follow(&mut self, now: Now, bytes: Bytes) -> Result<(), RecordsError> {
-        let records = records_of(&bytes, self.end())?;
+        let (records, quorum) = records_of(&bytes, self.end())?;
         self.log.append_as_is(now.wall_ms, bytes)?;
         self.uncommitted.extend(records);
+        for (offset, record) in quorum {
+            self.quorum.on_record(offset, record);
+        }
         Ok(())
     }
 
@@ -267,17 +328,18 @@ impl Controller {
     /// Snapshots came or went.
     pub(crate) fn set_snapshots(&mut self, ends: SnapshotEnds) {
         self.snapshots = ends;
+        self.quorum.on_snapshot(ends.newest.offset);
     }
 
     /// A snapshot of the leader takes the place of the log, which is idle.
-    pub(crate) fn install(&mut self, now: Now, image: Image, ends: SnapshotEnds) {
+    pub(crate) fn install(&mut self, now: Now, image: Image, quorum: SnapshotVoters, ends: SnapshotEnds) {
         let end = image.end;
         self.log.restart_at(now.wall_ms, end);
         self.snapshots = ends;
         self.uncommitted.clear();
         self.transactions = Transactions::default();
         self.image = image;
-        self.quorum.on_installed(now.monotonic_ms, end);
+        self.quorum.on_installed(now.monotonic_ms, end, quorum.version, quorum.voters);
     }
 
     /// The records that became committed and are here, in order.

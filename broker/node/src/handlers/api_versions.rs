@@ -12,7 +12,7 @@ use strandline_protocol::messages::api_versions::{
 use super::Answer;
 use crate::apis::SERVED;
 use crate::broker::Broker;
-use crate::features::FEATURES;
+use crate::features::{FEATURES, KRAFT_VERSION_NAME};
 use crate::io::RequestContext;
 
 /// From this version on a client names its software.
@@ -52,6 +52,14 @@ pub(crate) fn api_versions(broker: &mut Broker, context: &RequestContext, reques
             min_version_level: level,
         })
         .collect();
+    let kraft_version = broker.controller.quorum.history().version();
+    if kraft_version > 0 {
+        response.finalized_features.push(FinalizedFeatureKey {
+            name: KRAFT_VERSION_NAME.to_owned(),
+            max_version_level: kraft_version,
+            min_version_level: kraft_version,
+        });
+    }
     response.finalized_features_epoch = broker.image.end.0 - 1;
     Answer::now(response)
 }

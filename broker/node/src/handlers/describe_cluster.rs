@@ -1,6 +1,6 @@
 //! DescribeCluster (key 60), versions 0 to 2: the brokers and the controller (KIP-700).
 //!
-//! v1 endpoint type (KIP-919): this listener knows brokers only · v2 fenced brokers (KIP-1073).
+//! v1 endpoint type (KIP-919): a broker's listener tells of brokers, a controller's of controllers · v2 fenced brokers (KIP-1073).
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::BrokerId;
@@ -8,19 +8,24 @@ use strandline_protocol::messages::describe_cluster::{DescribeClusterBroker, Des
 
 use super::Answer;
 use crate::broker::Broker;
-use crate::io::RequestContext;
+use crate::io::{ListenerKind, RequestContext};
 
-/// `endpoint_type` of brokers.
+/// `endpoint_type` of brokers, and of controllers.
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 pub(crate) fn describe_cluster(broker: &mut Broker, context: &RequestContext, request: DescribeClusterRequest) -> Answer {
-    if request.endpoint_type != BROKERS {
+    let endpoint_type = if context.listener == ListenerKind::Controller { CONTROLLERS } else { BROKERS };
+    if request.endpoint_type != endpoint_type {
         return Answer::now(DescribeClusterResponse {
             error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE,
-            error_message: Some("this listener serves brokers (endpoint type 1) only".to_owned()),
-            endpoint_type: BROKERS,
+            error_message: Some(format!("this listener tells of endpoints of type {endpoint_type} only")),
+            endpoint_type,
             ..DescribeClusterResponse::default()
         });
+    }
+    if endpoint_type == CONTROLLERS {
+        return Answer::now(controllers(broker, context));
     }
     let told = broker.image.brokers.iter().filter(|known| !known.fenced || request.include_fenced_brokers);
     let brokers = told.filter_map(|known| {
@@ -40,4 +45,26 @@ pub(crate) fn describe_cluster(broker: &mut Broker, context: &RequestContext, re
         brokers: brokers.collect(),
         ..DescribeClusterResponse::default()
     })
+}
+
+/// The voters, where they listen by the name of the listener that was used.
+fn controllers(broker: &Broker, context: &RequestContext) -> DescribeClusterResponse {
+    let quorum = &broker.controller.quorum;
+    let told = quorum.voters().iter().filter_map(|voter| {
+        let end = voter.endpoint(&context.listener_name)?;
+        Some(DescribeClusterBroker {
+            broker_id: BrokerId(voter.key.id),
+            host: end.host.clone(),
+            port: i32::from(end.port),
+            rack: None,
+            is_fenced: false,
+        })
+    });
+    DescribeClusterResponse {
+        endpoint_type: CONTROLLERS,
+        cluster_id: broker.identity.cluster_id.clone(),
+        controller_id: quorum.leadership().leader.map_or(BrokerId::NONE, BrokerId),
+        brokers: told.collect(),
+        ..DescribeClusterResponse::default()
+    }
 }

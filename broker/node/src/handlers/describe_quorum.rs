@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::image::brokers::Endpoint;
 use crate::io::{Now, RequestContext};
 use crate::quorum::leader::Progress;
-use crate::topology::ConfiguredVoter;
+use crate::quorum::voters::{ReplicaKey, Voter, VoterEndpoint};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 /// From this version on directories and nodes are told.
@@ -51,16 +51,16 @@ fn state(broker: &Broker, now: Now, context: &RequestContext) -> ResponsePartiti
             ..ResponsePartitionData::default()
         };
     };
-    let me = broker.identity.node_id;
-    let replica = |(id, progress): (i32, &Progress)| {
+    let me = controller.quorum.me();
+    let replica = |(key, progress): (ReplicaKey, &Progress)| {
         // The leader itself has always caught up.
-        let at = |ms: Option<u64>| if id == me { now.wall_ms } else { ms.map_or(-1, |ms| wall_ms(now, ms)) };
-        let directory =
-            if id == me && context.api_version >= DIRECTORIES_FROM { broker.identity.directory } else { Uuid::ZERO };
+        let is_me = key.names(me);
+        let at = |ms: Option<u64>| if is_me { now.wall_ms } else { ms.map_or(-1, |ms| wall_ms(now, ms)) };
+        let directory = if is_me { me.directory } else { key.directory };
         ReplicaState {
-            replica_id: BrokerId(id),
-            replica_directory_id: directory,
-            log_end_offset: if id == me { controller.end() } else { progress.end.unwrap_or(Offset::NONE) },
+            replica_id: BrokerId(key.id),
+            replica_directory_id: if context.api_version >= DIRECTORIES_FROM { directory } else { Uuid::ZERO },
+            log_end_offset: if is_me { controller.end() } else { progress.end.unwrap_or(Offset::NONE) },
             last_fetch_timestamp: at(progress.fetched_ms),
             last_caught_up_timestamp: at(progress.caught_up_ms),
         }
@@ -68,11 +68,11 @@ fn state(broker: &Broker, now: Now, context: &RequestContext) -> ResponsePartiti
     ResponsePartitionData {
         partition_index: 0,
         error_message: None,
-        leader_id: BrokerId(me),
+        leader_id: BrokerId(me.id),
         leader_epoch: controller.epoch(),
         high_watermark: controller.committed(),
         current_voters: leader.voters().map(replica).collect(),
-        observers: leader.observers().map(replica).collect(),
+        observers: leader.observers(now.monotonic_ms).map(replica).collect(),
         ..ResponsePartitionData::default()
     }
 }
@@ -94,15 +94,15 @@ fn unknown(partition_index: i32) -> ResponsePartitionData {
 /// Where the voters are. A controller without a listener of its own is reached where clients are.
 fn nodes(broker: &Broker) -> Vec<Node> {
     let topology = &broker.topology;
-    if !topology.voters.is_empty() {
-        let node = |voter: &ConfiguredVoter| {
-            let listener = Listener { name: topology.controller.clone(), host: voter.host.clone(), port: voter.port };
-            Node { node_id: BrokerId(voter.id), listeners: vec![listener] }
-        };
-        return topology.voters.iter().map(node).collect();
+    let node = |voter: &Voter| {
+        let listener = |end: &VoterEndpoint| Listener { name: end.listener.clone(), host: end.host.clone(), port: end.port };
+        Node { node_id: BrokerId(voter.key.id), listeners: voter.endpoints.iter().map(listener).collect() }
+    };
+    let voters: Vec<Node> = broker.controller.quorum.voters().iter().map(node).collect();
+    if voters.iter().any(|voter| !voter.listeners.is_empty()) {
+        return voters;
     }
-    let own: Vec<&Endpoint> = topology.controller_endpoints().collect();
-    let told = if own.is_empty() { topology.client_endpoints().collect() } else { own };
     let listener = |end: &Endpoint| Listener { name: end.listener.clone(), host: end.host.clone(), port: end.port };
-    vec![Node { node_id: BrokerId(broker.identity.node_id), listeners: told.into_iter().map(listener).collect() }]
+    let listeners = topology.client_endpoints().map(listener).collect();
+    vec![Node { node_id: BrokerId(broker.identity.node_id), listeners }]
 }

@@ -24,6 +24,7 @@ use crate::io::{Effect, Job, Now, RequestContext};
 use crate::parked::{Place, Until};
 use crate::quorum::wire;
 use crate::snapshot::KeptSnapshot;
+use crate::voter;
 
 /// Most bytes of one answer. Source: KafkaRaftClient.MAX_FETCH_SIZE_BYTES.
 const BYTES_MAX: i32 = 8 << 20;
@@ -94,9 +95,8 @@ fn failed(broker: &Broker, error_code: ErrorCode) -> ResponsePartitionSnapshot {
 }
 
 fn response(broker: &Broker, partition: ResponsePartitionSnapshot) -> FetchSnapshotResponse {
-    let leader = broker.controller.quorum.leadership().leader;
-    let known = broker.topology.voters.iter().find(|voter| Some(voter.id) == leader);
-    let endpoint = known.map(|voter| NodeEndpoint { node_id: voter.id.into(), host: voter.host.clone(), port: voter.port });
+    let known = broker.controller.quorum.leadership().leader.and_then(|leader| voter::address(broker, leader));
+    let endpoint = known.map(|at| NodeEndpoint { node_id: at.node.into(), host: at.host.to_string(), port: at.port });
     FetchSnapshotResponse {
         topics: vec![ResponseTopicSnapshot { name: TopicName::from(METADATA_TOPIC), partitions: vec![partition] }],
         node_endpoints: endpoint.into_iter().collect(),

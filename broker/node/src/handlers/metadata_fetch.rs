@@ -18,10 +18,12 @@ use super::Answer;
 use super::quorum::is_foreign;
 use crate::broker::Broker;
 use crate::controller::METADATA_TOPIC;
-use crate::io::{Effect, FetchReply, Now, PartitionSlices, Reply, RequestContext};
+use crate::io::{Effect, FetchReply, Now, PartitionSlices, PeerAddress, Reply, RequestContext};
 use crate::parked::{ParkedId, Place, Until};
 use crate::quorum::message::{FetchAsk, FetchVerdict, LogEnd};
+use crate::quorum::voters::ReplicaKey;
 use crate::quorum::wire;
+use crate::voter;
 
 /// Topic ids instead of names from this version on.
 const IDS_FROM: i16 = 13;
@@ -47,7 +49,7 @@ pub(crate) fn fetch(broker: &mut Broker, now: Now, context: &RequestContext, req
     let replica = if context.api_version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     let fetch = MetadataFetch {
         ask: FetchAsk {
-            replica: replica.0,
+            replica: ReplicaKey { id: replica.0, directory: partition.replica_directory_id },
             epoch: partition.current_leader_epoch,
             from: LogEnd { epoch: partition.last_fetched_epoch, offset: partition.fetch_offset },
         },
@@ -151,12 +153,11 @@ pub(super) fn error_of(verdict: FetchVerdict) -> ErrorCode {
 
 /// Where the leader is, so that whoever asked the wrong one finds it.
 fn endpoints(broker: &Broker) -> Vec<NodeEndpoint> {
-    let leader = broker.controller.quorum.leadership().leader;
-    let known = broker.topology.voters.iter().find(|voter| Some(voter.id) == leader);
-    let endpoint = |voter: &crate::topology::ConfiguredVoter| NodeEndpoint {
-        node_id: voter.id.into(),
-        host: voter.host.clone(),
-        port: i32::from(voter.port),
+    let known = broker.controller.quorum.leadership().leader.and_then(|leader| voter::address(broker, leader));
+    let endpoint = |at: PeerAddress| NodeEndpoint {
+        node_id: at.node.into(),
+        host: at.host.to_string(),
+        port: i32::from(at.port),
         rack: None,
     };
     known.map(endpoint).into_iter().collect()

@@ -1,7 +1,7 @@
 //! Vote (key 52, versions 0 to 2), BeginQuorumEpoch (53, 0 to 1), EndQuorumEpoch (54, 0 to 1): what voters say to each other.
 //!
 //! Answers leave when what they promise is on disk. Errors: INCONSISTENT_CLUSTER_ID; INVALID_REQUEST for another partition
-//! than that of the metadata log. Source: KafkaRaftClient.handleVoteRequest and its neighbours.
+//! than that of the metadata log; INVALID_VOTER_KEY for a voter that is another number or directory than this replica. Source: KafkaRaftClient.handleVoteRequest and its neighbours.
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::messages::begin_quorum_epoch::{BeginQuorumEpochRequest, BeginQuorumEpochResponse};
@@ -12,15 +12,23 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::io::{Now, RequestContext};
 use crate::parked::Place;
+use crate::quorum::message::{Leadership, VoteAnswer};
 use crate::quorum::post::Form;
+use crate::quorum::voters::ReplicaKey;
 use crate::quorum::wire;
+use crate::voter;
 
 pub(crate) fn vote(broker: &mut Broker, now: Now, context: &RequestContext, request: &VoteRequest) -> Answer {
     let refuse = |error_code| Answer::now(VoteResponse { error_code, ..VoteResponse::default() });
     if is_foreign(broker, request.cluster_id.as_deref()) {
         return refuse(ErrorCode::INCONSISTENT_CLUSTER_ID);
     }
-    let Some(ask) = wire::vote_ask(request) else { return refuse(ErrorCode::INVALID_REQUEST) };
+    let Some((ask, to)) = wire::vote_ask(request) else { return refuse(ErrorCode::INVALID_REQUEST) };
+    if !is_meant(broker, to) {
+        let leadership = broker.controller.quorum.leadership();
+        let answer = VoteAnswer { ballot: ask.ballot, leadership, granted: false };
+        return Answer::now(wire::vote_response(ErrorCode::INVALID_VOTER_KEY, answer, None));
+    }
     let ticket = ticket(broker, context, Form::Vote);
     let end = broker.controller.log_end();
     broker.controller.quorum.on_vote(now.monotonic_ms, ask, end, ticket);
@@ -32,9 +40,15 @@ pub(crate) fn begin(broker: &mut Broker, now: Now, context: &RequestContext, req
     if is_foreign(broker, request.cluster_id.as_deref()) {
         return refuse(ErrorCode::INCONSISTENT_CLUSTER_ID);
     }
-    let Some(leadership) = wire::begin_ask(request) else { return refuse(ErrorCode::INVALID_REQUEST) };
+    let Some((leadership, to)) = wire::begin_ask(request) else { return refuse(ErrorCode::INVALID_REQUEST) };
+    if !is_meant(broker, to) {
+        let known = broker.controller.quorum.leadership();
+        return Answer::now(wire::begin_response(ErrorCode::INVALID_VOTER_KEY, known));
+    }
     let ticket = ticket(broker, context, Form::BeginEpoch);
     broker.controller.quorum.on_begin_epoch(now.monotonic_ms, leadership, ticket);
+    let at = request.leader_endpoints.iter().map(|end| (end.name.as_str(), end.host.as_str(), end.port));
+    learn_leader(broker, leadership, at);
     Answer::Parked
 }
 
@@ -46,7 +60,25 @@ pub(crate) fn end(broker: &mut Broker, now: Now, context: &RequestContext, reque
     let Some((leadership, successors)) = wire::end_ask(request) else { return refuse(ErrorCode::INVALID_REQUEST) };
     let ticket = ticket(broker, context, Form::EndEpoch);
     broker.controller.quorum.on_end_epoch(now.monotonic_ms, leadership, &successors, ticket);
+    let at = request.leader_endpoints.iter().map(|end| (end.name.as_str(), end.host.as_str(), end.port));
+    learn_leader(broker, leadership, at);
     Answer::Parked
+}
+
+/// Whether this replica is who is asked. Older versions name nobody.
+fn is_meant(broker: &Broker, to: ReplicaKey) -> bool {
+    to.id < 0 || to.names(broker.controller.quorum.me())
+}
+
+/// A leader says where it listens.
+fn learn_leader<'a>(broker: &mut Broker, told: Leadership, endpoints: impl Iterator<Item = (&'a str, &'a str, u16)>) {
+    let (Some(leader), mut endpoints) = (told.leader, endpoints) else { return };
+    let wanted = broker.topology.controller.clone();
+    if let Some((_, host, port)) = endpoints.find(|(name, ..)| *name == wanted)
+        && broker.controller.epoch() == told.epoch
+    {
+        voter::learn_address(broker, leader, host, port);
+    }
 }
 
 fn ticket(broker: &mut Broker, context: &RequestContext, form: Form) -> u64 {

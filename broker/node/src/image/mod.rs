@@ -14,6 +14,7 @@ use strandline_protocol::ids::{Offset, ProducerId, TopicId, TopicName};
 use strandline_protocol::metadata::MetadataRecord;
 
 use crate::config::{BrokerConfig, Layers};
+use crate::features::KRAFT_VERSION_NAME;
 use brokers::Brokers;
 use kept::Kept;
 use topics::Topics;
@@ -164,7 +165,11 @@ impl Image {
         Change::Config(resource)
     }
 
+    /// The level of `kraft.version` is the quorum's: what Kafka's `format` says of it is left to it.
     fn set_feature(&mut self, name: &str, level: i16) {
+        if name == KRAFT_VERSION_NAME {
+            return;
+        }
         if level == 0 {
             self.features.remove(name);
         } else {

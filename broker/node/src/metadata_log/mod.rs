@@ -13,10 +13,10 @@ use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
 use strandline_log::format::FormatError;
 use strandline_log::log::{Log, Positions};
 use strandline_log::names::{FileName, SegmentFile};
-use strandline_log::quorum_state::QuorumState;
+use strandline_log::quorum_state::{QuorumState, Voters};
 use strandline_log::recover::{Checkpoints, RecoverError, Recovered, Recovery, Shutdown, recover};
 use strandline_log::scan::Stop;
-use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, Uuid};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::records::{
     BatchAt, BatchHeader, Batches, ControlType, OpenError, RecordError, Scratch, crc32c, open, position,
@@ -27,10 +27,12 @@ use crate::config::BrokerConfig;
 use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
 use crate::io::Effect;
+use crate::quorum::voters::{QuorumRecord, ReplicaKey, VoterHistory, VoterSet};
 use crate::recovery::{SurveyError, recovery_point_of};
 use crate::snapshot::FoundSnapshots;
 use crate::snapshot::found::{HEADER_BYTES_MAX, last_contained_ms};
 use crate::snapshot::write::SnapshotId;
+use crate::topology::Topology;
 use records::Transactions;
 
 pub mod bootstrap;
@@ -57,11 +59,21 @@ pub struct LoadedMetadata {
     /// The newest epoch that is known here.
     pub epoch: LeaderEpoch,
     /// Whom this node voted for in that epoch.
-    pub voted: Option<i32>,
+    pub(crate) voted: Option<ReplicaKey>,
     /// To be carried out before the log is used.
     pub repairs: Vec<DiskOp>,
     /// What the first leader of a new cluster writes, if `format` chose it.
     pub bootstrap: Vec<MetadataRecord>,
+    /// What snapshot and log say of the quorum.
+    pub(crate) quorum: Vec<(Offset, QuorumRecord)>,
+}
+
+impl LoadedMetadata {
+    /// Whether this process is the whole cluster: so says its configuration, and the log names no voters.
+    pub fn is_alone(&self, topology: &Topology) -> bool {
+        let names_voters = self.quorum.iter().any(|(_, record)| matches!(record, QuorumRecord::Voters(_)));
+        topology.is_alone() && !names_voters
+    }
 }
 
 /// Why the metadata log cannot be loaded.
@@ -127,6 +139,10 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     let snapshot_end = snapshots.newest_end();
     let has_segments = names.iter().any(|name| matches!(name, FileName::Segment { .. }));
     if !has_segments && snapshot_end == Offset::ZERO {
+        let mut replay = Replay::default();
+        if let Some(newest) = snapshots.newest() {
+            replay.snapshot(files, &newest.file(), newest.id)?;
+        }
         let log = Log::new(METADATA_DIRECTORY, TopicId::METADATA, config);
         return Ok(LoadedMetadata {
             log,
@@ -138,6 +154,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
             voted,
             repairs: half_written(&entries),
             bootstrap: bootstrap::records(files)?,
+            quorum: replay.quorum,
         });
     }
     // A log without files goes on where the snapshot ends; one with files begins with the first of them.
@@ -179,6 +196,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
         voted: voted.filter(|_| epoch == kept_epoch),
         repairs: recovered.repairs,
         bootstrap: bootstrap::records(files)?,
+        quorum: replay.quorum,
     })
 }
 
@@ -192,8 +210,18 @@ fn half_written(entries: &[Entry]) -> Vec<DiskOp> {
 #[derive(Debug)]
 pub struct SnapshotRead {
     pub image: Image,
+    pub(crate) quorum: SnapshotVoters,
     /// The newest timestamp of what it holds, as its header says.
     pub last_contained_ms: i64,
+}
+
+/// What a snapshot says of the quorum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SnapshotVoters {
+    /// The level of `kraft.version`.
+    pub version: i16,
+    /// `None` if they stand in the configuration.
+    pub voters: Option<VoterSet>,
 }
 
 /// Reads a snapshot from a file, whatever its name: every checksum is compared, nothing may be missing, and its records must
@@ -205,7 +233,10 @@ pub fn read_snapshot(files: &dyn Files, id: SnapshotId, file: &FilePath) -> Resu
     let mut replay = Replay::default();
     replay.snapshot(files, file, id)?;
     let last_contained_ms = last_contained_ms(&files.read(file, 0, HEADER_BYTES_MAX)?).unwrap_or(0);
-    Ok(SnapshotRead { image: replay.image, last_contained_ms })
+    let history = VoterHistory::new(VoterSet::default(), replay.quorum);
+    let (version, voters) = history.below(id.end);
+    let quorum = SnapshotVoters { version, voters: voters.cloned() };
+    Ok(SnapshotRead { image: replay.image, quorum, last_contained_ms })
 }
 
 fn recovery_point(files: &dyn Files) -> Result<Offset, LoadError> {
@@ -213,12 +244,17 @@ fn recovery_point(files: &dyn Files) -> Result<Offset, LoadError> {
 }
 
 /// The epoch of `quorum-state`, and whom this node voted for in it.
-fn kept(files: &dyn Files) -> Result<(LeaderEpoch, Option<i32>), LoadError> {
+fn kept(files: &dyn Files) -> Result<(LeaderEpoch, Option<ReplicaKey>), LoadError> {
     let file = FilePath::inside(METADATA_DIRECTORY, QUORUM_STATE);
     match files.read(&file, 0, CHUNK_BYTES) {
         Ok(contents) => {
             let state = QuorumState::parse(&contents).map_err(|reason| LoadError::QuorumState { file, reason })?;
-            Ok((state.leader_epoch, Some(state.voted.0).filter(|id| *id >= 0)))
+            let directory = match state.voters {
+                Voters::InLog { voted_directory } => voted_directory,
+                Voters::Configured(_) => Uuid::ZERO,
+            };
+            let voted = ReplicaKey { id: state.voted.0, directory };
+            Ok((state.leader_epoch, Some(voted).filter(|voted| voted.id >= 0)))
         }
         Err(DiskError::Missing { .. }) => Ok((LeaderEpoch(0), None)),
         Err(error) => Err(error.into()),
@@ -286,6 +322,9 @@ struct Replay {
     log_from: Option<Offset>,
     transactions: Transactions,
     records: VecDeque<(Offset, MetadataRecord)>,
+    quorum: Vec<(Offset, QuorumRecord)>,
+    /// Where records of the quorum count that stand in a snapshot.
+    snapshot_last: Option<Offset>,
     scratch: Scratch,
     /// Bytes of batches that were applied.
     beyond_bytes: u64,
@@ -301,6 +340,8 @@ impl Default for Replay {
             log_from: None,
             transactions: Transactions::default(),
             records: VecDeque::new(),
+            quorum: Vec::new(),
+            snapshot_last: None,
             scratch: Scratch::default(),
             beyond_bytes: 0,
             ends_with_footer: false,
@@ -312,7 +353,9 @@ impl Replay {
     /// Begins with what a snapshot holds. Its file was whole when it got its name, so it has to be whole.
     fn snapshot(&mut self, files: &dyn Files, file: &FilePath, id: SnapshotId) -> Result<(), LoadError> {
         self.log_from = Some(Offset::ZERO);
+        self.snapshot_last = Some(Offset(id.end.0 - 1));
         self.file(files, file, u64::MAX)?;
+        self.snapshot_last = None;
         if !self.ends_with_footer {
             return Err(LoadError::SnapshotTorn { file: file.clone() });
         }
@@ -382,9 +425,6 @@ impl Replay {
 
     fn batch(&mut self, file: &FilePath, position: u64, header: &BatchHeader, bytes: &[u8]) -> Result<(), LoadError> {
         self.ends_with_footer = header.is_control() && is_footer(bytes, &mut self.scratch);
-        if header.is_control() {
-            return Ok(());
-        }
         let mut values: Vec<(Offset, Bytes)> = Vec::new();
         let (_, records) = open(bytes, BATCH_BYTES_MAX, &mut self.scratch).map_err(|reason| LoadError::Batch {
             file: file.clone(),
@@ -394,6 +434,12 @@ impl Replay {
         for record in records {
             let record = record.map_err(|reason| LoadError::Record { offset: Offset(header.base_offset), reason })?;
             let offset = Offset(header.base_offset + i64::from(record.offset_delta));
+            if header.is_control() {
+                let read = QuorumRecord::read(record.key, record.value);
+                let read = read.map_err(|reason| LoadError::Decode { offset, reason })?;
+                self.quorum.extend(read.map(|read| (self.snapshot_last.unwrap_or(offset), read)));
+                continue;
+            }
             values.push((offset, BytesMut::from(record.value.unwrap_or_default()).freeze()));
         }
         for (offset, value) in values {

@@ -8,6 +8,7 @@ use strandline_protocol::records::{BatchError, Batches, OpenError, RecordError, 
 use strandline_protocol::wire::WireError;
 
 use super::BATCH_BYTES_MAX;
+use crate::quorum::voters::QuorumRecord;
 
 /// Why batches of a leader are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +27,16 @@ pub(crate) enum RecordsError {
     Append(#[from] AppendError),
 }
 
-/// The records of batches that follow each other from `expected` on.
+/// Records in order, with their offsets.
+pub(crate) type At<T> = Vec<(Offset, T)>;
+
+/// The records of batches that follow each other from `expected` on: those of the metadata, and what is said of the quorum.
 ///
 /// # Errors
 /// [`RecordsError`]
-pub(crate) fn records_of(bytes: &[u8], mut expected: Offset) -> Result<Vec<(Offset, MetadataRecord)>, RecordsError> {
+pub(crate) fn records_of(bytes: &[u8], mut expected: Offset) -> Result<(At<MetadataRecord>, At<QuorumRecord>), RecordsError> {
     let mut scratch = Scratch::default();
-    let mut records = Vec::new();
+    let (mut records, mut quorum) = (Vec::new(), Vec::new());
     for batch in Batches::strict(bytes) {
         let batch = batch?;
         let found = Offset(batch.header.base_offset);
@@ -40,18 +44,20 @@ pub(crate) fn records_of(bytes: &[u8], mut expected: Offset) -> Result<Vec<(Offs
             return Err(RecordsError::Gap { expected, found });
         }
         expected = Offset(batch.header.next_offset());
-        if batch.header.is_control() {
-            continue;
-        }
+        let is_control = batch.header.is_control();
         let (_, opened) = open(batch.bytes, BATCH_BYTES_MAX, &mut scratch)?;
         for record in opened {
             let record = record?;
             let offset = Offset(found.0 + i64::from(record.offset_delta));
+            if is_control {
+                quorum.extend(QuorumRecord::read(record.key, record.value)?.map(|record| (offset, record)));
+                continue;
+            }
             let value: Bytes = BytesMut::from(record.value.unwrap_or_default()).freeze();
             records.push((offset, MetadataRecord::decode(value)?));
         }
     }
-    Ok(records)
+    Ok((records, quorum))
 }
 
 /// Holds the records of a metadata transaction back until it ends (KIP-868); those of an aborted one count for nothing.

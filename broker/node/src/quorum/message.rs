@@ -3,7 +3,10 @@
 //! A *wish* is what the quorum wants done. Wishes leave in order, and none leaves while a vote or an epoch that came before
 //! it is not yet kept on disk: a voter that forgets may vote twice.
 
+use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
+
+use super::voters::{ReplicaKey, Voter};
 
 /// Where a log ends: the epoch of its last batch and the offset behind it. The greater one is more up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +34,7 @@ pub struct VoteAsk {
     pub ballot: Ballot,
     /// The candidate's epoch; with a pre-vote the one that it is in, not the one that it would begin.
     pub epoch: LeaderEpoch,
-    pub candidate: i32,
+    pub candidate: ReplicaKey,
     pub log_end: LogEnd,
 }
 
@@ -45,7 +48,7 @@ pub struct VoteAnswer {
 /// A fetch of the metadata log. Its offset is the replica's durable end: everything below survives its crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchAsk {
-    pub replica: i32,
+    pub replica: ReplicaKey,
     pub epoch: LeaderEpoch,
     pub from: LogEnd,
 }
@@ -81,7 +84,7 @@ pub enum FetchNews {
 /// A question for a piece of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotAsk {
-    pub replica: i32,
+    pub replica: ReplicaKey,
     pub epoch: LeaderEpoch,
     /// The snapshot: where it ends.
     pub id: LogEnd,
@@ -121,7 +124,7 @@ pub enum SnapshotNews {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub epoch: LeaderEpoch,
-    pub voted: Option<i32>,
+    pub voted: Option<ReplicaKey>,
     pub leader: Option<i32>,
 }
 
@@ -131,19 +134,19 @@ pub enum Wish {
     /// Write `quorum-state`; with `Hold::Others` tell [`super::Quorum::on_kept`] when it is durable.
     Keep(Kept, Hold),
     Vote {
-        to: i32,
+        to: ReplicaKey,
         ask: VoteAsk,
     },
     BeginEpoch {
-        to: i32,
+        to: ReplicaKey,
         leadership: Leadership,
     },
     EndEpoch {
-        to: i32,
+        to: ReplicaKey,
         leadership: Leadership,
-        successors: Vec<i32>,
+        successors: Vec<ReplicaKey>,
     },
-    /// Ask a leader, or a voter that may know it, for what lies behind the log's end.
+    /// Ask a leader, or somebody who may know it, for what lies behind the log's end.
     Fetch {
         to: i32,
         ask: FetchAsk,
@@ -168,6 +171,44 @@ pub enum Wish {
         epoch: LeaderEpoch,
         granted_by: Vec<i32>,
     },
+    /// Ask a replica that is to vote which levels of `kraft.version` it works at.
+    AskVersions {
+        to: Voter,
+    },
+    /// The answer to whoever asked for a change of the voters.
+    AnswerChange {
+        ticket: u64,
+        outcome: Result<(), Refusal>,
+    },
+    /// Ask the leader for a change of the voters that concerns this node.
+    Join {
+        to: i32,
+        ask: JoinAsk,
+    },
+}
+
+/// What a controller asks the leader of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinAsk {
+    /// To vote from now on.
+    Add,
+    /// That a directory that this node had before votes no more.
+    Remove(ReplicaKey),
+    /// To be described as it is now, in this epoch.
+    Update(LeaderEpoch),
+}
+
+/// Why a change of the voters is refused, in Kafka's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
 }
 
 /// Whether what is wished afterwards depends on the write.

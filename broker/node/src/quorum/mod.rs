@@ -13,6 +13,10 @@
 //!
 //! Source: raft/src/main/java/org/apache/kafka/raft/{KafkaRaftClient,QuorumState}.java.
 
+pub(crate) mod change;
+#[cfg(test)]
+mod change_tests;
+pub(crate) mod join;
 pub(crate) mod leader;
 pub(crate) mod message;
 pub(crate) mod post;
@@ -22,6 +26,7 @@ mod schedule;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+pub(crate) mod voters;
 mod voting;
 pub(crate) mod wire;
 
@@ -32,9 +37,11 @@ use strandline_protocol::ids::{LeaderEpoch, Offset};
 
 use crate::dice::Dice;
 use crate::flaws::{self, Flaw};
+use join::Joining;
 use leader::Leader;
 use message::{FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAsk, Wish};
 use role::{Follower, Role};
+use voters::{QuorumRecord, ReplicaKey, Voter, VoterHistory, VoterSet};
 
 /// How long a follower that found its leader gone waits at most before it asks for pre-votes: long enough that two of them
 /// rarely do so at once.
@@ -89,15 +96,39 @@ pub struct FetchAnswer {
     pub high_watermark: Offset,
 }
 
+/// Who a member is.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// As a record of voters would describe it.
+    pub own: Voter,
+    /// A broker that is no controller never votes, whatever its number is.
+    pub may_vote: bool,
+    /// `controller.quorum.auto.join.enable`
+    pub joins: bool,
+    /// How many servers of `controller.quorum.bootstrap.servers` may be asked for the leader.
+    pub bootstrap_servers: usize,
+}
+
+/// The number under which a server is asked for the leader that is known by its address alone. Source: KafkaRaftClient gives them numbers
+/// from -2 on, downward.
+pub(crate) fn bootstrap_server(place: usize) -> i32 {
+    i32::try_from(place).map_or(i32::MIN, |place| -2 - place)
+}
+
+/// The place among the servers of the configuration that such a number stands for.
+pub(crate) fn bootstrap_place(id: i32) -> Option<usize> {
+    usize::try_from(-2 - i64::from(id)).ok()
+}
+
 #[derive(Clone, Debug)]
 pub struct Quorum {
-    me: i32,
-    /// In order; empty if nobody is configured.
-    voters: Vec<i32>,
+    me: ReplicaKey,
+    member: Member,
+    history: VoterHistory,
     timing: Timing,
     dice: Dice,
     epoch: LeaderEpoch,
-    voted: Option<i32>,
+    voted: Option<ReplicaKey>,
     role: Role,
     high_watermark: Offset,
     /// What the leader said is committed of what this log agrees with.
@@ -108,6 +139,7 @@ pub struct Quorum {
     /// One of them is under way.
     keeping: bool,
     fetch: Fetching,
+    join: Joining,
 }
 
 /// The fetch of somebody who does not lead.
@@ -116,7 +148,7 @@ struct Fetching {
     /// Whom it went to, and in which epoch.
     under_way: Option<(i32, LeaderEpoch)>,
     again_ms: u64,
-    /// The place among the voters of the next one to be asked for the leader.
+    /// The place among voters and bootstrap servers of the next one to be asked for the leader.
     next: usize,
     /// A snapshot is whole and takes the place of the log: where that ends is not known meanwhile.
     held: bool,
@@ -125,12 +157,11 @@ struct Fetching {
 impl Quorum {
     /// A member that remembers `kept`. It never stands again in the epoch that it was in: records that it wrote there may be
     /// lost. `high_watermark` is what is known to be committed: the snapshot, and for a sole voter its log.
-    pub fn new(me: i32, voters: &[i32], timing: Timing, kept: Kept, high_watermark: Offset, seed: u64) -> Self {
-        let mut voters = voters.to_vec();
-        voters.sort_unstable();
+    pub fn new(member: Member, history: VoterHistory, timing: Timing, kept: Kept, high_watermark: Offset, seed: u64) -> Self {
         Self {
-            me,
-            voters,
+            me: member.own.key,
+            member,
+            history,
             timing,
             dice: Dice::new(seed),
             epoch: kept.epoch,
@@ -142,6 +173,7 @@ impl Quorum {
             unkept: 0,
             keeping: false,
             fetch: Fetching::default(),
+            join: Joining::default(),
         }
     }
 
@@ -149,7 +181,7 @@ impl Quorum {
     pub fn start(&mut self, now_ms: u64, log_end: LogEnd) {
         let wait_ms = self.timing.election_ms / 4 + self.roll(self.timing.election_ms / 2);
         self.role = Role::Unattached { until_ms: now_ms + wait_ms };
-        if self.voters == [self.me] {
+        if self.is_voter() && self.history.voters().len() == 1 {
             self.become_prospective(now_ms, log_end);
         }
     }
@@ -158,8 +190,47 @@ impl Quorum {
         self.epoch
     }
 
-    pub fn voters(&self) -> &[i32] {
-        &self.voters
+    pub fn voters(&self) -> &VoterSet {
+        self.history.voters()
+    }
+
+    /// The voters and the level of `kraft.version` over the log.
+    pub fn history(&self) -> &VoterHistory {
+        &self.history
+    }
+
+    /// This node among the replicas of the metadata log.
+    pub fn me(&self) -> ReplicaKey {
+        self.me
+    }
+
+    /// This node as a voter.
+    pub fn own(&self) -> &Voter {
+        &self.member.own
+    }
+
+    /// The log has one more record of the quorum, committed or not: it counts from now on.
+    pub fn on_record(&mut self, offset: Offset, record: QuorumRecord) {
+        self.history.push(offset, record);
+        self.follow_voters();
+    }
+
+    /// The log ends at `end` now.
+    pub fn on_cut(&mut self, end: Offset) {
+        self.history.cut(end);
+        self.follow_voters();
+    }
+
+    /// The newest snapshot ends there.
+    pub fn on_snapshot(&mut self, end: Offset) {
+        self.history.forget_below(end);
+    }
+
+    fn follow_voters(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.set_voters(self.history.voters());
+            self.advance();
+        }
     }
 
     /// Everything below is committed.
@@ -170,7 +241,7 @@ impl Quorum {
     pub fn leadership(&self) -> Leadership {
         let leader = match &self.role {
             Role::Follower(follower) => Some(follower.leader),
-            Role::Leader(_) | Role::Resigned { .. } => Some(self.me),
+            Role::Leader(_) | Role::Resigned { .. } => Some(self.me.id),
             Role::Unattached { .. } | Role::Prospective { .. } | Role::Candidate { .. } => None,
         };
         Leadership { epoch: self.epoch, leader }
@@ -197,10 +268,13 @@ impl Quorum {
     pub fn on_kept(&mut self, now_ms: u64, log_end: LogEnd) {
         self.keeping = false;
         self.unkept -= 1;
+        let votes = self.is_voter();
         if let Role::Candidate { tally, .. } = &mut self.role
             && self.unkept == 0
         {
-            tally.grant(self.me);
+            if votes {
+                tally.grant(self.me.id);
+            }
             self.count_votes(now_ms, log_end);
         }
     }
@@ -224,7 +298,11 @@ impl Quorum {
         if ask.epoch > self.epoch {
             return FetchVerdict::Unknown;
         }
+        // Its own question, from before it led, may have come to itself.
         let Role::Leader(leader) = &mut self.role else { return FetchVerdict::NotLeader };
+        if ask.replica == self.me {
+            return FetchVerdict::NotLeader;
+        }
         let verdict = compare(ask.from, log);
         if verdict == FetchVerdict::Agree {
             leader.on_fetch(now_ms, ask.replica, ask.from.offset, log.end.offset);
@@ -257,13 +335,19 @@ impl Quorum {
         match &self.role {
             Role::Follower(follower) => Some(follower.leader),
             Role::Unattached { .. } => {
-                let others: Vec<i32> = self.voters.iter().copied().filter(|voter| *voter != self.me).collect();
+                let others: Vec<i32> = self.who_may_know().collect();
                 let to = *others.get(self.fetch.next % others.len().max(1))?;
                 self.fetch.next = self.fetch.next.wrapping_add(1);
                 Some(to)
             }
             _ => None,
         }
+    }
+
+    /// Who may know the leader: the other voters, and whom the configuration names by address.
+    fn who_may_know(&self) -> impl Iterator<Item = i32> {
+        let others = self.history.voters().iter().filter(|voter| !voter.key.names(self.me)).map(|voter| voter.key.id);
+        others.chain((0..self.member.bootstrap_servers).map(bootstrap_server))
     }
 
     /// A fetch was answered.
@@ -323,13 +407,13 @@ impl Quorum {
         self.fetch.under_way = None;
         self.fetch.again_ms = now_ms + self.timing.retry_ms;
         let soon = now_ms + self.roll(SUSPICION_MS as u64);
-        let is_voter = self.is_voter();
+        let stands = self.stands();
         match &mut self.role {
-            Role::Follower(follower) if follower.leader == from && lost == Lost::Gone && is_voter && !follower.suspects => {
+            Role::Follower(follower) if follower.leader == from && lost == Lost::Gone && stands && !follower.suspects => {
                 follower.suspects = true;
                 follower.until_ms = follower.until_ms.min(soon);
             }
-            Role::Follower(follower) if follower.leader == from && !is_voter => {
+            Role::Follower(follower) if follower.leader == from && !stands => {
                 self.role = Role::Unattached { until_ms: u64::MAX };
             }
             _ => {}
@@ -338,20 +422,22 @@ impl Quorum {
 
     /// Time passed.
     pub fn tick(&mut self, now_ms: u64, log_end: LogEnd) {
-        let is_voter = self.is_voter();
+        let stands = self.stands();
         match &self.role {
-            Role::Unattached { until_ms } | Role::Candidate { until_ms, .. } if now_ms >= *until_ms && is_voter => {
+            Role::Unattached { until_ms } | Role::Candidate { until_ms, .. } if now_ms >= *until_ms && stands => {
                 self.become_prospective(now_ms, log_end);
             }
             Role::Prospective { until_ms, .. } if now_ms >= *until_ms => self.step_back(now_ms),
-            Role::Follower(follower) if now_ms >= follower.until_ms && is_voter => self.become_prospective(now_ms, log_end),
+            Role::Follower(follower) if now_ms >= follower.until_ms && stands => self.become_prospective(now_ms, log_end),
             Role::Follower(follower) if now_ms >= follower.until_ms => {
                 self.role = Role::Unattached { until_ms: u64::MAX };
             }
+            Role::Leader(_) if self.is_removed() => self.resign(now_ms),
             Role::Leader(leader) if now_ms >= leader.majority_lost_at(self.timing.silence_ms()) => self.resign(now_ms),
             Role::Resigned { until_ms } if now_ms >= *until_ms => self.step_back(now_ms),
             _ => {}
         }
+        self.expire_change(now_ms);
         self.ask_for_votes(now_ms, log_end);
         self.tell_epoch(now_ms);
     }
@@ -360,12 +446,14 @@ impl Quorum {
     pub fn next_deadline(&self) -> u64 {
         match &self.role {
             // An observer stands for nothing: it asks around until somebody leads.
-            Role::Unattached { .. } if !self.is_voter() => u64::MAX,
+            Role::Unattached { .. } if !self.stands() => u64::MAX,
             Role::Unattached { until_ms } | Role::Resigned { until_ms } => *until_ms,
             Role::Prospective { tally, until_ms } | Role::Candidate { tally, until_ms } => (*until_ms).min(tally.again_ms),
             Role::Follower(follower) => follower.until_ms,
+            Role::Leader(_) if self.is_removed() => 0,
             Role::Leader(leader) => {
-                leader.majority_lost_at(self.timing.silence_ms()).min(leader.next_told_ms(self.timing.fetch_ms / 2))
+                let told_ms = leader.next_told_ms(self.timing.fetch_ms / 2);
+                leader.majority_lost_at(self.timing.silence_ms()).min(told_ms).min(leader.change_expires_ms())
             }
         }
     }
@@ -375,7 +463,7 @@ impl Quorum {
     pub fn next_fetch_ms(&self) -> u64 {
         let asks = match &self.role {
             Role::Follower(_) => true,
-            Role::Unattached { .. } => self.voters.iter().any(|voter| *voter != self.me),
+            Role::Unattached { .. } => self.who_may_know().next().is_some(),
             _ => false,
         };
         let may = self.fetch.under_way.is_none() && self.unkept == 0 && !self.fetch.held;
@@ -384,6 +472,7 @@ impl Quorum {
 
     /// Gives up leading: others are told, the most advanced first.
     pub fn resign(&mut self, now_ms: u64) {
+        self.give_up_change();
         let Role::Leader(leader) = &self.role else { return };
         let successors = leader.successors();
         let leadership = self.leadership();
@@ -401,9 +490,9 @@ impl Quorum {
     }
 
     /// The leader of an epoch gives up; those named first stand first.
-    pub fn on_end_epoch(&mut self, now_ms: u64, leadership: Leadership, successors: &[i32], ticket: u64) {
+    pub fn on_end_epoch(&mut self, now_ms: u64, leadership: Leadership, successors: &[ReplicaKey], ticket: u64) {
         self.learn(now_ms, leadership);
-        let place = successors.iter().position(|id| *id == self.me).unwrap_or(successors.len()) as u64;
+        let place = successors.iter().position(|key| key.names(self.me)).unwrap_or(successors.len()) as u64;
         let wait_ms = if place == 0 { 0 } else { place * self.timing.retry_ms * 2 + self.roll(SUSPICION_MS as u64) };
         if let Role::Follower(follower) = &mut self.role
             && leadership.epoch == self.epoch
@@ -426,8 +515,9 @@ impl Quorum {
         if told.epoch < self.epoch {
             return;
         }
-        let leader = told.leader.filter(|leader| *leader != self.me);
+        let leader = told.leader.filter(|leader| *leader != self.me.id);
         if told.epoch > self.epoch {
+            self.give_up_change();
             self.epoch = told.epoch;
             self.voted = None;
             let wait_ms = self.election_wait_ms();
@@ -449,7 +539,7 @@ impl Quorum {
 
     fn follower_of(&self, now_ms: u64, leader: i32) -> Role {
         let until_ms = now_ms + self.timing.fetch_ms;
-        Role::Follower(Follower { leader, until_ms, suspects: false, has_fetched: false, snapshot: None })
+        Role::Follower(Follower { leader, until_ms, suspects: false, has_fetched: false, snapshot: None, is_described: false })
     }
 
     fn tell_epoch(&mut self, now_ms: u64) {
@@ -466,6 +556,7 @@ impl Quorum {
             && let Some(high_watermark) = leader.high_watermark()
         {
             self.high_watermark = self.high_watermark.max(high_watermark);
+            self.answer_change();
         }
     }
 
@@ -475,8 +566,27 @@ impl Quorum {
         self.wishes.push_back(Wish::Keep(kept, hold));
     }
 
-    fn is_voter(&self) -> bool {
-        self.voters.contains(&self.me)
+    /// Whether this node votes, by what its log says.
+    pub fn is_voter(&self) -> bool {
+        self.member.may_vote && self.history.voters().has(self.me)
+    }
+
+    /// Whether the voters that count are known to be committed.
+    pub fn has_settled_voters(&self) -> bool {
+        self.history.voters_at().is_none_or(|offset| offset < self.high_watermark)
+    }
+
+    /// Whether this node stands when nobody leads: as a voter, or as one that was a voter until a record that nobody may commit but who
+    /// has it.
+    fn stands(&self) -> bool {
+        let was_voter = || !self.has_settled_voters() && self.history.voters_before().has(self.me);
+        self.is_voter() || (self.member.may_vote && was_voter())
+    }
+
+    /// Whether this node leads and is known to be no voter any more.
+    fn is_removed(&self) -> bool {
+        let leads = matches!(self.role, Role::Leader(_)) && !flaws::is(Flaw::RemovedLeaderStays);
+        leads && !self.is_voter() && self.has_settled_voters()
     }
 
     fn election_wait_ms(&mut self) -> u64 {

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::io::{Asker, ConnectionId, Tag};
+use strandline_protocol::ids::LeaderEpoch;
+
+use crate::io::{Asker, ConnectionId, PeerAddress, Tag};
 use crate::parked::{ParkedId, Place};
 use crate::quorum::message::Ballot;
+use crate::quorum::voters::ReplicaKey;
 
 /// What was asked of another member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,9 @@ pub(crate) enum Letter {
     Epoch,
     Fetch,
     Snapshot,
+    /// Which levels a replica works at that is to vote.
+    Versions(ReplicaKey),
+    Join,
 }
 
 /// Which answer somebody waits for.
@@ -21,6 +27,8 @@ pub(crate) enum Form {
     Vote,
     BeginEpoch,
     EndEpoch,
+    AddVoter,
+    RemoveVoter,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +38,8 @@ pub(crate) struct Post {
     tickets: BTreeMap<u64, (Place, Form)>,
     /// Fetches of the metadata log that wait for records or a higher high watermark.
     pub(crate) fetches: Vec<ParkedId>,
+    /// Where the leader of an epoch said it listens: the voters of this node's log may not know.
+    told: Option<(LeaderEpoch, PeerAddress)>,
 }
 
 impl Post {
@@ -59,6 +69,16 @@ impl Post {
 
     pub(crate) fn redeem(&mut self, ticket: u64) -> Option<(Place, Form)> {
         self.tickets.remove(&ticket)
+    }
+
+    /// The leader of an epoch listens there.
+    pub(crate) fn leader_listens(&mut self, epoch: LeaderEpoch, at: PeerAddress) {
+        self.told = Some((epoch, at));
+    }
+
+    /// Where a node listens that leads the epoch, as far as somebody told.
+    pub(crate) fn told(&self, epoch: LeaderEpoch, node: i32) -> Option<&PeerAddress> {
+        self.told.as_ref().filter(|(of, at)| *of == epoch && at.node == node).map(|(_, at)| at)
     }
 
     fn number(&mut self) -> u64 {

@@ -1,17 +1,20 @@
 //! Random schedules: voters and an observer over a network that loses, delays and repeats, with crashes that take what was
 //! not synced. After every event: one leader an epoch, logs that agree below where they agree, committed records in every
-//! log that claims them, high watermarks that never go back. Once the faults end, everybody catches up.
+//! log that claims them and in that of every new leader, high watermarks that never go back. Once the faults end, everybody
+//! catches up. In some runs an operator adds and removes voters meanwhile, and disks are replaced by empty ones.
 
 use std::collections::BTreeMap;
 
 use strandline_log::epochs::LeaderEpochs;
-use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
 
+use super::change::AddWait;
 use super::message::{
-    FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAnswer, SnapshotAsk, SnapshotNews,
-    SnapshotPlace, VoteAnswer, VoteAsk, Wish,
+    FetchAsk, FetchNews, FetchVerdict, Hold, JoinAsk, Kept, Leadership, LogEnd, Lost, SnapshotAnswer, SnapshotAsk,
+    SnapshotNews, SnapshotPlace, VoteAnswer, VoteAsk, Wish,
 };
-use super::{FetchAnswer, LogView, Quorum, Timing};
+use super::voters::{BEFORE_THE_LOG, QuorumRecord, ReplicaKey, Voter, VoterEndpoint, VoterHistory, VoterSet};
+use super::{FetchAnswer, LogView, Member as Identity, Quorum, Timing, bootstrap_place};
 use crate::dice::Dice;
 
 const TIMING: Timing = Timing { election_ms: 1000, fetch_ms: 2000, backoff_max_ms: 1000, retry_ms: 20 };
@@ -22,8 +25,24 @@ const PIECES: u64 = 3;
 /// Whole logs are compared at every so many events: more would take most of the time.
 const COMPARED_EVERY: u64 = 16;
 
+/// How long an operator waits for a change. The answer is of no interest: it asks for something else then.
+const CHANGE_MS: u64 = 2000;
+
 /// One record: the epoch that wrote it, and what it says.
-type Entry = (i32, u64);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    epoch: i32,
+    value: u64,
+    voters: Option<VoterSet>,
+}
+
+/// How voters come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voters {
+    Configured,
+    /// They stand in the log and are changed.
+    InLog,
+}
 
 #[derive(Default)]
 struct Disk {
@@ -32,19 +51,25 @@ struct Disk {
     start: usize,
     synced: usize,
     kept: Option<Kept>,
+    /// How many disks were replaced before this one.
+    number: u8,
 }
 
 #[derive(Clone, Debug)]
 enum Message {
-    Vote(VoteAsk),
+    Vote(VoteAsk, ReplicaKey),
     VoteAnswer(VoteAnswer),
     Begin(Leadership),
-    End(Leadership, Vec<i32>),
+    End(Leadership, Vec<ReplicaKey>),
     EpochAnswer(Leadership),
     Fetch(u64, FetchAsk),
     FetchAnswer(u64, Leadership, Option<FetchVerdict>, Offset, Vec<Entry>),
     Snapshot(u64, SnapshotAsk),
     SnapshotAnswer(u64, SnapshotAnswer, Vec<Entry>),
+    AskVersions,
+    Versions(ReplicaKey),
+    Join(ReplicaKey, JoinAsk),
+    Joined(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +105,10 @@ enum Event {
         life: u32,
         entries: Vec<Entry>,
     },
+    /// An operator wants other voters.
+    Change,
+    /// Somebody's disk is replaced.
+    Replace,
     Crash,
     Revive {
         who: i32,
@@ -102,7 +131,11 @@ struct Member {
 struct World {
     now_ms: u64,
     dice: Dice,
-    voters: Vec<i32>,
+    kind: Voters,
+    /// Those of the beginning.
+    voters: VoterSet,
+    /// Sets of voters that leaders wrote.
+    changes: usize,
     members: BTreeMap<i32, Member>,
     events: BTreeMap<(u64, u64), Event>,
     next: u64,
@@ -114,11 +147,17 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, voters: i32) -> Self {
+    fn new(seed: u64, voters: i32, kind: Voters) -> Self {
+        let first = |id: i32| match kind {
+            Voters::Configured => voter(ReplicaKey::without_directory(id)),
+            Voters::InLog => voter(key(id, 0)),
+        };
         let mut world = Self {
             now_ms: 0,
             dice: Dice::new(seed),
-            voters: (1..=voters).collect(),
+            kind,
+            voters: (1..=voters).map(first).collect(),
+            changes: 0,
             members: BTreeMap::new(),
             events: BTreeMap::new(),
             next: 0,
@@ -127,7 +166,8 @@ impl World {
             parted: None,
             installs: 0,
         };
-        for id in 1..=voters + 1 {
+        let others = if kind == Voters::InLog { 2 } else { 1 };
+        for id in 1..=voters + others {
             let disk = Disk::default();
             let member = Member {
                 disk,
@@ -144,6 +184,10 @@ impl World {
         world.at(500, Event::Propose);
         world.at(1000, Event::Snapshot);
         world.at(3000, Event::Crash);
+        if kind == Voters::InLog {
+            world.at(2000, Event::Change);
+            world.at(6000, Event::Replace);
+        }
         world.at(1, Event::Wake);
         world
     }
@@ -196,6 +240,8 @@ impl World {
             Event::Propose => self.propose(),
             Event::Snapshot => self.snapshot(),
             Event::Installed { who, life, entries } => self.installed(who, life, entries),
+            Event::Change => self.change(),
+            Event::Replace => self.replace(),
             Event::Crash => self.crash(),
             Event::Revive { who } => self.revive(who),
             Event::Wake => self.wake(),
@@ -224,7 +270,7 @@ impl World {
         for member in self.members.values_mut() {
             let epoch = member.running.as_ref().and_then(|quorum| quorum.leading().map(|_| quorum.epoch()));
             if let Some(epoch) = epoch.filter(|epoch| member.opened == Some(*epoch)) {
-                member.disk.log.push((epoch.0, value));
+                member.disk.log.push(Entry { epoch: epoch.0, value, voters: None });
             }
         }
         let wait_ms = self.roll(400);
@@ -248,9 +294,11 @@ impl World {
         let member = self.members.get_mut(&who).expect("known");
         let Some(quorum) = member.running.as_mut().filter(|_| member.life == life) else { return };
         let end = entries.len();
+        let history = VoterHistory::new(VoterSet::default(), said(&entries));
+        let (version, voters) = history.below(offset(end));
+        quorum.on_installed(now_ms, offset(end), version, voters.cloned());
         member.disk.log = entries;
         (member.disk.start, member.disk.synced) = (end, end);
-        quorum.on_installed(now_ms, offset(end));
         self.settle(who);
     }
 
@@ -285,10 +333,25 @@ impl World {
 
     fn revive(&mut self, who: i32) {
         let (now_ms, seed, voters) = (self.now_ms, self.dice.roll(), self.voters.clone());
+        let (kind, count) = (self.kind, self.members.len());
         let member = self.members.get_mut(&who).expect("known");
         let nothing = Kept { epoch: LeaderEpoch(0), voted: None, leader: None };
-        let mut quorum =
-            Quorum::new(who, &voters, TIMING, member.disk.kept.unwrap_or(nothing), offset(member.disk.start), seed);
+        let own = voter(key(who, member.disk.number));
+        let history = match kind {
+            Voters::Configured => VoterHistory::new(voters, []),
+            // What `format` wrote down is on the disks that it formatted.
+            Voters::InLog => {
+                let is_formatted = voters.has(own.key);
+                let first = [QuorumRecord::Version(1), QuorumRecord::Voters(voters)].map(|record| (BEFORE_THE_LOG, record));
+                let first = first.into_iter().filter(|_| is_formatted);
+                VoterHistory::new(VoterSet::default(), first.chain(said(&member.disk.log)))
+            }
+        };
+        let bootstrap_servers = if kind == Voters::InLog { count } else { 0 };
+        let may_vote = kind == Voters::InLog || history.voters().has(own.key);
+        let identity = Identity { own, may_vote, joins: who % 2 == 0, bootstrap_servers };
+        let kept = member.disk.kept.unwrap_or(nothing);
+        let mut quorum = Quorum::new(identity, history, TIMING, kept, offset(member.disk.start), seed);
         quorum.start(now_ms, end_of(&member.disk.log));
         member.running = Some(quorum);
         let start = offset(member.disk.start);
@@ -311,10 +374,11 @@ impl World {
 
     /// A question gets an answer, or the asker hears that it is lost.
     fn ask(&mut self, from: i32, to: i32, message: Message, number: Option<u64>) {
+        let (asked, to) = (to, bootstrap_place(to).map_or(to, |place| 1 + i32::try_from(place).expect("few")));
         let life = self.members[&from].life;
         let gone = self.members.get(&to).is_none_or(|member| member.running.is_none());
         let (wait_ms, lost) = if gone { (2, Lost::Gone) } else { (600, Lost::Silent) };
-        self.at(wait_ms, Event::Lost { who: from, life, from: to, lost, number });
+        self.at(wait_ms, Event::Lost { who: from, life, from: asked, lost, number });
         self.send(from, to, message);
     }
 
@@ -348,7 +412,11 @@ impl World {
         let Some(quorum) = &mut member.running else { return };
         let end = end_of(&member.disk.log);
         match message {
-            Message::Vote(ask) => quorum.on_vote(now_ms, ask, end, from as u64),
+            Message::Vote(ask, meant) if meant.names(quorum.me()) => quorum.on_vote(now_ms, ask, end, from as u64),
+            Message::Vote(ask, _) => {
+                let answer = VoteAnswer { ballot: ask.ballot, leadership: quorum.leadership(), granted: false };
+                self.send(to, from, Message::VoteAnswer(answer));
+            }
             Message::VoteAnswer(answer) => quorum.on_vote_answer(now_ms, from, answer, end),
             Message::Begin(leadership) => quorum.on_begin_epoch(now_ms, leadership, from as u64),
             Message::End(leadership, successors) => quorum.on_end_epoch(now_ms, leadership, &successors, from as u64),
@@ -373,8 +441,15 @@ impl World {
                 let epochs = epochs_of(&member.disk.log);
                 let answer = FetchAnswer { leadership, verdict, high_watermark };
                 match quorum.on_fetch_answer(now_ms, from, answer, view(&member.disk, &epochs)) {
-                    FetchNews::Append => member.disk.log.extend(records),
+                    FetchNews::Append => {
+                        let begin = member.disk.log.len();
+                        for (offset, record) in said(&records) {
+                            quorum.on_record(Offset(offset.0 + i64::try_from(begin).expect("small")), record);
+                        }
+                        member.disk.log.extend(records);
+                    }
                     FetchNews::CutBack(to) => {
+                        quorum.on_cut(to);
                         member.disk.log.truncate(place(to));
                         member.disk.synced = member.disk.synced.min(place(to));
                     }
@@ -382,6 +457,21 @@ impl World {
                 }
                 quorum.on_durable(offset(member.disk.synced));
             }
+            Message::AskVersions => {
+                let key = quorum.me();
+                self.send(to, from, Message::Versions(key));
+            }
+            Message::Versions(key) => {
+                if let Some(voters) = quorum.on_versions(now_ms, key, Some((0, 1))) {
+                    let at = self.write_voters(to, voters);
+                    self.members.get_mut(&to).and_then(|member| member.running.as_mut()).expect("runs").on_added(at);
+                }
+            }
+            Message::Join(key, ask) => {
+                let is_done = self.join(to, key, &ask);
+                self.send(to, from, Message::Joined(is_done));
+            }
+            Message::Joined(is_done) => quorum.on_join_answer(is_done),
             Message::Snapshot(number, ask) => {
                 let is_kept = ask.id == end_of(&member.disk.log[..member.disk.start]);
                 let may = quorum.on_snapshot_fetch(now_ms, ask).is_ok() && is_kept;
@@ -405,6 +495,96 @@ impl World {
         self.settle(to);
     }
 
+    /// A leader writes down who votes.
+    fn write_voters(&mut self, who: i32, voters: VoterSet) -> Offset {
+        self.changes += 1;
+        let value = self.dice.roll();
+        let member = self.members.get_mut(&who).expect("known");
+        let quorum = member.running.as_mut().expect("it leads");
+        let at = offset(member.disk.log.len());
+        quorum.on_record(at, QuorumRecord::Voters(voters.clone()));
+        member.disk.log.push(Entry { epoch: quorum.epoch().0, value, voters: Some(voters) });
+        at
+    }
+
+    /// Somebody asks a node that may lead for a change that concerns itself.
+    fn join(&mut self, who: i32, from: ReplicaKey, ask: &JoinAsk) -> bool {
+        let until_ms = self.now_ms + CHANGE_MS;
+        let member = self.members.get_mut(&who).expect("known");
+        let Some(quorum) = member.running.as_mut().filter(|quorum| member.opened == Some(quorum.epoch())) else { return false };
+        let written = match ask {
+            JoinAsk::Add => {
+                return quorum.add_voter(voter(from), AddWait { ticket: 0, until_committed: false }, until_ms).is_ok();
+            }
+            JoinAsk::Remove(key) => quorum.remove_voter(*key).ok(),
+            JoinAsk::Update(_) => quorum.update_voter(voter(from)).ok().flatten(),
+        };
+        let Some(voters) = written else { return false };
+        let at = self.write_voters(who, voters);
+        let quorum = self.members.get_mut(&who).and_then(|member| member.running.as_mut()).expect("it leads");
+        if matches!(ask, JoinAsk::Remove(_)) {
+            quorum.on_removed(0, at, until_ms);
+        }
+        true
+    }
+
+    /// An operator asks whoever leads for one voter more or less.
+    fn change(&mut self) {
+        let wait_ms = 200 + self.roll(3000);
+        if self.faulty() {
+            self.at(wait_ms, Event::Change);
+        }
+        let whom = 1 + i32::try_from(self.roll(self.members.len() as u64 - 1)).expect("few");
+        let key = key(whom, self.members[&whom].disk.number);
+        let leaders: Vec<i32> = self.members.iter().filter(|(_, member)| member.opened.is_some()).map(|(id, _)| *id).collect();
+        for leader in leaders {
+            let Some(quorum) = self.members.get_mut(&leader).and_then(|member| member.running.as_mut()) else { continue };
+            let known = quorum.voters().get(whom).map(|voter| voter.key);
+            let ask = match known {
+                // Three at least, so that the rest of the schedule finds something to break.
+                Some(known) if quorum.voters().len() > 3 || known != key => JoinAsk::Remove(known),
+                Some(_) => continue,
+                None => JoinAsk::Add,
+            };
+            self.join(leader, key, &ask);
+            self.settle(leader);
+        }
+    }
+
+    /// A disk is replaced by an empty one, and the node that was a voter with the old one is another replica. What is committed stays on
+    /// enough others: they all have it.
+    fn replace(&mut self) {
+        let wait_ms = 1000 + self.roll(4000);
+        if self.faulty() {
+            self.at(wait_ms, Event::Replace);
+        }
+        let named = said(&self.committed).filter_map(|(_, record)| match record {
+            QuorumRecord::Voters(voters) => Some(voters),
+            QuorumRecord::Version(_) => None,
+        });
+        let voters = named.last().unwrap_or_else(|| self.voters.clone());
+        let newest = |member: &Member| said(&member.disk.log).all(|(at, _)| at < offset(self.committed.len()));
+        let is_whole = |voter: &Voter| {
+            let disk = &self.members[&voter.key.id].disk;
+            disk.synced >= self.committed.len() && voter.key.names(key(voter.key.id, disk.number))
+        };
+        let enough_are_left = voters.len() >= 3 && voters.iter().all(is_whole);
+        let is_settled = self.members.values().all(newest);
+        let whom = 1 + i32::try_from(self.roll(self.members.len() as u64 - 1)).expect("few");
+        if !self.faulty() || !is_settled || (voters.get(whom).is_some() && !enough_are_left) {
+            return;
+        }
+        let wait_ms = 1 + self.roll(3000);
+        let member = self.members.get_mut(&whom).expect("known");
+        if member.running.take().is_some() {
+            self.at(wait_ms, Event::Revive { who: whom });
+        }
+        let member = self.members.get_mut(&whom).expect("known");
+        member.life += 1;
+        member.opened = None;
+        member.disk = Disk { number: member.disk.number + 1, ..Disk::default() };
+    }
+
     fn settle(&mut self, who: i32) {
         let now_ms = self.now_ms;
         let member = self.members.get_mut(&who).expect("known");
@@ -412,6 +592,7 @@ impl World {
         let end = end_of(&member.disk.log);
         if member.disk.synced == member.disk.log.len() && !member.syncing {
             quorum.poll_fetch(now_ms, end);
+            quorum.poll_join(now_ms, end.offset);
         }
         let wishes = quorum.take_wishes();
         for wish in wishes {
@@ -434,9 +615,15 @@ impl World {
                 let wait_ms = if hold == Hold::Others { 1 + self.roll(20) } else { 0 };
                 self.at(wait_ms, Event::Kept { who, life, kept, hold });
             }
-            Wish::Vote { to, ask } => self.ask(who, to, Message::Vote(ask), None),
-            Wish::BeginEpoch { to, leadership } => self.send(who, to, Message::Begin(leadership)),
-            Wish::EndEpoch { to, leadership, successors } => self.send(who, to, Message::End(leadership, successors)),
+            Wish::Vote { to, ask } => self.ask(who, to.id, Message::Vote(ask, to), None),
+            Wish::BeginEpoch { to, leadership } => self.send(who, to.id, Message::Begin(leadership)),
+            Wish::EndEpoch { to, leadership, successors } => self.send(who, to.id, Message::End(leadership, successors)),
+            Wish::AskVersions { to } => self.send(who, to.key.id, Message::AskVersions),
+            Wish::AnswerChange { .. } => {}
+            Wish::Join { to, ask } => {
+                let key = self.members[&who].running.as_ref().expect("it asks").me();
+                self.send(who, to, Message::Join(key, ask));
+            }
             Wish::Fetch { to, ask } => {
                 let number = self.members[&who].fetching;
                 self.ask(who, to, Message::Fetch(number, ask), Some(number));
@@ -457,7 +644,14 @@ impl World {
                 let member = self.members.get_mut(&who).expect("known");
                 assert!(member.running.as_ref().is_some_and(|quorum| quorum.epoch() == epoch));
                 member.opened = Some(epoch);
-                member.disk.log.push((epoch.0, 0));
+                let has_all = member.disk.log.starts_with(&self.committed);
+                assert!(has_all, "{who} leads epoch {epoch} without all that is committed");
+                member.disk.log.push(Entry { epoch: epoch.0, value: 0, voters: None });
+                let history = member.running.as_ref().expect("it leads").history();
+                if history.voters_at() == Some(BEFORE_THE_LOG) {
+                    let voters = history.voters().clone();
+                    self.write_voters(who, voters);
+                }
                 let other = self.leaders.insert(epoch.0, who);
                 assert!(other.is_none(), "epoch {epoch} was opened by {other:?} and {who}");
             }
@@ -473,7 +667,7 @@ impl World {
             // What was compared at an earlier mark is looked at again only when the logs are compared.
             for (index, entry) in member.disk.log.iter().enumerate().take(place(mark)).skip(place(member.high_watermark)) {
                 match self.committed.get(index) {
-                    None => self.committed.push(*entry),
+                    None => self.committed.push(entry.clone()),
                     Some(known) => assert_eq!(known, entry, "{id} has something else at {index}, which is committed"),
                 }
             }
@@ -486,18 +680,36 @@ impl World {
         for (place, left) in logs.iter().enumerate() {
             for right in &logs[place + 1..] {
                 let common = left.len().min(right.len());
-                if let Some(last) = (0..common).rev().find(|index| left[*index].0 == right[*index].0) {
+                if let Some(last) = (0..common).rev().find(|index| left[*index].epoch == right[*index].epoch) {
                     assert_eq!(left[..=last], right[..=last], "logs that agree at {last} agree below");
                 }
             }
         }
-        let holders = self.voters.iter().filter(|voter| self.members[*voter].disk.log.len() >= self.committed.len()).count();
-        assert!(holders > self.voters.len() / 2, "what is committed is on a majority");
+        if self.kind == Voters::Configured {
+            let holders = self.voters.ids().filter(|voter| self.members[voter].disk.log.len() >= self.committed.len()).count();
+            assert!(holders > self.voters.len() / 2, "what is committed is on a majority");
+        }
     }
 }
 
+fn key(id: i32, disk: u8) -> ReplicaKey {
+    ReplicaKey { id, directory: Uuid([disk + 1; 16]) }
+}
+
+fn voter(key: ReplicaKey) -> Voter {
+    let endpoint = VoterEndpoint { listener: "CONTROLLER".to_owned(), host: "h".to_owned(), port: 1 };
+    Voter { key, endpoints: vec![endpoint], versions: (0, 1) }
+}
+
+/// What records say of the quorum, with their places.
+fn said(log: &[Entry]) -> impl Iterator<Item = (Offset, QuorumRecord)> {
+    let named = log.iter().enumerate().filter_map(|(place, entry)| Some((offset(place), entry.voters.clone()?)));
+    // Only a log with voters in it has any, and such a log is of the higher level.
+    named.flat_map(|(at, voters)| [(at, QuorumRecord::Version(1)), (at, QuorumRecord::Voters(voters))])
+}
+
 fn end_of(log: &[Entry]) -> LogEnd {
-    LogEnd { epoch: LeaderEpoch(log.last().map_or(0, |entry| entry.0)), offset: offset(log.len()) }
+    LogEnd { epoch: LeaderEpoch(log.last().map_or(0, |entry| entry.epoch)), offset: offset(log.len()) }
 }
 
 /// A log whose start is also the end of its only snapshot.
@@ -509,8 +721,8 @@ fn view<'a>(disk: &Disk, epochs: &'a LeaderEpochs) -> LogView<'a> {
 fn epochs_of(log: &[Entry]) -> LeaderEpochs {
     let mut epochs = LeaderEpochs::default();
     for (index, entry) in log.iter().enumerate() {
-        if epochs.latest() != Some(LeaderEpoch(entry.0)) {
-            epochs.assign(LeaderEpoch(entry.0), offset(index));
+        if epochs.latest() != Some(LeaderEpoch(entry.epoch)) {
+            epochs.assign(LeaderEpoch(entry.epoch), offset(index));
         }
     }
     epochs
@@ -524,9 +736,9 @@ fn place(offset: Offset) -> usize {
     usize::try_from(offset.0).expect("not negative")
 }
 
-/// Answers with how many snapshots were fetched.
-fn run(seed: u64, voters: i32) -> usize {
-    let mut world = World::new(seed, voters);
+/// A run to its end.
+fn run(seed: u64, voters: i32, kind: Voters) -> World {
+    let mut world = World::new(seed, voters, kind);
     world.run();
     let leaders: Vec<i32> = world
         .members
@@ -540,23 +752,38 @@ fn run(seed: u64, voters: i32) -> usize {
     for (id, member) in &world.members {
         assert!(place(member.high_watermark) + 5 >= end, "seed {seed}: {id} did not catch up");
     }
-    world.installs
+    world
 }
 
 #[test]
 fn three_voters_and_an_observer_survive_random_schedules() {
-    let installs: usize = (0..20).map(|seed| run(seed, 3)).sum();
+    let installs: usize = (0..20).map(|seed| run(seed, 3, Voters::Configured).installs).sum();
     assert!(installs > 20, "only {installs} snapshots were fetched");
 }
 
 #[test]
 fn five_voters_survive_random_schedules() {
-    let installs: usize = (1000..1004).map(|seed| run(seed, 5)).sum();
+    let installs: usize = (1000..1004).map(|seed| run(seed, 5, Voters::Configured).installs).sum();
     assert!(installs > 4, "only {installs} snapshots were fetched");
 }
 
 #[test]
 fn a_sole_voter_survives_random_schedules() {
-    let installs: usize = (2000..2005).map(|seed| run(seed, 1)).sum();
+    let installs: usize = (2000..2005).map(|seed| run(seed, 1, Voters::Configured).installs).sum();
     assert!(installs > 0, "the observer fetches some");
+}
+
+#[test]
+fn voters_that_come_and_go_survive_random_schedules() {
+    let runs: Vec<World> = (3000..3020).map(|seed| run(seed, 3, Voters::InLog)).collect();
+    let changes: usize = runs.iter().map(|world| world.changes).sum();
+    assert!(changes > 60, "only {changes} sets of voters were written");
+    let replaced: u8 = runs.iter().flat_map(|world| world.members.values()).map(|member| member.disk.number).sum();
+    assert!(replaced > 10, "only {replaced} disks were replaced");
+}
+
+#[test]
+fn a_quorum_of_one_grows_in_random_schedules() {
+    let changes: usize = (4000..4010).map(|seed| run(seed, 1, Voters::InLog).changes).sum();
+    assert!(changes > 20, "only {changes} sets of voters were written");
 }

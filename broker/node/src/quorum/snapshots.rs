@@ -8,6 +8,7 @@ use strandline_protocol::ids::Offset;
 use super::Quorum;
 use super::message::{FetchVerdict, LogEnd, SnapshotAnswer, SnapshotAsk, SnapshotNews, SnapshotPlace};
 use super::role::Role;
+use super::voters::VoterSet;
 
 impl Quorum {
     /// Somebody fetches a piece of a snapshot; says why not, if it may not.
@@ -58,9 +59,10 @@ impl Quorum {
         SnapshotNews::LastPiece
     }
 
-    /// The log begins and ends at `end` now, which is what the snapshot says is committed.
-    pub fn on_installed(&mut self, now_ms: u64, end: Offset) {
+    /// The log begins and ends at `end` now, which is what the snapshot says is committed, with what it says of the voters.
+    pub fn on_installed(&mut self, now_ms: u64, end: Offset, version: i16, voters: Option<VoterSet>) {
         assert!(self.leading().is_none(), "a leader has all that is committed");
+        self.history.replace(end, version, voters);
         self.high_watermark = self.high_watermark.max(end);
         self.told_high_watermark = self.told_high_watermark.max(end);
         self.fetch.held = false;

@@ -7,7 +7,8 @@ use super::message::{
     Ballot, FetchAsk, FetchNews, FetchVerdict, Hold, Kept, Leadership, LogEnd, Lost, SnapshotAnswer, SnapshotAsk, SnapshotNews,
     SnapshotPlace, VoteAnswer, VoteAsk, Wish,
 };
-use super::{FetchAnswer, LogView, Quorum, Timing};
+use super::voters::{ReplicaKey, Voter, VoterHistory, VoterSet};
+use super::{FetchAnswer, LogView, Member, Quorum, Timing};
 
 const TIMING: Timing = Timing { election_ms: 1000, fetch_ms: 2000, backoff_max_ms: 1000, retry_ms: 20 };
 const EMPTY: LogEnd = LogEnd { epoch: LeaderEpoch(0), offset: Offset::ZERO };
@@ -17,9 +18,17 @@ fn view(end: LogEnd, epochs: &LeaderEpochs) -> LogView<'_> {
     LogView { start: EMPTY, end, epochs, snapshot: EMPTY }
 }
 
+/// A replica of which the tests that follow know no directory.
+fn key(id: i32) -> ReplicaKey {
+    ReplicaKey::without_directory(id)
+}
+
 fn member(me: i32, voters: &[i32], epoch: i32) -> Quorum {
     let kept = Kept { epoch: LeaderEpoch(epoch), voted: None, leader: None };
-    let mut quorum = Quorum::new(me, voters, TIMING, kept, Offset::ZERO, 7);
+    let voter = |id: i32| Voter { key: key(id), endpoints: Vec::new(), versions: (0, 0) };
+    let voters: VoterSet = voters.iter().copied().map(voter).collect();
+    let member = Member { own: voter(me), may_vote: true, joins: false, bootstrap_servers: 0 };
+    let mut quorum = Quorum::new(member, VoterHistory::new(voters, []), TIMING, kept, Offset::ZERO, 7);
     quorum.start(0, EMPTY);
     quorum
 }
@@ -29,7 +38,7 @@ fn end(epoch: i32, offset: i64) -> LogEnd {
 }
 
 fn vote(ballot: Ballot, epoch: i32, candidate: i32, log_end: LogEnd) -> VoteAsk {
-    VoteAsk { ballot, epoch: LeaderEpoch(epoch), candidate, log_end }
+    VoteAsk { ballot, epoch: LeaderEpoch(epoch), candidate: key(candidate), log_end }
 }
 
 /// The answer to a vote, with what has to be kept before it leaves.
@@ -68,7 +77,7 @@ fn leader_of_three(epoch: i32) -> Quorum {
 #[test]
 fn a_sole_voter_leads_as_soon_as_its_vote_is_kept() {
     let mut quorum = member(4, &[4], 6);
-    let kept = Kept { epoch: LeaderEpoch(7), voted: Some(4), leader: None };
+    let kept = Kept { epoch: LeaderEpoch(7), voted: Some(key(4)), leader: None };
     assert_eq!(quorum.take_wishes(), [Wish::Keep(kept, Hold::Others)]);
     assert!(quorum.leading().is_none(), "a vote that is not kept is none");
     quorum.on_kept(1, EMPTY);
@@ -88,7 +97,7 @@ fn one_vote_is_given_an_epoch_and_kept_before_it_is_told() {
     let first = quorum.take_wishes();
     assert!(matches!(first[..], [Wish::Keep(Kept { voted: None, .. }, Hold::Others)]), "the epoch first: {first:?}");
     quorum.on_kept(11, EMPTY);
-    assert!(matches!(quorum.take_wishes()[..], [Wish::Keep(Kept { voted: Some(2), .. }, Hold::Others)]));
+    assert!(matches!(quorum.take_wishes()[..], [Wish::Keep(Kept { voted: Some(ReplicaKey { id: 2, .. }), .. }, Hold::Others)]));
     quorum.on_kept(11, EMPTY);
     assert!(matches!(quorum.take_wishes()[..], [Wish::AnswerVote { ticket: 9, answer: VoteAnswer { granted: true, .. } }]));
     assert!(!granted(&mut quorum, vote(Ballot::Real, 6, 3, EMPTY), EMPTY), "it is given away");
@@ -129,7 +138,7 @@ fn a_pre_vote_changes_nothing_and_is_refused_by_who_hears_from_a_leader() {
 fn records_of_earlier_epochs_are_committed_only_with_one_of_the_own() {
     let mut quorum = leader_of_three(8);
     let epochs = LeaderEpochs::default();
-    let ask = |offset| FetchAsk { replica: 2, epoch: LeaderEpoch(8), from: end(7, offset) };
+    let ask = |offset| FetchAsk { replica: key(2), epoch: LeaderEpoch(8), from: end(7, offset) };
     let mut grown = epochs.clone();
     grown.assign(LeaderEpoch(7), Offset(0));
     // The epoch began at 0 in this log; what is there of epoch 7 stands for what earlier leaders left.
@@ -141,10 +150,10 @@ fn records_of_earlier_epochs_are_committed_only_with_one_of_the_own() {
     let log = view(end(8, 1), &grown);
     quorum.on_durable(Offset(1));
     assert_eq!(quorum.high_watermark(), Offset(0), "one of three is no majority");
-    let own = FetchAsk { replica: 2, epoch: LeaderEpoch(8), from: end(8, 1) };
+    let own = FetchAsk { replica: key(2), epoch: LeaderEpoch(8), from: end(8, 1) };
     assert_eq!(quorum.on_fetch(5020, own, log), FetchVerdict::Agree);
     assert_eq!(quorum.high_watermark(), Offset(1));
-    let observer = FetchAsk { replica: 9, epoch: LeaderEpoch(8), from: end(8, 5) };
+    let observer = FetchAsk { replica: key(9), epoch: LeaderEpoch(8), from: end(8, 5) };
     assert!(matches!(quorum.on_fetch(5020, observer, log), FetchVerdict::Diverging(_)));
 }
 
@@ -164,7 +173,7 @@ fn the_first_successor_stands_at_once_when_its_leader_resigns() {
     let mut quorum = member(2, &[1, 2, 3], 5);
     let leadership = Leadership { epoch: LeaderEpoch(6), leader: Some(1) };
     quorum.on_begin_epoch(10, leadership, 1);
-    quorum.on_end_epoch(20, leadership, &[2, 3], 1);
+    quorum.on_end_epoch(20, leadership, &[key(2), key(3)], 1);
     assert_eq!(quorum.next_deadline(), 20.min(quorum.next_deadline()));
     quorum.tick(20, EMPTY);
     quorum.take_wishes();
@@ -207,7 +216,8 @@ fn a_follower_that_is_told_of_a_snapshot_asks_for_its_pieces() {
     quorum.on_durable(Offset(0));
     assert_eq!(quorum.high_watermark(), Offset::ZERO, "nothing of this log was compared");
     quorum.poll_fetch(21, EMPTY);
-    let ask = |position| Wish::FetchSnapshot { to: 1, ask: SnapshotAsk { replica: 2, epoch: LeaderEpoch(6), id, position } };
+    let ask =
+        |position| Wish::FetchSnapshot { to: 1, ask: SnapshotAsk { replica: key(2), epoch: LeaderEpoch(6), id, position } };
     assert_eq!(quorum.take_wishes(), [ask(0)]);
     let piece = |position| SnapshotAnswer { leadership, piece: Some(SnapshotPlace { id, size: 100, position, bytes: 60 }) };
     assert_eq!(quorum.on_snapshot_answer(22, 1, piece(0)), SnapshotNews::Piece);
@@ -235,10 +245,10 @@ fn nothing_is_fetched_while_a_snapshot_takes_the_place_of_the_log() {
     assert_eq!(quorum.next_fetch_ms(), u64::MAX);
     quorum.poll_fetch(30, EMPTY);
     assert_eq!(quorum.take_wishes(), []);
-    quorum.on_installed(40, id.offset);
+    quorum.on_installed(40, id.offset, 0, None);
     assert_eq!(quorum.high_watermark(), id.offset);
     quorum.poll_fetch(40, id);
-    let ask = FetchAsk { replica: 2, epoch: LeaderEpoch(6), from: id };
+    let ask = FetchAsk { replica: key(2), epoch: LeaderEpoch(6), from: id };
     assert_eq!(quorum.take_wishes(), [Wish::Fetch { to: 1, ask }]);
 }
 
@@ -248,7 +258,8 @@ fn a_log_that_begins_with_another_epoch_than_the_leaders_gets_its_snapshot() {
     let mut epochs = LeaderEpochs::default();
     epochs.assign(LeaderEpoch(6), Offset(50));
     let log = LogView { start: end(4, 50), end: end(6, 60), epochs: &epochs, snapshot: end(5, 55) };
-    let verdict = |quorum: &mut Quorum, from| quorum.on_fetch(1, FetchAsk { replica: 9, epoch: quorum.epoch(), from }, log);
+    let verdict =
+        |quorum: &mut Quorum, from| quorum.on_fetch(1, FetchAsk { replica: key(9), epoch: quorum.epoch(), from }, log);
     assert_eq!(verdict(&mut quorum, end(4, 50)), FetchVerdict::Agree);
     for from in [EMPTY, end(4, 49), end(3, 50), end(5, 50), end(3, 55)] {
         assert_eq!(verdict(&mut quorum, from), FetchVerdict::InSnapshot(end(5, 55)), "{from:?}");

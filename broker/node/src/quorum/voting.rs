@@ -15,7 +15,7 @@ impl Quorum {
     pub fn on_vote(&mut self, now_ms: u64, ask: VoteAsk, log_end: LogEnd, ticket: u64) {
         self.learn(now_ms, Leadership { epoch: ask.epoch, leader: None });
         let granted = ask.epoch == self.epoch && self.would_grant(ask, log_end);
-        if granted && ask.ballot == Ballot::Real && self.voted != Some(ask.candidate) {
+        if granted && ask.ballot == Ballot::Real && !self.voted.is_some_and(|voted| voted.names(ask.candidate)) {
             self.voted = Some(ask.candidate);
             let wait_ms = self.election_wait_ms();
             self.role = Role::Unattached { until_ms: now_ms + wait_ms };
@@ -28,10 +28,11 @@ impl Quorum {
     }
 
     /// A pre-vote is refused by whoever hears from a leader; a vote is given once an epoch, and never where a leader is known.
-    /// Neither is given to a log that is behind.
+    /// Neither is given to a log that is behind. Whether this node votes is the candidate's to know: its log may have the record that
+    /// says so where this one's does not.
     fn would_grant(&self, ask: VoteAsk, log_end: LogEnd) -> bool {
         let is_behind = ask.log_end < log_end && !flaws::is(Flaw::VotesForBehind);
-        if !self.is_voter() || is_behind {
+        if !self.member.may_vote || is_behind {
             return false;
         }
         match (ask.ballot, &self.role) {
@@ -39,7 +40,7 @@ impl Quorum {
             (Ballot::Pre, Role::Follower(follower)) => follower.suspects || !follower.has_fetched,
             (Ballot::Pre, _) => true,
             (Ballot::Real, Role::Unattached { .. } | Role::Prospective { .. }) => {
-                self.voted.is_none_or(|voted| voted == ask.candidate) || flaws::is(Flaw::VotesTwice)
+                self.voted.is_none_or(|voted| voted.names(ask.candidate)) || flaws::is(Flaw::VotesTwice)
             }
             (Ballot::Real, _) => false,
         }
@@ -78,8 +79,10 @@ impl Quorum {
     }
 
     pub(super) fn become_prospective(&mut self, now_ms: u64, log_end: LogEnd) {
-        let mut tally = Tally::new(Ballot::Pre, self.voters.len());
-        tally.grant(self.me);
+        let mut tally = Tally::new(Ballot::Pre, self.history.voters());
+        if self.is_voter() {
+            tally.grant(self.me.id);
+        }
         self.role = Role::Prospective { tally, until_ms: now_ms + self.election_wait_ms() };
         self.count_votes(now_ms, log_end);
         self.ask_for_votes(now_ms, log_end);
@@ -90,14 +93,14 @@ impl Quorum {
         let stays = flaws::is(Flaw::EpochNotRaisedByCandidate) && self.epoch.0 > 0;
         self.epoch = if stays { self.epoch } else { epoch };
         self.voted = Some(self.me);
-        let tally = Tally::new(Ballot::Real, self.voters.len());
+        let tally = Tally::new(Ballot::Real, self.history.voters());
         self.role = Role::Candidate { tally, until_ms: now_ms + self.election_wait_ms() };
         self.keep(Hold::Others);
         self.ask_for_votes(now_ms, log_end);
     }
 
     fn become_leader(&mut self, now_ms: u64, granted_by: Vec<i32>, log_end: LogEnd) {
-        self.role = Role::Leader(Box::new(Leader::new(self.me, &self.voters, log_end, now_ms)));
+        self.role = Role::Leader(Box::new(Leader::new(self.me, self.history.voters(), log_end, now_ms)));
         self.keep(Hold::Nothing);
         self.wishes.push_back(Wish::OpenEpoch { epoch: self.epoch, granted_by });
         self.tell_epoch(now_ms);
@@ -139,10 +142,9 @@ impl Quorum {
         }
         tally.again_ms = u64::MAX;
         let ask = VoteAsk { ballot: tally.ballot, epoch, candidate, log_end };
-        for to in self.voters.iter().copied().filter(|voter| *voter != candidate) {
-            if tally.ask(to) {
-                self.wishes.push_back(Wish::Vote { to, ask });
-            }
+        let others = self.history.voters().iter().map(|voter| voter.key).filter(|key| !key.names(candidate));
+        for to in others.filter(|key| tally.ask(key.id)) {
+            self.wishes.push_back(Wish::Vote { to, ask });
         }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn look(broker: &mut Broker, now: Now, id: TopicId, index: i32, outbo
         return Vec::new();
     };
     // Nobody has a copy for whoever is alone.
-    if broker.topology.is_alone() {
+    if broker.is_alone {
         tell_where(broker, key, &state);
         return Vec::new();
     }

@@ -187,10 +187,10 @@ pub(crate) fn install(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) -
     }
     let Fetched { id, bytes, step, .. } = snapshots.fetched.take_if(is_ready)?;
     let Step::Installing(read) = step else { return None };
-    let SnapshotRead { image, last_contained_ms } = *read;
+    let SnapshotRead { image, quorum, last_contained_ms } = *read;
     let kept = KeptSnapshot { id, bytes, last_contained_ms };
     let end = LogEnd { epoch: id.epoch, offset: id.end };
-    controller.install(now, image.clone(), SnapshotEnds { oldest: end, newest: end });
+    controller.install(now, image.clone(), quorum, SnapshotEnds { oldest: end, newest: end });
     for older in std::mem::replace(&mut snapshots.kept, vec![kept]) {
         if older.id != id {
             broker.directory.delete(older.file(), outbox);

@@ -24,7 +24,7 @@ use strandline_protocol::ids::Offset;
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
-use crate::controller::{METADATA_DIRECTORY, SnapshotEnds};
+use crate::controller::{Controller, METADATA_DIRECTORY, SnapshotEnds};
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, Owner};
 use crate::quorum::message::LogEnd;
@@ -144,7 +144,8 @@ impl Snapshots {
         part_file(self.current.id)
     }
 
-    fn begin(&mut self, now: Now, image: &Image, log: &Log) -> Option<Job> {
+    fn begin(&mut self, now: Now, image: &Image, controller: &Controller) -> Option<Job> {
+        let log = controller.log();
         let last = Offset(image.end.0 - 1);
         // The log begins at the image's end: a snapshot of just this is there already.
         let epoch = log.epochs().epoch_of(last)?;
@@ -155,7 +156,9 @@ impl Snapshots {
         self.held_log_bytes = log.bytes();
         self.writing = Writing::Making;
         let image = Arc::new(image.clone());
-        Some(Job::MakeSnapshotPiece(SnapshotPiece { id, image, now_ms: now.wall_ms, last_contained_ms, records: 0 }))
+        let quorum = controller.voters_below(id.end);
+        let piece = SnapshotPiece { id, image, quorum, now_ms: now.wall_ms, last_contained_ms, records: 0 };
+        Some(Job::MakeSnapshotPiece(piece))
     }
 
     fn append(&mut self, parts: Vec<Part>, next: Option<SnapshotPiece>) -> DiskOp {
@@ -189,7 +192,7 @@ pub(crate) fn consider(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) 
         return;
     }
     if broker.snapshots.is_due(now, broker.image.end, log.bytes())
-        && let Some(job) = broker.snapshots.begin(now, &broker.image, log)
+        && let Some(job) = broker.snapshots.begin(now, &broker.image, &broker.controller)
     {
         outbox.push(Effect::Start { job: SNAPSHOT_JOB, what: job });
     }

@@ -1,10 +1,10 @@
 //! The bytes of a snapshot, piece by piece: what Kafka's `RecordsSnapshotWriter` writes.
 //!
 //! ```text
-//! | control batch: SnapshotHeader | batches of metadata records ... | control batch: SnapshotFooter |
+//! | control batch: SnapshotHeader [KRaftVersion, KRaftVoters] | batches of metadata records ... | control batch: SnapshotFooter |
 //! ```
 //! Offsets count from 0 and have nothing to do with those of the log; every batch carries the epoch of the snapshot's
-//! name. With `kraft.version` 0, the only one offered, the header batch holds no voters.
+//! name. The header batch names the voters where they stand in the log, which is from `kraft.version` 1 on.
 //!
 //! A piece is a pure function of a shared image and of how far the snapshot came: it runs as a job, on a thread that
 //! may take its time, and is bounded in bytes, so that a snapshot of any size costs the memory of one piece.
@@ -20,6 +20,8 @@ use strandline_protocol::records::{BatchBuilder, BatchOptions, ControlType, NewR
 use strandline_protocol::wire::Message;
 
 use crate::image::Image;
+use crate::metadata_log::SnapshotVoters;
+use crate::quorum::voters::QuorumRecord;
 use crate::snapshot::records::{Fact, facts};
 
 /// A piece ends behind the batch that reaches this: a disk writes it in a few milliseconds.
@@ -50,6 +52,7 @@ impl SnapshotId {
 pub struct SnapshotPiece {
     pub(crate) id: SnapshotId,
     pub(crate) image: Arc<Image>,
+    pub(crate) quorum: SnapshotVoters,
     /// Of the batches, by the wall clock.
     pub(crate) now_ms: i64,
     /// The newest timestamp of what the snapshot holds.
@@ -80,7 +83,9 @@ impl SnapshotPiece {
         };
         if self.records == 0 {
             let value = SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: self.last_contained_ms }.to_bytes(0);
-            put(self.control(0, ControlType::SnapshotHeader, &value, &mut scratch));
+            let mut header = vec![(ControlType::SnapshotHeader, value)];
+            header.extend(self.quorum_records().iter().map(QuorumRecord::encoded));
+            put(self.control(0, &header, &mut scratch));
         }
         let image = Arc::clone(&self.image);
         let mut rest = facts(&image).skip(self.records).peekable();
@@ -91,13 +96,19 @@ impl SnapshotPiece {
             }
         }
         let value = SnapshotFooterRecord { version: 0 }.to_bytes(0);
-        put(self.control(self.offset(), ControlType::SnapshotFooter, &value, &mut scratch));
+        put(self.control(self.offset(), &[(ControlType::SnapshotFooter, value)], &mut scratch));
         MadePiece { parts, next: None }
     }
 
-    /// The offset of the next batch: the header took the first.
+    fn quorum_records(&self) -> Vec<QuorumRecord> {
+        let SnapshotVoters { version, voters } = &self.quorum;
+        let version = Some(*version).filter(|version| *version > 0).map(QuorumRecord::Version);
+        version.into_iter().chain(voters.clone().map(QuorumRecord::Voters)).collect()
+    }
+
+    /// The offset of the next batch: the header took the first ones.
     fn offset(&self) -> i64 {
-        i64::try_from(self.records).unwrap_or(i64::MAX).saturating_add(1)
+        i64::try_from(self.records + 1 + self.quorum_records().len()).unwrap_or(i64::MAX)
     }
 
     fn batch<'a>(&mut self, facts: &mut impl Iterator<Item = Fact<'a>>, scratch: &mut Scratch) -> Bytes {
@@ -115,8 +126,9 @@ impl SnapshotPiece {
         batch.build(scratch).expect(FITS)
     }
 
-    fn control(&self, offset: i64, kind: ControlType, value: &[u8], scratch: &mut Scratch) -> Bytes {
-        control_batch(self.options(offset), self.now_ms, &[(kind, value)], scratch).expect(FITS)
+    fn control(&self, offset: i64, records: &[(ControlType, Bytes)], scratch: &mut Scratch) -> Bytes {
+        let records: Vec<(ControlType, &[u8])> = records.iter().map(|(kind, value)| (*kind, &value[..])).collect();
+        control_batch(self.options(offset), self.now_ms, &records, scratch).expect(FITS)
     }
 
     fn options(&self, base_offset: i64) -> BatchOptions {

@@ -68,11 +68,18 @@ struct Track {
     void: bool,
 }
 
+/// Whether the voters of a run stand in its configuration, or change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voters {
+    Fixed,
+    Change,
+}
+
 #[derive(Debug)]
 pub struct Judge {
     /// By machine, the number of its node.
     numbers: Vec<i32>,
-    voters: usize,
+    are_voters_fixed: bool,
     metadata: Track,
     partitions: BTreeMap<PartitionKey, Track>,
     gone: BTreeSet<TopicId>,
@@ -81,11 +88,11 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// `numbers` are those of all nodes, by machine; the first `voters` of them are controllers.
-    pub fn new(numbers: Vec<i32>, voters: usize) -> Self {
+    /// `numbers` are those of all nodes, by machine.
+    pub fn new(numbers: Vec<i32>, voters: Voters) -> Self {
         Self {
             numbers,
-            voters,
+            are_voters_fixed: voters == Voters::Fixed,
             metadata: Track::default(),
             partitions: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -107,6 +114,16 @@ impl Judge {
     /// Every partition that exists, with its newest committed state.
     pub fn existing(&self) -> impl Iterator<Item = (PartitionKey, &Placed)> {
         self.partitions.iter().filter_map(|(key, track)| Some((*key, track.placed.as_ref()?)))
+    }
+
+    /// Whether a machine holds all that is committed of the metadata.
+    pub fn has_all_metadata(&self, machine: MachineId) -> bool {
+        self.metadata.holds(machine) >= self.metadata.committed.end
+    }
+
+    /// A machine has another disk: what it said of the old one is void.
+    pub fn disk_replaced(&mut self, machine: MachineId) {
+        self.metadata.said.remove(&machine);
     }
 
     /// How far the metadata is committed.
@@ -187,7 +204,8 @@ impl Judge {
             committed: quorum.committed.0,
             epochs: quorum.epochs,
         };
-        let moved = match self.metadata.take(machine, &seen, self.voters == 1) {
+        let voters: Vec<MachineId> = node.voters().filter_map(|(id, _)| self.machine_of(id)).collect();
+        let moved = match self.metadata.take(machine, &seen, voters == [machine]) {
             Ok(moved) => moved,
             Err(wrong) => {
                 let invariant = match wrong {
@@ -199,9 +217,10 @@ impl Judge {
             }
         };
         let end = self.metadata.committed.end;
-        let holding = (0..self.voters).filter(|voter| self.metadata.holds(*voter) >= end).count();
-        if moved && holding <= self.voters / 2 {
-            let held: Vec<i64> = (0..self.voters).map(|voter| self.metadata.holds(voter)).collect();
+        // Where voters come and go, those count that the leader knows.
+        let holding = voters.iter().filter(|voter| self.metadata.holds(**voter) >= end).count();
+        if moved && (self.are_voters_fixed || quorum.leads) && holding <= voters.len() / 2 {
+            let held: Vec<(MachineId, i64)> = voters.iter().map(|voter| (*voter, self.metadata.holds(*voter))).collect();
             core.violate(Invariant::MetadataIsHeldByMajority, format_args!("committed to {end}, held {held:?}"));
         }
     }

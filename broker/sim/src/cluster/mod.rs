@@ -13,4 +13,5 @@ pub(crate) mod operator;
 pub(crate) mod plan;
 pub(crate) mod producer;
 pub(crate) mod router;
+pub(crate) mod voters;
 pub(crate) mod world;

@@ -6,6 +6,7 @@ use strandline_node::config::BrokerConfig;
 use super::consumer::{Habit, habit};
 use super::nemesis::FAULTS;
 use super::producer::{Manner, manner};
+use super::voters::Electorate;
 use crate::core::{MS, MachineId, SECOND};
 use crate::dice::Dice;
 use crate::disk::Access;
@@ -34,6 +35,8 @@ pub(super) enum Kind {
 pub(super) struct Plan {
     /// Controllers first.
     pub(super) nodes: Vec<Kind>,
+    /// The voters stand in the metadata log, not in the configuration.
+    pub(super) electorate: Option<Electorate>,
     pub(super) run_us: u64,
     pub(super) rows: Vec<Row>,
     pub(super) keys: Vec<(&'static str, String)>,
@@ -69,6 +72,7 @@ impl Plan {
             network_us: [0, 0, 2 * MS, 20 * MS][dice.index(4)],
             faults: faults(dice),
             fault_interval_us: dice.spread(700 * MS, 12 * SECOND),
+            electorate: Electorate::draw(dice, &nodes),
             nodes,
             rows,
             producers,
@@ -103,7 +107,10 @@ impl Plan {
         pairs.push(("node.id", number(machine).to_string()));
         pairs.push(("process.roles", roles.to_owned()));
         pairs.push(("listeners", listeners));
-        pairs.push(("controller.quorum.voters", voters.join(",")));
+        match &self.electorate {
+            Some(electorate) => pairs.extend(electorate.keys()),
+            None => pairs.push(("controller.quorum.voters", voters.join(","))),
+        }
         BrokerConfig::from_pairs(pairs).expect("the plan is legal")
     }
 }

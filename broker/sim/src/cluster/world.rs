@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use strandline_node::Node;
+
 use super::consumer::{Consumer, Habit};
-use super::judge::Judge;
+use super::judge::{Judge, Voters};
 use super::nemesis::Nemesis;
 use super::operator::Operator;
 use super::plan::{Kind, Plan, number};
 use super::producer::Producer;
 use super::router::Router;
+use super::voters::VotersOperator;
 use crate::core::{ClientEvent, Core, Event, MS, SECOND};
 use crate::dice::Dice;
 use crate::disk::SimDisk;
@@ -30,6 +33,7 @@ const AUDIT_US: u64 = 60 * SECOND;
 
 enum Client {
     Operator(Box<Operator>),
+    Voters(Box<VotersOperator>),
     Producer(Box<Producer>),
     Consumer(Box<Consumer>),
 }
@@ -38,6 +42,7 @@ impl Client {
     fn start(&mut self, core: &mut Core) {
         match self {
             Self::Operator(operator) => operator.start(core),
+            Self::Voters(operator) => operator.start(core),
             Self::Producer(producer) => producer.start(core),
             Self::Consumer(consumer) => consumer.start(core),
         }
@@ -46,6 +51,7 @@ impl Client {
     fn on_event(&mut self, core: &mut Core, event: ClientEvent) {
         match self {
             Self::Operator(operator) => operator.on_event(core, event),
+            Self::Voters(operator) => operator.on_event(core, event),
             Self::Producer(producer) => producer.on_event(core, event),
             Self::Consumer(consumer) => consumer.on_event(core, event),
         }
@@ -54,6 +60,7 @@ impl Client {
     fn is_settled(&self, core: &Core) -> bool {
         match self {
             Self::Operator(operator) => operator.is_settled(core),
+            Self::Voters(operator) => operator.is_settled(),
             Self::Producer(producer) => producer.is_idle(),
             Self::Consumer(_) => true,
         }
@@ -77,12 +84,17 @@ impl ClusterWorld {
         let mut core = Core::new(dice.fork("core"), Trace::new(seed.keep), seed.flaw);
         core.note(format_args!("seed {}: {plan:?}", seed.number));
         let numbers: Vec<i32> = (0..plan.nodes.len()).map(number).collect();
-        core.judge_of_cluster = Some(Box::new(Judge::new(numbers.clone(), plan.voters())));
+        let voters = if plan.electorate.is_some() { Voters::Change } else { Voters::Fixed };
+        core.judge_of_cluster = Some(Box::new(Judge::new(numbers.clone(), voters)));
         core.network.slowness_us = plan.network_us;
         let machine = |id: usize| {
+            let mut disk = SimDisk::new(plan.access, seed.flaw);
+            if let Some(electorate) = &plan.electorate {
+                electorate.format(id, &mut disk);
+            }
             let build = Build {
                 config: plan.config(id),
-                disk: SimDisk::new(plan.access, seed.flaw),
+                disk,
                 write_us: plan.write_us,
                 outage_us: plan.outage_us,
                 dice: dice.fork(&format!("machine {id}")),
@@ -167,6 +179,10 @@ impl ClusterWorld {
             if !level {
                 return Some(format!("{key} is {placed:?} and stands at {ends:?}"));
             }
+        }
+        let led = self.machines.iter().filter_map(Machine::node).find(|node| node.quorum().leads);
+        if led.is_some_and(|node| node.voters().all(|(id, _)| id != node.number())) {
+            return Some(format!("who leads the quorum votes no more: {:?}", led.map(Node::number)));
         }
         let known: Vec<(i64, i64)> =
             self.machines.iter().filter_map(Machine::node).map(|node| (node.quorum().committed.0, node.applied().0)).collect();
@@ -290,7 +306,13 @@ impl ClusterWorld {
             Event::Relief(number) => self.nemesis.relieve(core, &mut self.machines, number),
             Event::Nemesis => {
                 if !core.draining {
-                    self.nemesis.strike(core, &mut self.machines);
+                    let kinds = &self.plan.nodes;
+                    let electorate = self.plan.electorate.as_ref();
+                    let replaced =
+                        electorate.and_then(|voters| voters.replace(core, &mut self.machines, kinds, &mut self.dice));
+                    if replaced.is_none() {
+                        self.nemesis.strike(core, &mut self.machines);
+                    }
                     self.nemesis.plan(core);
                 }
             }
@@ -308,6 +330,10 @@ fn clients(dice: &Dice, plan: &Plan, numbers: &[i32]) -> Vec<Client> {
     for manner in &plan.producers {
         let (id, own) = (clients.len(), dice.fork(&format!("producer {}", clients.len())));
         clients.push(Client::Producer(Box::new(Producer::new(router(id, &own), own, *manner))));
+    }
+    if let Some(electorate) = plan.electorate {
+        let (id, own) = (clients.len(), dice.fork("operator of voters"));
+        clients.push(Client::Voters(Box::new(VotersOperator::new(router(id, &own), own, electorate))));
     }
     for habit in &plan.consumers {
         let (id, own) = (clients.len(), dice.fork(&format!("consumer {}", clients.len())));

@@ -67,6 +67,11 @@ impl SimDisk {
         Self { files, directories, undo: Vec::new(), damaged: false, access, flaw, appends: 0 }
     }
 
+    /// An empty disk of this kind.
+    pub fn another(&self) -> Self {
+        Self::new(self.access, self.flaw)
+    }
+
     /// Carries out an operation wholly.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod health;
 mod info;
 mod quorum;
+mod voters;
 
 use clap::Subcommand;
 
@@ -16,7 +17,7 @@ pub(crate) enum ClusterCommand {
     Info(info::InfoArguments),
     /// Say whether every partition has a leader and all its replicas; ends with 1 if not
     Health(health::HealthArguments),
-    /// Show the controllers and how far each follows the metadata log
+    /// Show the controllers and how far each follows the metadata log, or change who votes
     Quorum(quorum::QuorumArguments),
 }
 

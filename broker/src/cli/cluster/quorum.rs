@@ -4,12 +4,16 @@ use clap::Args;
 use serde_json::json;
 use strandline_client::{QuorumDescription, QuorumReplica};
 
+use super::voters::VotersCommand;
 use crate::cli::Failure;
 use crate::cli::connect::{Cluster, Format, Shown};
 use crate::cli::table;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct QuorumArguments {
+    #[command(subcommand)]
+    change: Option<VotersCommand>,
     #[command(flatten)]
     cluster: Cluster,
     #[command(flatten)]
@@ -18,6 +22,13 @@ pub(crate) struct QuorumArguments {
 
 impl QuorumArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self.change {
+            Some(change) => change.run().await,
+            None => self.show().await,
+        }
+    }
+
+    async fn show(self) -> Result<(), Failure> {
         let quorum = self.cluster.connect().await?.admin().describe_quorum().await?;
         let voters = quorum.voters.iter().map(|replica| (role(&quorum, replica), replica));
         let all: Vec<(&str, &QuorumReplica)> =
@@ -32,6 +43,7 @@ impl QuorumArguments {
                 let replica = |(role, replica): &(&str, &QuorumReplica)| {
                     json!({
                         "id": replica.id.0,
+                        "directory": replica.directory.map(|directory| directory.to_string()),
                         "role": role,
                         "log_end": replica.log_end.0,
                         "lag": lag(replica),
@@ -49,11 +61,13 @@ impl QuorumArguments {
             Format::Table => {
                 let leader = quorum.leader.map_or_else(|| "nobody".to_owned(), |id| format!("node {id}"));
                 println!("led by {leader} in epoch {}, committed up to {}", quorum.leader_epoch, quorum.high_watermark);
-                let mut rows = table::table(&["node", "role", "log end", "lag", "fetched ms ago", "caught up ms ago"]);
+                let mut rows =
+                    table::table(&["node", "directory", "role", "log end", "lag", "fetched ms ago", "caught up ms ago"]);
                 let shown = |time: Option<i64>| time.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
                 for (role, replica) in &all {
                     rows.add_row([
                         replica.id.to_string(),
+                        replica.directory.map_or_else(|| "-".to_owned(), |directory| directory.to_string()),
                         (*role).to_owned(),
                         replica.log_end.to_string(),
                         lag(replica).to_string(),

@@ -10,6 +10,7 @@ use strandline_protocol::records::Batches;
 
 use super::*;
 use crate::dice::Dice;
+use crate::metadata_log::SnapshotVoters;
 use crate::snapshot::write::{SnapshotId, SnapshotPiece};
 
 /// Draws records that an image takes.
@@ -230,7 +231,9 @@ fn replay(batches: &[u8]) -> Image {
 
 fn bytes_of(image: &Image) -> (Vec<u8>, usize) {
     let id = SnapshotId { end: image.end, epoch: LeaderEpoch(3) };
-    let mut next = Some(SnapshotPiece { id, image: image.clone().into(), now_ms: 5, last_contained_ms: 4, records: 0 });
+    let quorum = SnapshotVoters::default();
+    let image = image.clone().into();
+    let mut next = Some(SnapshotPiece { id, image, quorum, now_ms: 5, last_contained_ms: 4, records: 0 });
     let (mut bytes, mut pieces) = (Vec::new(), 0);
     while let Some(piece) = next {
         let made = piece.make();
