@@ -384,6 +384,10 @@ impl Machine {
             core.violate(Invariant::StartsAgain, format_args!("{:?} set aside: {}", aside.offline, aside.reason));
         }
         core.mark("damaged partition set aside");
+        if core.judge_of_cluster.is_some() {
+            // It is made anew from its leader, or waits for the end of the run.
+            return;
+        }
         let delay_us = core.dice.spread(200 * MS, 8 * SECOND);
         self.post(core, delay_us, MachineEvent::Mend);
     }

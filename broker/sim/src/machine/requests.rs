@@ -10,7 +10,7 @@ use super::{Machine, State};
 use crate::core::{Caller, ClientEvent, Core, Event, Frame, MS, MachineEvent, NetworkEvent};
 use crate::desk::{Answer, Misplaced, Next};
 use crate::invariants::Invariant;
-use crate::rim;
+use crate::rim::{self, Checks};
 
 impl Machine {
     pub(super) fn arrive(&mut self, core: &mut Core, connection: ConnectionId, frame: Frame) {
@@ -135,16 +135,23 @@ impl Machine {
         let Some(fetch) = self.desk.take_reading(connection, sequence) else { return };
         let (response, errors) = if self.faults.read_errors_one_in > 0 && self.dice.one_in(self.faults.read_errors_one_in) {
             core.mark("read failed");
-            rim::fill(*fetch, &Unreadable, core.flaw)
+            rim::fill(*fetch, &Unreadable, Checks::Clients, core.flaw)
         } else {
-            rim::fill(*fetch, &self.disk, core.flaw)
+            let checks = if core.judge_of_cluster.is_some() { Checks::Broker } else { Checks::Clients };
+            rim::fill(*fetch, &self.disk, checks, core.flaw)
         };
-        for error in errors {
-            core.note(format_args!("m{} read: {error}", self.id));
+        let mut damaged = Vec::new();
+        for unread in errors {
+            core.note(format_args!("m{} read: {}", self.id, unread.error));
+            damaged.extend(unread.damaged);
         }
         let body = rim::encode_response(&Response::Fetch(response), question.version);
         self.desk.read(connection, sequence, body);
         self.flush(core, connection);
+        for (log, base_offset) in damaged {
+            core.mark("damage found by a reader");
+            self.step(core, Input::Damaged { log, base_offset });
+        }
     }
 }
 
