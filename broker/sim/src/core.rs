@@ -127,7 +127,7 @@ pub enum MachineEvent {
 #[derive(Debug)]
 pub enum NetworkEvent {
     Connect { connection: ConnectionId, caller: Caller, listener: ListenerKind },
-    Arrive { connection: ConnectionId, frame: Frame },
+    Arrive { connection: ConnectionId, caller: Caller, frame: Frame },
     Disconnect { connection: ConnectionId },
 }
 

@@ -196,7 +196,7 @@ impl Machine {
     pub fn on_network(&mut self, core: &mut Core, event: NetworkEvent) {
         match event {
             NetworkEvent::Connect { connection, caller, listener } => self.connected(core, connection, caller, listener),
-            NetworkEvent::Arrive { connection, frame } => self.arrive(core, connection, frame),
+            NetworkEvent::Arrive { connection, caller, frame } => self.arrive(core, connection, caller, frame),
             NetworkEvent::Disconnect { connection } => self.hang_up(core, connection),
         }
     }
@@ -254,6 +254,7 @@ impl Machine {
         for op in self.lanes.abandon() {
             self.disk.interrupt(&op, &mut self.dice);
         }
+        core.judged(|judge, core| judge.unclean(core, self.id));
         self.end(core, ending);
     }
 

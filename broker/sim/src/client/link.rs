@@ -77,7 +77,8 @@ impl Link {
             self.floor_us = self.floor_us.max(core.now_us + core.dice.between(SECOND, 6 * SECOND));
         }
         let delay_us = self.delay_us(core);
-        core.after(delay_us, Event::Network { machine: self.machine, what: NetworkEvent::Arrive { connection, frame } });
+        let what = NetworkEvent::Arrive { connection, caller: Caller::Client(self.id), frame };
+        core.after(delay_us, Event::Network { machine: self.machine, what });
         let what = ClientEvent::Overdue { connection, correlation };
         core.after(self.patience_us, Event::Client { client: self.id, what });
         Ticket(correlation)

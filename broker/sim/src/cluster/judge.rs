@@ -70,6 +70,9 @@ struct Track {
     placed: Option<Placed>,
     /// Replicas that may have lost what they had not synced, and have not come back into the in-sync set since.
     lossy: BTreeSet<MachineId>,
+    /// Replicas whose process ended without closing its logs, and that have not come back into the in-sync set since. What one of
+    /// them may have lost the controller cannot know: to its elections all of them are alike.
+    unclean: BTreeSet<MachineId>,
     /// More of them than the topic's promise covers: nothing is promised any more.
     void: bool,
 }
@@ -173,10 +176,18 @@ impl Judge {
             let Some(topic) = core.topics.by_id(key.topic) else { continue };
             let Some(overlapping) = topic.losses_covered else { continue };
             track.lossy.insert(machine);
-            if track.lossy.len() > overlapping && !track.void {
-                track.void = true;
-                core.history.excuse(*key);
-                core.mark("more power cuts than a replicated topic covers");
+            track.unclean.insert(machine);
+            track.excuse(core, *key, overlapping);
+        }
+    }
+
+    /// A machine's process ended without closing its logs.
+    pub fn unclean(&mut self, core: &mut Core, machine: MachineId) {
+        for (key, track) in &mut self.partitions {
+            let covered = core.topics.by_id(key.topic).and_then(|topic| topic.losses_covered);
+            if let Some(overlapping) = covered {
+                track.unclean.insert(machine);
+                track.excuse(core, *key, overlapping);
             }
         }
     }
@@ -268,6 +279,7 @@ impl Judge {
                     now.isr.contains(&number) && !before.isr.contains(&number) && now.isr.len() > 1
                 };
                 track.lossy.retain(|machine| !returned(machine));
+                track.unclean.retain(|machine| !returned(machine));
             }
             self.held(core, key);
         }
@@ -335,6 +347,15 @@ impl Judge {
 }
 
 impl Track {
+    /// Nothing is promised any more once more replicas may have lost something than the topic covers, and one of them did.
+    fn excuse(&mut self, core: &mut Core, key: PartitionKey, overlapping: usize) {
+        if self.unclean.len() > overlapping && !self.lossy.is_empty() && !self.void {
+            self.void = true;
+            core.history.excuse(key);
+            core.mark("more power cuts than a replicated topic covers");
+        }
+    }
+
     fn holds(&self, machine: MachineId) -> i64 {
         self.said.get(&machine).map_or(0, |said| said.held)
     }

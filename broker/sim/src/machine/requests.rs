@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strandline_log::disk::{DiskError, FilePath};
-use strandline_node::io::{ConnectionId, Input, ListenerKind, Reply, RequestContext, Sequence};
+use strandline_node::io::{ConnectionId, Input, ListenerKind, PeerLost, Reply, RequestContext, Sequence};
 use strandline_protocol::api::{ApiKey, Response};
 
 use super::{Machine, State};
@@ -13,7 +13,12 @@ use crate::invariants::Invariant;
 use crate::rim::{self, Checks};
 
 impl Machine {
-    pub(super) fn arrive(&mut self, core: &mut Core, connection: ConnectionId, frame: Frame) {
+    pub(super) fn arrive(&mut self, core: &mut Core, connection: ConnectionId, caller: Caller, frame: Frame) {
+        if self.desk.get_mut(connection).is_none() && !self.dark {
+            // The process that had the connection is gone; the machine says so to whoever still sends on it.
+            core.mark("connection that nobody knows any more");
+            return self.tell_gone(core, caller, connection, PeerLost::Broken);
+        }
         if !matches!(self.state, State::Running { .. }) {
             return;
         }

@@ -145,6 +145,11 @@ impl Scribe {
     /// A partition is somebody else's now.
     pub(super) fn forget(&mut self, key: PartitionKey) {
         self.waiting.retain(|(of, _)| *of != key);
+        // It may be a member again by now, and commit in its new epoch what it consumed in another.
+        let is_its = |open: &Open| open.consumed.contains_key(&key) && !matches!(open.stage, Stage::Ending { .. });
+        if self.open.as_ref().is_some_and(is_its) {
+            self.abort();
+        }
     }
 
     pub(super) fn take_undone(&mut self) -> bool {

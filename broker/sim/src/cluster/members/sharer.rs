@@ -393,9 +393,7 @@ impl Sharer {
             match codes.get(&said.key) {
                 Some(&ErrorCode::NONE) => {
                     core.mark("shared records acknowledged");
-                    if let Err(story) = core.books.shared.over(&records, core.now_us) {
-                        core.violate(Invariant::SharedOnce, format_args!("{}: {story}", self.group));
-                    }
+                    core.books.shared.over(&records, core.now_us);
                 }
                 // It had them no more.
                 Some(&ErrorCode::INVALID_RECORD_STATE) => core.mark("shared records came back too late"),
@@ -447,11 +445,9 @@ impl Sharer {
             core.mark("shared records given");
             let records = self.records(key, first, last);
             // What a leader of the past gives is given in vain: see `books`.
-            if leads && under_way.led.contains(&key) {
-                let judgement = core.books.shared.given(&records, acquired.delivery_count, under_way.sent_us);
-                if let Err(story) = judgement {
-                    core.violate(Invariant::SharedOnce, format_args!("{}: {story}", self.group));
-                }
+            let asked_us = (leads && under_way.led.contains(&key)).then_some(under_way.sent_us);
+            if let Err(story) = core.books.shared.given(&records, acquired.delivery_count, asked_us) {
+                core.violate(Invariant::SharedOnce, format_args!("{}: {story}", self.group));
             }
             if let Some(missing) = (first..=last).find(|offset| !read.contains(offset)) {
                 let story = format_args!("{}: {key} {missing} was given without the record", self.group);
