@@ -1,17 +1,17 @@
-//! `strandline format`: makes a directory a node's data directory, as Kafka's `kafka-storage format` does.
+//! `strandline format`: makes directories a node's data directories, as Kafka's `kafka-storage format` does.
 //!
 //! Only needed where the cluster is to begin with other levels of features than the usual ones, or where all nodes are given their
 //! directory before the first of them starts: an empty directory is formatted by `serve` itself.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use strandline_node::metadata_log::bootstrap::{LevelError, encode, levels};
 
 use crate::exit::Exit;
 use crate::start::StartError;
-use crate::start::directory::format_with;
+use crate::start::directory::{Already, Formatted, format_with};
 use crate::start::settings::{ServeArgs, Settings};
 
 /// Formats a data directory for a new cluster, or for a new node of one.
@@ -23,9 +23,9 @@ pub(crate) struct FormatArgs {
     /// Configuration file of the node.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Data directory. Default: log.dirs of the file, or ./strandline-data.
+    /// Data directory. Given several times, one for each disk. Default: log.dirs of the file, or ./strandline-data.
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    data: Vec<PathBuf>,
     /// Any key of the configuration file; goes before the file.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -75,16 +75,22 @@ fn run(args: &FormatArgs) -> Result<String, FormatError> {
         Settings::read(&ServeArgs { config: args.config.clone(), data: args.data.clone(), set, ..ServeArgs::default() })?;
     let levels = levels(&args.features.iter().map(|given| feature(given)).collect::<Result<Vec<_>, _>>()?)?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(0));
-    match format_with(&settings.data, &settings.config, &encode(&levels, now_ms))? {
-        Some(formatted) => Ok(said(&settings.data, &formatted.cluster_id, formatted.node_id.0, &levels)),
-        None if args.ignore_formatted => Ok(format!("{} is formatted already", settings.data.display())),
-        None => Err(FormatError::Formatted { directory: settings.data }),
+    let already = if args.ignore_formatted { Already::LeaveAlone } else { Already::Refuse };
+    let formatted = format_with(&settings.data, &settings.config, &encode(&levels, now_ms), already)?;
+    match formatted.already.first() {
+        Some(directory) if !args.ignore_formatted => Err(FormatError::Formatted { directory: directory.clone() }),
+        _ => Ok(said(&formatted, &levels)),
     }
 }
 
-fn said(data: &Path, cluster: &str, node: i32, levels: &BTreeMap<String, i16>) -> String {
+fn said(formatted: &Formatted, levels: &BTreeMap<String, i16>) -> String {
     let levels: Vec<String> = levels.iter().map(|(name, level)| format!("{name}={level}")).collect();
-    format!("Formatted {} for node {node} of cluster {cluster} with {}", data.display(), levels.join(", "))
+    let (node, cluster) = (formatted.node_id, &formatted.cluster_id);
+    let already = formatted.already.iter().map(|directory| format!("{} is formatted already", directory.display()));
+    let made = formatted.directories.iter().map(|directory| {
+        format!("Formatted {} for node {node} of cluster {cluster} with {}", directory.display(), levels.join(", "))
+    });
+    already.chain(made).collect::<Vec<_>>().join("\n")
 }
 
 fn feature(given: &str) -> Result<(String, i16), FormatError> {
@@ -106,6 +112,8 @@ fn check_cluster_id(given: &str) -> Result<(), FormatError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::start::directory::random;
 
@@ -132,7 +140,7 @@ mod tests {
         FormatArgs {
             cluster_id: Some("MkU3OEVBNTcwNTJENDM2Qk".to_owned()),
             config: None,
-            data: Some(data.to_owned()),
+            data: vec![data.to_owned()],
             set: vec!["node.id=3".to_owned()],
             features: vec!["metadata.version=25".to_owned()],
             ignore_formatted: false,
@@ -147,6 +155,23 @@ mod tests {
         assert!(said.contains("node 3") && said.contains("metadata.version=25"), "{said}");
         assert!(matches!(run(&arguments(&data)), Err(FormatError::Formatted { .. })));
         assert!(run(&FormatArgs { ignore_formatted: true, ..arguments(&data) }).is_ok());
+    }
+
+    #[test]
+    fn every_directory_gets_an_id_of_its_own_and_the_first_what_the_cluster_begins_with() {
+        let directory = Scratch::new();
+        let roots = ["left", "right"].map(|name| directory.0.join(name));
+        let both = FormatArgs { data: roots.to_vec(), ..arguments(&roots[0]) };
+        run(&arguments(&roots[1])).expect("it is empty");
+        assert!(matches!(run(&both), Err(FormatError::Formatted { .. })), "one of them is formatted");
+        assert!(!roots[0].join("meta.properties").exists());
+        let said = run(&FormatArgs { ignore_formatted: true, ..both }).expect("the other is empty");
+        assert!(said.contains("right is formatted already") && said.contains("left for node 3"), "{said}");
+        let ids = roots.clone().map(|root| std::fs::read_to_string(root.join("meta.properties")).expect("written"));
+        assert_ne!(ids[0], ids[1]);
+        assert!(roots[0].join("bootstrap.checkpoint").exists());
+        let twice = FormatArgs { data: vec![roots[0].clone(), roots[0].join(".")], ..arguments(&roots[0]) };
+        assert!(matches!(run(&twice), Err(FormatError::Start(StartError::Same { .. }))));
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub(crate) fn run(job: Job, files: &LogFiles) -> JobResult {
         Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(files, *log, end, now_ms).map(Box::new)),
         Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, &piece)),
         Job::ReadShare(wanted) => JobResult::ShareRead(spans::read(files, &wanted)),
-        Job::MeasureDirectory => {
-            let (total_bytes, usable_bytes) = measure(files.root());
+        Job::MeasureDirectory { log_dir } => {
+            let (total_bytes, usable_bytes) = measure(files.roots().of(log_dir));
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }
         }
         Job::Clean(mut round) => {

@@ -55,6 +55,7 @@ impl Executors for Rim {
     fn carry_out(&self, effects: &mut Vec<Effect>) {
         let mut operations = Vec::new();
         let mut answered: Vec<Arc<Connection>> = Vec::new();
+        let mut hangs_up = false;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Reply { connection, sequence, reply } => {
@@ -72,6 +73,13 @@ impl Executors for Rim {
                 Effect::Start { job, what } => self.start(job, what),
                 Effect::WakeAt { monotonic_ms } => self.alarm.set(monotonic_ms),
                 Effect::Publish(rules) => self.net.publish(rules),
+                Effect::Unlisten { hang_up } => {
+                    self.net.stop_accepting();
+                    if hang_up {
+                        self.disk.take_time();
+                        hangs_up = true;
+                    }
+                }
                 Effect::Serving => self.tell(Event::Serving),
                 Effect::Fail { file, reason } => self.tell(Event::Failed { file, reason }),
                 Effect::Stopped => self.tell(Event::Stopped),
@@ -80,6 +88,9 @@ impl Executors for Rim {
         // Writes first: the disk works while the replies leave.
         self.disk.submit(operations.into_iter());
         answered.iter().for_each(|connection| self.net.flush(connection));
+        if hangs_up {
+            self.net.registry.close_clients();
+        }
     }
 }
 

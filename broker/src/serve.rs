@@ -18,6 +18,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use strandline_log::disk::LogDir;
 use strandline_node::Node;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
@@ -43,7 +44,7 @@ use crate::peers::Peers;
 use crate::rim::{Event, Rim};
 use crate::shell::{Shell, Submit};
 use crate::start::StartError;
-use crate::start::directory::{DataDirectory, random};
+use crate::start::directory::{DataDirectories, random};
 use crate::start::recovery::{Recovered, recover};
 use crate::start::settings::{ServeArgs, Settings};
 
@@ -55,7 +56,7 @@ const DISK_THREADS_MAX: usize = 64;
 const DISK_THREADS_KEPT: Duration = Duration::from_secs(5);
 
 /// How long a stop may take before the process ends without the mark of a clean shutdown.
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(300);
 
 /// How often idle connections are looked for, and unused memory and descriptors given back.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -93,7 +94,7 @@ struct Running {
     is_ready: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     /// Closed and unlocked when the process ends.
-    directory: DataDirectory,
+    directories: DataDirectories,
     executor: Executor,
     begun: Instant,
     data: Runtime,
@@ -105,17 +106,27 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
     let mut settings = Settings::read(args)?;
     let listeners = listen(&settings)?;
     let http = http_listener(&settings)?;
-    let directory = DataDirectory::open(&settings.data, &mut settings.config)?;
-    let failed = |reason| StartError::Directory { directory: directory.root.clone(), reason };
-    let executor = executor(&directory, &settings.config);
+    let mut directories = DataDirectories::open(&settings.data, &mut settings.config)?;
+    let roots = directories.roots();
+    let failed = |reason| StartError::Directory { directory: roots.of(LogDir::FIRST).to_owned(), reason };
+    let executor = executor(&directories, &settings.config);
     let metrics = Arc::new(Metrics::new().map_err(|error| failed(io::Error::other(error)))?);
     metrics.disk_executor.with_label_values(&[executor.name()]).set(1);
     let data = data_runtime(&settings.config).map_err(failed)?;
     let disk =
-        Disk::open(&directory.root, executor, open_files_max(), data.handle().clone(), Arc::clone(&metrics)).map_err(failed)?;
+        Disk::open(roots.clone(), executor, open_files_max(), data.handle().clone(), Arc::clone(&metrics)).map_err(failed)?;
     let clock = Clock::start();
-    let found = recover(&directory.root, disk.reader().files(), &settings.config, clock.now().wall_ms)?;
-    directory.begin()?;
+    let found = loop {
+        match recover(&roots, &directories.working(), disk.reader().files(), &settings.config, clock.now().wall_ms) {
+            Ok(found) => break found,
+            // Everything else can be served without it.
+            Err(error) => match error.failed_log_dir() {
+                Some(log_dir) => directories.fail(log_dir, &error)?,
+                None => return Err(error),
+            },
+        }
+    };
+    directories.begin()?;
     info!(
         partitions = found.partitions.len(),
         offline = found.offline.len(),
@@ -124,7 +135,7 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
         "recovered"
     );
     let (events_in, events) = unbounded_channel();
-    let mut node = node(&settings, &directory, found).map_err(failed)?;
+    let mut node = node(&settings, &directories, found).map_err(failed)?;
     let mut first = Vec::new();
     node.start(clock.now(), &mut first);
     let peers = peers_runtime().map_err(failed)?;
@@ -140,16 +151,16 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
         clock,
     };
     http::serve(http, pages).map_err(failed)?;
-    Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directory, executor, begun, data, peers })
+    Ok(Running { broker, events, settings, listeners, clock, is_ready, metrics, directories, executor, begun, data, peers })
 }
 
 /// The node: everything that was found, put together.
-fn node(settings: &Settings, directory: &DataDirectory, found: Recovered) -> io::Result<Node> {
+fn node(settings: &Settings, directories: &DataDirectories, found: Recovered) -> io::Result<Node> {
     let boot = Boot {
         config: settings.config.clone(),
         topology: settings.topology.clone(),
-        cluster_id: directory.cluster_id.clone(),
-        directory: directory.directory_id,
+        cluster_id: directories.cluster_id.clone(),
+        log_dirs: directories.log_dirs(),
         seed: u64::from_ne_bytes(random()?),
         metadata: found.metadata,
         recovered: found.partitions,
@@ -279,7 +290,12 @@ impl Running {
             println!("Kafka clients   {}:{}", end.host, end.port);
         }
         println!("HTTP            http://{}", self.settings.http);
-        println!("Data directory  {} ({})", self.directory.root.display(), self.executor);
+        for (_, directory) in self.directories.log_dirs().iter() {
+            match &directory.failed {
+                None => println!("Data directory  {} ({})", directory.path, self.executor),
+                Some(reason) => println!("Data directory  {} (offline: {reason})", directory.path),
+            }
+        }
         Ok(())
     }
 
@@ -300,7 +316,6 @@ impl Running {
     async fn stop(&mut self) -> Exit {
         info!("stopping");
         self.is_ready.store(false, Ordering::Release);
-        self.broker.executors().net.stop_accepting();
         self.broker.submit(&mut vec![Input::Shutdown]);
         let stopped = async {
             loop {
@@ -370,7 +385,8 @@ fn peers_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(1).thread_name("peers").enable_all().build()
 }
 
-fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {
+/// The fastest one that works in all directories.
+fn executor(directories: &DataDirectories, config: &BrokerConfig) -> Executor {
     let choice = config.text("log.io.executor").unwrap_or("auto").parse();
     match choice {
         Ok(Choice::Forced(executor)) => {
@@ -378,7 +394,9 @@ fn executor(directory: &DataDirectory, config: &BrokerConfig) -> Executor {
             executor
         }
         _ => {
-            let found = probe(&directory.root);
+            let roots = directories.roots();
+            let found = directories.working().into_iter().map(|log_dir| probe(roots.of(log_dir)));
+            let found = found.max_by_key(|found| found.passed_over.len()).unwrap_or_else(|| probe(roots.of(LogDir::FIRST)));
             let passed_over: Vec<String> =
                 found.passed_over.iter().map(|(executor, why)| format!("{executor}: {why}")).collect();
             info!(executor = %found.executor, ?passed_over, "disk executor, found by trying");

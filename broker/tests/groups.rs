@@ -1,96 +1,17 @@
 //! The client library's consumers and the group commands, against a broker in a process of its own.
 #![allow(clippy::unwrap_used)]
 
+mod process;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use strandline_client::{
-    Assignor, Client, Commit, CommittedOffset, ConsumeError, Consumer, ErrorCode, GroupProtocol, KafkaError, NewTopic, Offset,
-    Record, Start,
+    Assignor, Client, Commit, CommittedOffset, ConsumeError, Consumer, ErrorCode, GroupProtocol, KafkaError, Offset, Record,
+    Start,
 };
 
-/// Well above what any of these steps takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A broker that ends with the test.
-struct Broker {
-    process: Child,
-    directory: PathBuf,
-    address: String,
-}
-
-impl Broker {
-    fn start(name: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("strandline-groups-{name}-{}", std::process::id()));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let mut broker = Self { process: Self::spawn(&directory, &address), directory, address };
-        broker.wait_until_ready();
-        broker
-    }
-
-    fn spawn(directory: &PathBuf, address: &str) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_strandline"))
-            .args(["serve", "--data"])
-            .arg(directory)
-            .args(["--listen", address, "--http", "127.0.0.1:0", "--set", "group.initial.rebalance.delay.ms=200"])
-            .args(["--set", "group.consumer.min.heartbeat.interval.ms=1", "--set", "group.consumer.heartbeat.interval.ms=300"])
-            .args(["--set", "offsets.topic.num.partitions=3"])
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    /// The log says when; what follows in it is read away.
-    fn wait_until_ready(&mut self) {
-        let mut lines = BufReader::new(self.process.stderr.take().unwrap()).lines();
-        while !lines.next().expect("the broker lives").unwrap().contains("serving") {}
-        std::thread::spawn(move || lines.for_each(drop));
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn start_again(&mut self) {
-        self.process = Self::spawn(&self.directory, &self.address);
-        self.wait_until_ready();
-    }
-
-    async fn client(&self) -> Client {
-        Client::builder([&self.address]).connect().await.unwrap()
-    }
-
-    /// Runs a command of the binary.
-    async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_strandline"));
-        command.args(arguments).args(["--bootstrap", &self.address]).output().await.unwrap()
-    }
-
-    async fn json(&self, arguments: &[&str]) -> serde_json::Value {
-        let output = self.run(&[arguments, &["--format", "json"]].concat()).await;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-async fn make_topic(client: &Client, topic: &str, partitions: i32) {
-    client.admin().create_topics([NewTopic::new(topic, partitions)]).await.unwrap().remove(0).1.unwrap();
-}
+use self::process::{Broker, PATIENCE, make_topic};
 
 async fn produce(client: &Client, topic: &str, partitions: i32, values: std::ops::Range<i32>) {
     let producer = client.producer().build().unwrap();

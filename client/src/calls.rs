@@ -27,6 +27,10 @@ calls! {
     CreateTopics create_topics::{CreateTopicsRequest, CreateTopicsResponse};
     DeleteTopics delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
     DeleteRecords delete_records::{DeleteRecordsRequest, DeleteRecordsResponse};
+    AddPartitionsToTxn add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
+    AddOffsetsToTxn add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
+    TxnOffsetCommit txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+    EndTxn end_txn::{EndTxnRequest, EndTxnResponse};
     InitProducerId init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
     FindCoordinator find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
     WriteTxnMarkers write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
@@ -46,6 +50,9 @@ calls! {
     Heartbeat heartbeat::{HeartbeatRequest, HeartbeatResponse};
     LeaveGroup leave_group::{LeaveGroupRequest, LeaveGroupResponse};
     ConsumerGroupHeartbeat consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+    ShareGroupHeartbeat share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
+    ShareFetch share_fetch::{ShareFetchRequest, ShareFetchResponse};
+    ShareAcknowledge share_acknowledge::{ShareAcknowledgeRequest, ShareAcknowledgeResponse};
     OffsetCommit offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
     OffsetFetch offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
     OffsetDelete offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};

@@ -17,6 +17,7 @@ use crate::error::{KafkaError, Kind, RequestError};
 use crate::metadata::{Cluster, Metadata, MetadataError, Missing, Topic};
 use crate::producer::ProducerBuilder;
 use crate::reader::ReaderBuilder;
+use crate::share::ShareConsumerBuilder;
 
 /// The largest answer that is taken from a server by default: well above what fetches ask for, well below memory.
 const RESPONSE_BYTES_MAX: usize = 256 << 20;
@@ -142,6 +143,12 @@ impl Client {
     #[must_use]
     pub fn consumer(&self, group: impl Into<String>) -> ConsumerBuilder {
         ConsumerBuilder::new(self.clone(), group.into())
+    }
+
+    /// Begins a consumer that shares the records of topics with the other members of a share group.
+    #[must_use]
+    pub fn share_consumer(&self, group: impl Into<String>) -> ShareConsumerBuilder {
+        ShareConsumerBuilder::new(self.clone(), group.into())
     }
 
     /// A handle for topics, configuration, groups and offsets.

@@ -64,6 +64,11 @@ pub trait KafkaError: std::error::Error {
         }
     }
 
+    /// Whether the transaction that it happened in can only be aborted.
+    fn requires_abort(&self) -> bool {
+        false
+    }
+
     /// Whether the object that answered so is of no more use, such as a fenced producer.
     fn is_fatal(&self) -> bool {
         matches!(self.kind(), Kind::Fenced | Kind::Closed)

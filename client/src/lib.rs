@@ -20,7 +20,13 @@
 //! # }
 //! ```
 //!
-//! Not here yet: share groups, transactions, TLS and SASL. Not here at all: what a broker decides.
+//! `client.producer().transactional_id(..)` goes on to a [`TransactionalProducer`]; what it commits a reader or consumer sees as
+//! [`Isolation::ReadCommitted`].
+//!
+//! Members of a group share partitions, so that their records stay in order; members of a share group ([`ShareConsumer`]) share
+//! records, and say of each what became of it.
+//!
+//! Not here yet: TLS and SASL. Not here at all: what a broker decides.
 //!
 //! **Cancellation.** State lives in background tasks. A future that is dropped loses its answer and nothing else: what was
 //! sent may still be carried out. Each function says more where there is more to say.
@@ -37,7 +43,7 @@ mod client;
 mod connection;
 mod connections;
 mod consumer;
-mod coordinators;
+mod coordinator;
 mod error;
 mod fetcher;
 mod group;
@@ -48,6 +54,7 @@ mod partitioner;
 mod producer;
 mod reader;
 mod record;
+mod share;
 
 pub use address::{Address, InvalidAddress};
 pub use admin::{
@@ -59,13 +66,21 @@ pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};
 pub use connection::{CallOptions, Connection, Pending};
 pub use consumer::{Assignor, Batch, Commit, ConsumeError, Consumer, ConsumerBuilder, GroupProtocol, Rebalance, Stopper};
+pub use coordinator::CoordinatorError;
 pub use error::{KafkaError, Kind, RequestError};
+pub use group::GroupMetadata;
 pub use metadata::{Broker, Cluster, MetadataError, Partition, Topic};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitioner::{murmur2, partition_of_key};
-pub use producer::{Acks, Delivery, ProduceError, Producer, ProducerBuilder, RecordMeta, SendFailed};
+pub use producer::{
+    AbortCause, Acks, Delivery, Outcome, ProduceError, Producer, ProducerBuilder, RecordMeta, SendFailed, Transaction,
+    TransactionError, TransactionalProducer, TransactionalProducerBuilder,
+};
 pub use reader::{Damage, End, Isolation, OutOfRange, ReadError, Reader, ReaderBuilder, Start};
 pub use record::{ConsumerRecord, Header, Record, TimestampType};
+pub use share::{
+    Acknowledge, Acknowledged, ShareBatch, ShareConsumer, ShareConsumerBuilder, ShareError, ShareRecord, ShareStopper,
+};
 /// Words of the protocol that stand in this crate's signatures.
 pub use strandline_protocol::error::ErrorCode;
 pub use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};

@@ -261,6 +261,11 @@ impl Uuid {
     pub const UNASSIGNED_DIRECTORY: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     /// A replica whose log directory has failed.
     pub const LOST_DIRECTORY: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+
+    /// Whether it is a directory's own id, and none of those that stand for something else.
+    pub fn is_directory(self) -> bool {
+        !matches!(self, Self::MIGRATING_DIRECTORY | Self::UNASSIGNED_DIRECTORY | Self::LOST_DIRECTORY)
+    }
 }
 
 /// Not 22 characters of URL-safe base64.

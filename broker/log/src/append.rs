@@ -7,7 +7,7 @@ use bytes::Bytes;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::records::{BatchError, BatchHeader, Batches, PREFIX_BYTES, TimestampType, stamped_prefix};
 
-use crate::disk::{DiskOp, FilePath, Part};
+use crate::disk::{DiskOp, Part};
 use crate::log::{Log, State};
 use crate::names::PARTITION_METADATA;
 use crate::partition_metadata;
@@ -173,7 +173,7 @@ impl Log {
     }
 
     pub(crate) fn write_partition_metadata(&mut self) {
-        let file = FilePath::inside(&self.directory, PARTITION_METADATA);
+        let file = self.directory.child(PARTITION_METADATA);
         let op = DiskOp::Write { file, contents: partition_metadata::encode(self.topic_id) };
         self.queue.push(Step::plain(op), self.config.durability);
     }

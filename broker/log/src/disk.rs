@@ -6,7 +6,7 @@
 //!
 //! Order: the operations of one partition are carried out one after the other, in the order in which the log gave
 //! them; a log gives the next one only after it was told how the last one ended. Operations of different partitions
-//! know no order. Names are relative to the log directory.
+//! know no order. A file is named by its log directory and the path below that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,41 +15,89 @@ use bytes::Bytes;
 
 use crate::names::{FileName, SWAP_SUFFIX};
 
-/// A file's or directory's path relative to its log directory, for example `orders-0/00000000000000000000.log`.
+/// One of a broker's log directories, by its place among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogDir(pub u16);
+
+impl LogDir {
+    /// The one that holds the metadata log.
+    pub const FIRST: Self = Self(0);
+}
+
+/// Where a file or directory lies: in which log directory, and its path below that, for example
+/// `orders-0/00000000000000000000.log`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FilePath(Arc<str>);
+pub struct FilePath {
+    log_dir: LogDir,
+    path: Arc<str>,
+}
 
 impl FilePath {
-    /// Names `name` inside `directory`.
-    pub fn inside(directory: &str, name: &str) -> Self {
-        Self(format!("{directory}/{name}").into())
+    /// Names a file or directory directly below a log directory.
+    pub fn of(log_dir: LogDir, name: &str) -> Self {
+        Self { log_dir, path: name.into() }
     }
 
-    /// Names a file or directory directly below the log directory.
+    /// Names a file or directory directly below the first log directory.
     pub fn top(name: &str) -> Self {
-        Self(name.into())
+        Self::of(LogDir::FIRST, name)
+    }
+
+    /// Names `name` inside `directory`, which lies below the first log directory.
+    pub fn inside(directory: &str, name: &str) -> Self {
+        Self::top(directory).child(name)
+    }
+
+    /// Names `name` inside this directory.
+    pub fn child(&self, name: &str) -> Self {
+        Self { log_dir: self.log_dir, path: format!("{}/{name}", self.path).into() }
+    }
+
+    /// The log directory.
+    pub fn log_dir(&self) -> LogDir {
+        self.log_dir
+    }
+
+    /// The directory directly below the log directory in which the file lies, or that it is.
+    pub fn directory(&self) -> Self {
+        match self.path.split_once('/') {
+            Some((directory, _)) => Self::of(self.log_dir, directory),
+            None => self.clone(),
+        }
+    }
+
+    /// The name inside `directory`, if it lies there.
+    pub fn inside_of(&self, directory: &Self) -> Option<&str> {
+        let rest = self.path.strip_prefix(&*directory.path).and_then(|rest| rest.strip_prefix('/'));
+        rest.filter(|_| self.log_dir == directory.log_dir)
     }
 
     /// Under which name the file lies once it was put in its place, if this is the name of output of a compaction that
     /// waits for that.
     pub fn settled(&self) -> Option<Self> {
-        self.0.strip_suffix(SWAP_SUFFIX).map(|settled| Self(settled.into()))
+        self.path.strip_suffix(SWAP_SUFFIX).map(|settled| Self { log_dir: self.log_dir, path: settled.into() })
     }
 
     /// Whether it is half of a file that is still being written, or was when a process ended.
     pub fn is_temporary(&self) -> bool {
-        self.0.rsplit('/').next().is_some_and(|name| FileName::parse(name) == FileName::Temporary)
+        self.path.rsplit('/').next().is_some_and(|name| FileName::parse(name) == FileName::Temporary)
     }
 
-    /// The path with `/` between its parts.
+    /// The path below the log directory, with `/` between its parts.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.path
+    }
+}
+
+impl From<&str> for FilePath {
+    fn from(name: &str) -> Self {
+        Self::top(name)
     }
 }
 
 impl fmt::Display for FilePath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.path)
     }
 }
 
@@ -104,6 +152,22 @@ pub enum DiskOp {
     DeleteDirectory { directory: FilePath },
 }
 
+impl DiskOp {
+    /// The file or directory that it is about; of a new name, the old one.
+    pub fn file(&self) -> &FilePath {
+        match self {
+            Self::Append { file, .. }
+            | Self::Seal { file, .. }
+            | Self::Truncate { file, .. }
+            | Self::Sync { file }
+            | Self::Write { file, .. }
+            | Self::Rename { from: file, .. }
+            | Self::Delete { file }
+            | Self::DeleteDirectory { directory: file } => file,
+        }
+    }
+}
+
 /// How an operation ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskDone {
@@ -125,6 +189,14 @@ pub enum DiskError {
     /// Anything else that the operating system reports.
     #[error("{file}: {reason}")]
     Failed { file: FilePath, reason: String },
+}
+
+impl DiskError {
+    /// What it is about.
+    pub fn file(&self) -> &FilePath {
+        let (Self::Full { file } | Self::Missing { file } | Self::Failed { file, .. }) = self;
+        file
+    }
 }
 
 /// One entry of a directory.

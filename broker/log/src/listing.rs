@@ -51,12 +51,12 @@ impl Listing {
     ///
     /// # Errors
     /// [`RecoverError::Unfinished`] if a compaction has to be finished first.
-    pub(crate) fn read(files: &dyn Files, directory: &str) -> Result<Self, RecoverError> {
-        let entries = files.list(&FilePath::top(directory))?;
+    pub(crate) fn read(files: &dyn Files, directory: &FilePath) -> Result<Self, RecoverError> {
+        let entries = files.list(directory)?;
         let named: Vec<(FilePath, FileName, u64)> = entries
             .iter()
             .filter(|entry| !entry.is_directory)
-            .map(|entry| (FilePath::inside(directory, &entry.name), FileName::parse(&entry.name), entry.bytes))
+            .map(|entry| (directory.child(&entry.name), FileName::parse(&entry.name), entry.bytes))
             .collect();
         if named.iter().any(|(_, name, _)| matches!(name, FileName::Swap { .. })) {
             return Err(RecoverError::Unfinished { repairs: finish_compaction(files, directory, &named)? });
@@ -107,7 +107,7 @@ impl Listing {
 /// Source: Kafka's `LogLoader`.
 fn finish_compaction(
     files: &dyn Files,
-    directory: &str,
+    directory: &FilePath,
     named: &[(FilePath, FileName, u64)],
 ) -> Result<Vec<DiskOp>, DiskError> {
     let half_finished = named.iter().filter_map(|(_, name, _)| match name {
@@ -129,7 +129,7 @@ fn finish_compaction(
         if target.ends_with(SegmentFile::Log.suffix()) {
             replaced.push(*base..end_of(files, file, *base, *bytes)?);
         }
-        renames.push(DiskOp::Rename { from: file.clone(), to: FilePath::inside(directory, target) });
+        renames.push(DiskOp::Rename { from: file.clone(), to: directory.child(target) });
     }
     for (file, name, _) in named {
         if let FileName::Segment { base, .. } = name

@@ -19,7 +19,7 @@ use strandline_protocol::records::BatchHeader;
 
 use crate::cleaner::swap::Swap;
 use crate::config::LogConfig;
-use crate::disk::{DiskDone, DiskError, DiskOp, Durability};
+use crate::disk::{DiskDone, DiskError, DiskOp, Durability, FilePath};
 use crate::epochs::LeaderEpochs;
 use crate::producers::{Marker, MarkerEpoch, Origin, Producer, ProducerRefusal, ProducerVerdict, Producers};
 use crate::queue::{Queue, Step, Then};
@@ -72,7 +72,7 @@ pub(crate) enum State {
 /// The log of one partition.
 #[derive(Clone, Debug)]
 pub struct Log {
-    pub(crate) directory: Arc<str>,
+    pub(crate) directory: FilePath,
     pub(crate) topic_id: TopicId,
     pub(crate) config: Arc<LogConfig>,
     pub(crate) state: State,
@@ -113,8 +113,8 @@ pub(crate) struct Written {
 }
 
 impl Log {
-    /// A log without any file, from offset 0 on. `directory` is the partition's directory below the log directory.
-    pub fn new(directory: impl Into<Arc<str>>, topic_id: TopicId, config: Arc<LogConfig>) -> Self {
+    /// A log without any file, from offset 0 on. `directory` is the partition's.
+    pub fn new(directory: impl Into<FilePath>, topic_id: TopicId, config: Arc<LogConfig>) -> Self {
         Self {
             directory: directory.into(),
             topic_id,
@@ -141,7 +141,7 @@ impl Log {
     }
 
     /// A log whose directory is there and was not opened: good only to be deleted.
-    pub fn unopened(directory: impl Into<Arc<str>>, topic_id: TopicId, config: Arc<LogConfig>) -> Self {
+    pub fn unopened(directory: impl Into<FilePath>, topic_id: TopicId, config: Arc<LogConfig>) -> Self {
         Self { has_directory: true, is_on_disk: true, ..Self::new(directory, topic_id, config) }
     }
 
@@ -160,8 +160,8 @@ impl Log {
         self.sealed.binary_search_by_key(&base, |segment| segment.base).is_ok()
     }
 
-    /// The partition's directory below the log directory.
-    pub fn directory(&self) -> &str {
+    /// The partition's directory.
+    pub fn directory(&self) -> &FilePath {
         &self.directory
     }
 

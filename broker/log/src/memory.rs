@@ -190,8 +190,8 @@ impl MemoryDisk {
             return Err(DiskError::Missing { file: from.clone() });
         }
         for path in moved {
-            if let Some(file) = self.files.remove(&path) {
-                self.files.insert(FilePath::inside(to.as_str(), &path.as_str()[from.as_str().len() + 1..]), file);
+            if let (Some(file), Some(name)) = (self.files.remove(&path), path.inside_of(from)) {
+                self.files.insert(to.child(name), file);
             }
         }
         Ok(())
@@ -204,13 +204,9 @@ impl MemoryDisk {
 
 impl Files for MemoryDisk {
     fn list(&self, directory: &FilePath) -> Result<Vec<Entry>, DiskError> {
-        let inside = self.files.iter().filter(|(file, _)| is_inside(directory, file));
+        let inside = self.files.iter().filter_map(|(path, file)| Some((path.inside_of(directory)?, file)));
         let entries: Vec<Entry> = inside
-            .map(|(path, file)| Entry {
-                name: path.as_str()[directory.as_str().len() + 1..].to_owned(),
-                bytes: file.contents.len() as u64,
-                is_directory: false,
-            })
+            .map(|(name, file)| Entry { name: name.to_owned(), bytes: file.contents.len() as u64, is_directory: false })
             .collect();
         if entries.is_empty() {
             return Err(DiskError::Missing { file: directory.clone() });
@@ -227,7 +223,7 @@ impl Files for MemoryDisk {
 }
 
 fn is_inside(directory: &FilePath, file: &FilePath) -> bool {
-    file.as_str().strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    file.inside_of(directory).is_some()
 }
 
 fn joined(parts: &[Part]) -> Bytes {

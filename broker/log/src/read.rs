@@ -154,12 +154,12 @@ impl Log {
     pub(crate) fn sealed_file(&self, segment: &Sealed, kind: SegmentFile) -> FilePath {
         let name = kind.name(segment.base);
         match segment.place {
-            Place::Settled => FilePath::inside(&self.directory, &name),
-            Place::Swap => FilePath::inside(&self.directory, &(name + SWAP_SUFFIX)),
+            Place::Settled => self.directory.child(&name),
+            Place::Swap => self.directory.child(&(name + SWAP_SUFFIX)),
         }
     }
 
     pub(crate) fn segment_file(&self, base: Offset, kind: SegmentFile) -> FilePath {
-        FilePath::inside(&self.directory, &kind.name(base))
+        self.directory.child(&kind.name(base))
     }
 }

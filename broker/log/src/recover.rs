@@ -51,8 +51,8 @@ pub struct Checkpoints {
 /// A directory to open.
 #[derive(Clone, Debug)]
 pub struct Recovery {
-    /// The partition's directory below the log directory.
-    pub directory: Arc<str>,
+    /// The partition's directory.
+    pub directory: FilePath,
     pub config: Arc<LogConfig>,
     pub checkpoints: Checkpoints,
     pub shutdown: Shutdown,
@@ -191,10 +191,12 @@ impl<'a> Recovering<'a> {
             Shutdown::Unclean => recovery.checkpoints.recovery_point.min(confirmed).max(first_base).min(bound),
         };
         let (epochs, epochs_known) = read_epochs(files, &recovery.directory, &listing)?;
+        let with_aborted = listing.segments.iter().filter(|segment| segment.transaction_index_bytes.is_some());
+        let with_aborted = with_aborted.map(|segment| segment.base).collect();
         Ok(Self {
             files,
             recovery,
-            walker: Walker { files, recovery, bound, trusted_below, epochs, bytes_read: 0 },
+            walker: Walker { files, recovery, bound, trusted_below, epochs, with_aborted, last_read: None, bytes_read: 0 },
             report: Report { files_removed: listing.leftovers.len(), ..Report::default() },
             listing,
             epochs_known,
@@ -474,7 +476,7 @@ impl<'a> Recovering<'a> {
         for (_, segment) in rebuilt {
             let indexes = segment.indexes();
             let mut write = |kind, contents| {
-                let file = FilePath::inside(&self.recovery.directory, &SegmentFile::name(kind, segment.base));
+                let file = self.recovery.directory.child(&SegmentFile::name(kind, segment.base));
                 self.repairs.push(DiskOp::Write { file, contents });
             };
             write(SegmentFile::OffsetIndex, indexes.offsets);
@@ -489,7 +491,7 @@ impl<'a> Recovering<'a> {
         if !self.listing.has_metadata {
             return Ok(TopicId::ZERO);
         }
-        let file = FilePath::inside(&self.recovery.directory, PARTITION_METADATA);
+        let file = self.recovery.directory.child(PARTITION_METADATA);
         let contents = read_whole(self.files, &file)?;
         partition_metadata::parse(&contents).map_err(|error| RecoverError::Format { file, error })
     }
@@ -505,16 +507,16 @@ impl<'a> Recovering<'a> {
     }
 
     fn file(&self, base: Offset, kind: SegmentFile) -> FilePath {
-        FilePath::inside(&self.recovery.directory, &kind.name(base))
+        self.recovery.directory.child(&kind.name(base))
     }
 }
 
 /// The epochs in the checkpoint, and whether it is there and whole. If not they are found by walking through the log.
-fn read_epochs(files: &dyn Files, directory: &str, listing: &Listing) -> Result<(LeaderEpochs, bool), DiskError> {
+fn read_epochs(files: &dyn Files, directory: &FilePath, listing: &Listing) -> Result<(LeaderEpochs, bool), DiskError> {
     if !listing.has_epochs {
         return Ok((LeaderEpochs::default(), false));
     }
-    let contents = read_whole(files, &FilePath::inside(directory, LEADER_EPOCH_CHECKPOINT))?;
+    let contents = read_whole(files, &directory.child(LEADER_EPOCH_CHECKPOINT))?;
     match LeaderEpochs::parse(&contents) {
         Ok(epochs) => Ok((epochs, true)),
         Err(_) => Ok((LeaderEpochs::default(), false)),

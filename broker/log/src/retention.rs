@@ -106,8 +106,8 @@ impl Log {
             return Ok(());
         }
         self.state = State::Closing;
-        let directory = FilePath::top(&deleted_directory(&self.directory, unique));
-        let op = DiskOp::Rename { from: FilePath::top(&self.directory), to: directory.clone() };
+        let directory = FilePath::of(self.directory.log_dir(), &deleted_directory(self.directory.as_str(), unique));
+        let op = DiskOp::Rename { from: self.directory.clone(), to: directory.clone() };
         self.queue.push(Step::Do { op, then: Then::DoomedDirectory { directory } }, self.config.durability);
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Log {
         self.cleaned_below = self.cleaned_below.map(|below| below.min(offset));
         self.written = Written { base: offset, bytes: 0 };
         if self.has_directory {
-            let file = FilePath::inside(&self.directory, LEADER_EPOCH_CHECKPOINT);
+            let file = self.directory.child(LEADER_EPOCH_CHECKPOINT);
             let epochs = DiskOp::Write { file, contents: self.epochs.encode() };
             let empty = DiskOp::Write { file: self.segment_file(offset, SegmentFile::Log), contents: Bytes::new() };
             self.queue.push(Step::plain(epochs), self.config.durability);
@@ -212,7 +212,7 @@ impl Log {
             self.settle_swap_of(segment.base);
         }
         let log = self.segment_file(segment.base, SegmentFile::Log);
-        let marked = FilePath::inside(&self.directory, &format!("{}.deleted", SegmentFile::Log.name(segment.base)));
+        let marked = self.directory.child(&format!("{}.deleted", SegmentFile::Log.name(segment.base)));
         let mut files = vec![marked.clone()];
         let kinds = [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TransactionIndex, SegmentFile::Snapshot];
         files.extend(kinds.map(|kind| self.segment_file(segment.base, kind)));

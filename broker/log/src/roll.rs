@@ -143,7 +143,7 @@ impl Log {
 
     /// Writes of a segment's index files; the segment's indexes are forgotten here when the last is done.
     fn index_steps(&self, base: Offset, indexes: &Indexes) -> Vec<Step> {
-        let file = |kind: SegmentFile| FilePath::inside(&self.directory, &kind.name(base));
+        let file = |kind: SegmentFile| self.directory.child(&kind.name(base));
         let write = |kind, contents| Step::plain(DiskOp::Write { file: file(kind), contents });
         let mut steps = vec![write(SegmentFile::OffsetIndex, indexes.offsets.clone())];
         if !indexes.aborted.is_empty() {
@@ -169,19 +169,19 @@ impl Log {
     }
 
     fn snapshot_file(&self, offset: Offset) -> FilePath {
-        FilePath::inside(&self.directory, &SegmentFile::Snapshot.name(offset))
+        self.directory.child(&SegmentFile::Snapshot.name(offset))
     }
 
     pub(crate) fn epoch_step(&mut self) -> Step {
         self.epochs_dirty = false;
-        let file = FilePath::inside(&self.directory, LEADER_EPOCH_CHECKPOINT);
+        let file = self.directory.child(LEADER_EPOCH_CHECKPOINT);
         Step::plain(DiskOp::Write { file, contents: self.epochs.encode() })
     }
 
     /// How much earlier than `segment.ms` the segment at `base` ends: the same after every restart, different for every
     /// partition and segment.
     pub(crate) fn jitter_ms(&self, base: Offset) -> i64 {
-        jitter_ms(&self.config, &self.directory, base)
+        jitter_ms(&self.config, self.directory.as_str(), base)
     }
 }
 

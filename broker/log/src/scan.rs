@@ -76,6 +76,17 @@ impl<'a> Scan<'a> {
         Self { files, file, position, end, window: Bytes::new(), window_start: position, window_bytes, bytes_read: 0 }
     }
 
+    /// Begins with bytes of the file that an earlier walk read ([`Scan::last_read`]).
+    pub(crate) fn knowing(mut self, (start, bytes): (u64, Bytes)) -> Self {
+        (self.window_start, self.window) = (start, bytes);
+        self
+    }
+
+    /// The piece that was read last, and where in the file it begins.
+    pub(crate) fn last_read(&self) -> (u64, Bytes) {
+        (self.window_start, self.window.clone())
+    }
+
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read
     }

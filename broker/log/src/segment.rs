@@ -95,10 +95,10 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    pub(crate) fn new(directory: &str, base: Offset, now_ms: i64) -> Self {
+    pub(crate) fn new(directory: &FilePath, base: Offset, now_ms: i64) -> Self {
         Self {
             base,
-            log: FilePath::inside(directory, &SegmentFile::Log.name(base)),
+            log: directory.child(&SegmentFile::Log.name(base)),
             bytes: 0,
             offsets: OffsetIndex::default(),
             times: TimeIndex::default(),

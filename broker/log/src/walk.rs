@@ -43,6 +43,10 @@ pub(crate) struct Walker<'a> {
     /// Below this everything was durable.
     pub(crate) trusted_below: Offset,
     pub(crate) epochs: LeaderEpochs,
+    /// Base offsets of the segments that have a transaction index, in order.
+    pub(crate) with_aborted: Vec<Offset>,
+    /// What was read last, and of which segment: of a short log that is all of it.
+    pub(crate) last_read: Option<(Offset, (u64, Bytes))>,
     pub(crate) bytes_read: u64,
 }
 
@@ -218,6 +222,7 @@ impl Walker<'_> {
             (expected, stop) = (Offset(last.header.base_offset), Stop::Checksum);
         }
         self.bytes_read += scan.bytes_read();
+        self.last_read = Some((listed.base, scan.last_read()));
         Ok(Walked { segment, end: expected, stop })
     }
 
@@ -252,9 +257,11 @@ impl Walker<'_> {
     ) -> Result<Vec<(Offset, Vec<ProducerEntry>)>, DiskError> {
         let mut at_bases = Vec::new();
         for segment in &mut fresh {
-            let known = transactions::read(self.files, &self.file(segment.base, SegmentFile::TransactionIndex));
-            segment.aborted = known.unwrap_or_default();
-            segment.aborted.retain(|entry| entry.last < replay.start);
+            if self.with_aborted.binary_search(&segment.base).is_ok() {
+                let known = transactions::read(self.files, &self.file(segment.base, SegmentFile::TransactionIndex));
+                segment.aborted = known.unwrap_or_default();
+                segment.aborted.retain(|entry| entry.last < replay.start);
+            }
         }
         if replay.is_empty() {
             return Ok(at_bases);
@@ -272,6 +279,9 @@ impl Walker<'_> {
                 None => self.sealed_position(*base, replay.start)?,
             };
             let mut scan = Scan::new(self.files, &log, start, *bytes);
+            if let Some((_, read)) = self.last_read.take_if(|(segment, _)| segment == base) {
+                scan = scan.knowing(read);
+            }
             while let Ok(batch) = scan.next(Depth::Header)? {
                 if Offset(batch.header.base_offset) >= replay.start {
                     self.replay_batch(producers, &batch, *base, &mut fresh);
@@ -304,7 +314,7 @@ impl Walker<'_> {
     }
 
     fn file(&self, base: Offset, kind: SegmentFile) -> FilePath {
-        FilePath::inside(&self.recovery.directory, &kind.name(base))
+        self.recovery.directory.child(&kind.name(base))
     }
 }
 

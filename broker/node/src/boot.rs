@@ -1,13 +1,12 @@
 //! What a node is made of: the start's findings put together. Everything here was read by the rim; nothing is read here.
 
-use strandline_protocol::ids::Uuid;
-
 use crate::broker::{Broker, Identity, Parts};
 use crate::config::BrokerConfig;
 use crate::controller::{Beginning, Controller, SnapshotEnds};
 use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::image::Image;
+use crate::log_dirs::LogDirs;
 use crate::metadata_log::{LoadedMetadata, metadata_log_config};
 use crate::node::{Node, RecoveredPartition};
 use crate::offline::{Offline, OfflinePartition};
@@ -23,8 +22,7 @@ pub struct Boot {
     /// Where it stands in the cluster; read from `config`.
     pub topology: Topology,
     pub cluster_id: String,
-    /// Of the log directory.
-    pub directory: Uuid,
+    pub log_dirs: LogDirs,
     /// For topic ids, the incarnation and whatever else is left to chance.
     pub seed: u64,
     pub metadata: LoadedMetadata,
@@ -43,7 +41,7 @@ impl Boot {
         let identity = Identity {
             node_id: i32::try_from(self.config.number("node.id")).unwrap_or(i32::MAX),
             cluster_id: self.cluster_id,
-            directory: self.directory,
+            directory: self.log_dirs.metadata_id(),
             incarnation: dice.uuid(),
             epoch: -1,
         };
@@ -63,6 +61,7 @@ impl Boot {
             snapshots,
             bootstrap,
             offline: Offline::new(self.offline),
+            log_dirs: self.log_dirs,
             directory: Directory::default(),
             dice,
             previous_epoch: self.previous_broker_epoch,

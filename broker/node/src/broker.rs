@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use strandline_log::disk::FilePath;
 use strandline_log::log::Log;
 use strandline_log::names::partition_directory;
 use strandline_protocol::api::Response;
@@ -26,11 +27,13 @@ use crate::handlers::Answer;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
+use crate::log_dirs::LogDirs;
 use crate::markers::Markers;
 use crate::membership::Membership;
-use crate::offline::{Offline, OfflinePartition};
+use crate::offline::{Cause, Offline, OfflinePartition};
 use crate::parked::{ParkedId, Place, Until, Waiting};
 use crate::replica::Replica;
+use crate::replica::assignments::Assignments;
 use crate::replica::fetchers::Fetchers;
 use crate::replica::following::Asked;
 use crate::replica::in_sync::InSync;
@@ -49,7 +52,7 @@ use crate::verification;
 pub struct Identity {
     pub node_id: i32,
     pub cluster_id: String,
-    /// Of the log directory.
+    /// Of the log directory that holds the metadata log.
     pub directory: Uuid,
     /// Of this process: new at every start.
     pub incarnation: Uuid,
@@ -99,6 +102,7 @@ pub struct Broker {
     /// Requests that wait for a coordinator of transactions.
     pub(crate) verifying: verification::Queues,
     pub offline: Offline,
+    pub log_dirs: LogDirs,
     pub waiting: Waiting,
     pub sessions: Sessions,
     /// Sessions of followers.
@@ -108,6 +112,7 @@ pub struct Broker {
     pub(crate) fetchers: Fetchers,
     pub(crate) in_sync: InSync,
     pub(crate) renewals: Renewals,
+    pub(crate) assignments: Assignments,
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
@@ -153,6 +158,7 @@ pub struct Parts {
     pub snapshots: Snapshots,
     pub bootstrap: Vec<MetadataRecord>,
     pub offline: Offline,
+    pub log_dirs: LogDirs,
     pub directory: Directory,
     pub dice: Dice,
     /// From the mark of a clean shutdown; -1 without one.
@@ -183,12 +189,14 @@ impl Broker {
             membership,
             replicas: Replicas::default(),
             offline: parts.offline,
+            log_dirs: parts.log_dirs,
             waiting: Waiting::default(),
             followers: FollowerSessions::default(),
             answer_now: Vec::new(),
             fetchers: Fetchers::default(),
             in_sync: InSync::default(),
             renewals: Renewals::default(),
+            assignments: Assignments::default(),
             asked: BTreeMap::new(),
             next_tag: 0,
             active_controller: None,
@@ -392,11 +400,17 @@ impl Broker {
         }
     }
 
-    /// Hosts an offline partition whose directory is to go. Answers with its slot.
-    pub fn host_unopened(&mut self, gone: OfflinePartition) -> u32 {
-        let directory = partition_directory(gone.name.as_str(), gone.partition);
+    /// Hosts an offline partition whose directory is to go; one that is away has none here.
+    pub fn host_unopened(&mut self, gone: OfflinePartition) {
+        let Cause::Damaged { log_dir, .. } = gone.cause else { return };
+        let directory = FilePath::of(log_dir, &partition_directory(gone.name.as_str(), gone.partition));
         let log = Log::unopened(directory, gone.topic, self.topic_config(gone.topic).log.clone());
-        self.host(gone.topic, gone.name, gone.partition, log, Offset::ZERO)
+        self.host(gone.topic, gone.name, gone.partition, log, Offset::ZERO);
+    }
+
+    /// The id of the log directory that a hosted partition lies in.
+    pub(crate) fn directory_of(&self, slot: u32) -> Option<Uuid> {
+        self.log_dirs.id_of(self.replicas.get(slot)?.log_dir())
     }
 
     /// The next producer id, if the block has one left.

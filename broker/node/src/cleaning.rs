@@ -10,6 +10,7 @@
 use strandline_log::checkpoints::OffsetCheckpoint;
 use strandline_log::cleaner::plan::RoundOptions;
 use strandline_log::cleaner::round::{CleanError, Finished, Next, Round, Seed, Stepped};
+use strandline_log::disk::{FilePath, LogDir};
 use strandline_log::names::CLEANER_CHECKPOINT;
 use strandline_protocol::ids::Offset;
 
@@ -283,7 +284,9 @@ fn end_round(broker: &mut Broker, now: Now, slot: u32, finished: Finished, outbo
         replica.log.set_cleaned_below(Some(finished.clean_below));
         replica.cleaning_failures = 0;
     }
-    write_checkpoint(broker, outbox);
+    if let Some(log_dir) = broker.replicas.get(slot).map(Replica::log_dir) {
+        write_checkpoint(broker, log_dir, outbox);
+    }
     // The next one is looked for at once.
     broker.cleaning.next_look_ms = now.monotonic_ms;
 }
@@ -299,15 +302,15 @@ fn fail(broker: &mut Broker, now: Now, slot: u32, reason: &CleanError) {
     };
 }
 
-/// Writes how far every log was compacted.
-pub(crate) fn write_checkpoint(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted);
+/// Writes how far every log of a log directory was compacted.
+pub(crate) fn write_checkpoint(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
+    let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted && replica.log_dir() == log_dir);
     let known = hosted.filter_map(|(_, replica)| {
         let offset: Offset = replica.log.cleaned_below()?;
         Some(OffsetCheckpoint { topic: replica.name.to_string(), partition: replica.partition, offset })
     });
     let offsets: Vec<OffsetCheckpoint> = known.collect();
-    broker.directory.write_offsets(CLEANER_CHECKPOINT, &offsets, After::Nothing, outbox);
+    broker.directory.write_offsets(FilePath::of(log_dir, CLEANER_CHECKPOINT), &offsets, After::Nothing, outbox);
 }
 
 /// Whether a log is set aside.

@@ -21,8 +21,9 @@ pub struct TopicGauges {
 pub struct Gauges {
     pub topics: BTreeMap<TopicName, TopicGauges>,
     pub hosted_partitions: usize,
-    /// Partitions of this broker whose files cannot be trusted.
+    /// Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.
     pub offline_partitions: usize,
+    pub offline_log_dirs: usize,
     /// Partitions of the cluster that nobody leads.
     pub leaderless_partitions: usize,
     /// Replies that wait for something.
@@ -44,6 +45,7 @@ impl Node {
         let mut gauges = Gauges {
             hosted_partitions: broker.replicas.count(),
             offline_partitions: broker.offline.count(),
+            offline_log_dirs: broker.log_dirs.iter().filter(|(_, directory)| directory.failed.is_some()).count(),
             leaderless_partitions: broker.image.topics.leaderless_count(),
             parked_replies: broker.waiting.count(),
             fetch_sessions: broker.sessions.count(),

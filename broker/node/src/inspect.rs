@@ -3,7 +3,7 @@
 
 use strandline_log::epochs::LeaderEpochs;
 use strandline_log::log::Positions;
-use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, Uuid};
 
 use crate::image::Overrides;
 use crate::node::Node;
@@ -59,6 +59,8 @@ pub struct PlacedPartition<'a> {
     pub replicas: &'a [i32],
     pub isr: &'a [i32],
     pub elr: &'a [i32],
+    /// Where the replicas lie, in their order.
+    pub directories: &'a [Uuid],
     /// Replicas come or go.
     pub is_moving: bool,
 }
@@ -107,6 +109,7 @@ impl Node {
                 replicas: &partition.replicas,
                 isr: &partition.isr,
                 elr: &partition.elr,
+                directories: &partition.directories,
                 is_moving: partition.is_moving(),
             })
         })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strandline_log::cleaner::round::{CleanError, Round, Stepped};
-use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath};
+use strandline_log::disk::{DiskDone, DiskError, DiskOp, FilePath, LogDir};
 use strandline_log::log::Log;
 use strandline_log::recover::{RecoverError, Recovered};
 use strandline_log::slice::Slice;
@@ -113,7 +113,7 @@ pub enum Asker {
     AutoCreation,
     /// Replicas: fetches from leaders.
     Replication,
-    /// Replicas that are made anew: where they lie.
+    /// Replicas: in which log directories they lie.
     Directories,
     /// The active controller: whether a broker that hung up is still there.
     Liveness,
@@ -198,9 +198,9 @@ pub enum BatchOutcome {
 pub enum Owner {
     /// A hosted partition's log, by its slot. Operations of one slot are carried out one after the other.
     Partition(u32),
-    /// A file of the log directory itself (checkpoints, quorum state, the clean-shutdown file), by a running number;
-    /// carried out one after the other, in order.
-    Directory(u64),
+    /// A file of a log directory itself (checkpoints, quorum state, the clean-shutdown file), by a running number;
+    /// those of one directory are carried out one after the other, in order.
+    Directory { log_dir: LogDir, number: u64 },
     /// The snapshot of the metadata log that is being written; carried out one after the other.
     Snapshot,
 }
@@ -213,8 +213,8 @@ pub struct JobId(pub u64);
 pub enum Job {
     /// `strandline_log::lookup::find`: offset by timestamp, or of the largest timestamp.
     FindTimestamp(strandline_log::lookup::Lookup),
-    /// The size of the file system that holds the log directory.
-    MeasureDirectory,
+    /// The size of the file system that holds a log directory.
+    MeasureDirectory { log_dir: LogDir },
     /// `strandline_log::recover::truncate`: the log as it is when it ends at or before `end`.
     Truncate { log: Box<Log>, end: Offset, now_ms: i64 },
     /// [`SnapshotPiece::make`]: the next piece of a snapshot of the metadata log.
@@ -236,7 +236,7 @@ pub enum JobResult {
     FoundTimestamp(Result<Option<strandline_log::lookup::Found>, DiskError>),
     /// The log as it will be, and what is to be done before it is.
     Truncated(Result<Box<Recovered>, RecoverError>),
-    /// Bytes in all and bytes free of the file system that holds the log directory.
+    /// Bytes in all and bytes free of the file system that holds a log directory.
     DirectoryMeasured {
         total_bytes: i64,
         usable_bytes: i64,
@@ -271,6 +271,9 @@ pub enum Effect {
     Close { connection: ConnectionId, sequence: Sequence, reason: CloseReason },
     /// From now on requests are taken: the broker is registered and its partitions have their leader epochs. Given once.
     Serving,
+    /// Nobody new is let in from now on. With `hang_up` clients are sent away too: none of them is owed anything, and those that would
+    /// wait here find another broker the sooner.
+    Unlisten { hang_up: bool },
     /// From now on produced batches are judged by these rules.
     Publish(Arc<RulesTable>),
     /// The log directory failed; the process must end, loudly, without the clean-shutdown file.

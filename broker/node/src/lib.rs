@@ -25,6 +25,7 @@ pub mod image;
 pub mod inspect;
 pub mod io;
 mod leaving;
+pub mod log_dirs;
 mod markers;
 mod membership;
 pub mod metadata_log;
@@ -48,5 +49,5 @@ mod voter;
 
 pub use cleaning::CleaningTotals;
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};
-pub use offline::OfflinePartition;
+pub use offline::{Cause, OfflinePartition};
 pub use replica::Traffic;

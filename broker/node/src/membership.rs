@@ -193,7 +193,7 @@ fn registration(broker: &Broker) -> BrokerRegistrationRequest {
         features: features.collect(),
         rack: broker.settings.rack.clone(),
         is_migrating_zk_broker: false,
-        log_dirs: vec![broker.identity.directory],
+        log_dirs: broker.log_dirs.online_ids(),
         previous_broker_epoch: broker.membership.previous_epoch,
     }
 }

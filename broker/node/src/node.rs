@@ -35,7 +35,7 @@ use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading::{self, News};
 use crate::replica::truncation::Truncation;
-use crate::replica::{Moved, assign, following, renewal};
+use crate::replica::{Moved, assign, assignments, following, renewal};
 use crate::share;
 use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
@@ -47,6 +47,9 @@ use crate::voter;
 /// shell waits for the node to stop.
 const LEAVE_MAX_MS: u64 = 20_000;
 
+/// How long a broker that leads nothing any more tells clients so before it ends: a few of their requests.
+const FAREWELL_MS: u64 = 200;
+
 /// The slot of the metadata log; partitions of topics have smaller ones.
 pub const METADATA_SLOT: u32 = u32::MAX;
 
@@ -56,9 +59,11 @@ enum Phase {
         serving_at: Option<Offset>,
     },
     Serving,
-    /// The controller gives this broker's partitions to others; clients are served meanwhile.
+    /// The controller gives this broker's partitions to others; clients are served meanwhile, and for a moment when that `is_done`:
+    /// who asks here then is told where to go, which is quicker than to find out by a broken connection.
     Leaving {
         until_ms: u64,
+        is_done: bool,
     },
     Stopping {
         /// Slots whose log is not closed yet.
@@ -123,7 +128,7 @@ impl Node {
     /// Takes one input. Writes are given out by [`Node::settle`], once a burst of inputs is over.
     pub fn step(&mut self, now: Now, input: Input, outbox: &mut Vec<Effect>) {
         // The mark of a clean shutdown is the last thing that is written.
-        if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory(_), .. }) {
+        if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory { .. }, .. }) {
             return;
         }
         let from = outbox.len();
@@ -131,7 +136,9 @@ impl Node {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
             Input::Disk { owner: Owner::Partition(METADATA_SLOT), result } => self.on_metadata_disk(now, result, outbox),
             Input::Disk { owner: Owner::Partition(slot), result } => self.on_partition_disk(now, slot, result, outbox),
-            Input::Disk { owner: Owner::Directory(number), result } => self.on_directory_disk(now, number, result, outbox),
+            Input::Disk { owner: Owner::Directory { number, .. }, result } => {
+                self.on_directory_disk(now, number, result, outbox)
+            }
             Input::Disk { owner: Owner::Snapshot, result } => self.on_snapshot_disk(now, result, outbox),
             Input::Job { result: JobResult::SnapshotPiece(made), .. } => snapshot::on_made(&mut self.broker, made, outbox),
             Input::Job { result: JobResult::SnapshotRead(read), .. } => self.on_snapshot_read(now, read, outbox),
@@ -173,7 +180,7 @@ impl Node {
             Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
             Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
-            Asker::Directories => renewal::answered(&mut self.broker, now, result.ok().map(|response| *response)),
+            Asker::Directories => assignments::answered(&mut self.broker, now, result.ok().map(|response| *response)),
         }
     }
 
@@ -207,7 +214,10 @@ impl Node {
             Phase::Starting { .. } if !is_alone && (stage == Stage::Serving || (!is_broker && knows_leader)) => {
                 self.serve(now, outbox);
             }
-            Phase::Leaving { until_ms } if stage == Stage::Left || now.monotonic_ms >= until_ms => self.stop(now, outbox),
+            Phase::Leaving { is_done: false, .. } if stage == Stage::Left => {
+                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + FAREWELL_MS, is_done: true };
+            }
+            Phase::Leaving { until_ms, .. } if now.monotonic_ms >= until_ms => self.stop(now, outbox),
             _ => {}
         }
     }
@@ -257,7 +267,7 @@ impl Node {
             && is_active
             && self.broker.topology.is_alone()
         {
-            let serving_at = registration::register(&mut self.broker, now);
+            let serving_at = registration::register(&mut self.broker, now, &self.recovered);
             self.phase = Phase::Starting { serving_at: Some(serving_at) };
         }
     }
@@ -316,7 +326,7 @@ impl Node {
         };
         let is_member = self.broker.topology.roles.broker && !self.broker.topology.is_alone();
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
-        let leaving = if let Phase::Leaving { until_ms } = self.phase { until_ms } else { u64::MAX };
+        let leaving = if let Phase::Leaving { until_ms, .. } = self.phase { until_ms } else { u64::MAX };
         let quorum = self.broker.controller.next_due_ms(fetched::is_free(&self.broker));
         let asked = self.broker.channel.next_due_ms().min(self.broker.markers.next_due_ms());
         upkeep.min(membership).min(leaving).min(quorum).min(asked)
@@ -499,28 +509,32 @@ impl Node {
         match self.broker.directory.done(number) {
             After::Nothing => {}
             After::Kept => voter::on_kept(&mut self.broker, now),
-            After::Reply(waiting) => {
-                for parked in waiting {
-                    let Some(parked) = self.broker.waiting.take(parked) else { continue };
-                    if let Until::Checkpointed { response } = parked.until {
-                        outbox.push(Effect::Reply {
-                            connection: parked.place.connection,
-                            sequence: parked.place.sequence,
-                            reply: Reply::Body(response),
-                        });
-                    }
-                }
-            }
+            After::Reply(id) => self.on_checkpointed(id, outbox),
             After::ForgotLogStarts => {
                 for slot in self.broker.leaving.checkpointed() {
                     self.broker.mark_dirty(slot);
                 }
             }
             After::Cut { slot } => self.on_repaired(now, slot, outbox),
-            After::Stop => {
-                self.phase = Phase::Stopped;
-                outbox.push(Effect::Stopped);
-            }
+            After::Stop if self.broker.directory.is_marking() => {}
+            After::Stop => outbox.push(Effect::Stopped),
+        }
+    }
+
+    /// One of the checkpoints that a reply waits for is on disk.
+    fn on_checkpointed(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
+        let Some(parked) = self.broker.waiting.get_mut(id) else { return };
+        let Until::Checkpointed { outstanding, .. } = &mut parked.until else { return };
+        *outstanding -= 1;
+        if *outstanding == 0
+            && let Some(parked) = self.broker.waiting.take(id)
+            && let Until::Checkpointed { response, .. } = parked.until
+        {
+            outbox.push(Effect::Reply {
+                connection: parked.place.connection,
+                sequence: parked.place.sequence,
+                reply: Reply::Body(response),
+            });
         }
     }
 
@@ -582,7 +596,7 @@ impl Node {
         match result {
             JobResult::FoundTimestamp(found) => list_offsets::looked_up(response, topic, partition, found),
             JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
-                describe_log_dirs::measured(response, total_bytes, usable_bytes)
+                describe_log_dirs::measured(response, topic, total_bytes, usable_bytes)
             }
             JobResult::PieceRead(read) => fetch_snapshot::piece_read(response, read),
             JobResult::Truncated(_)
@@ -629,7 +643,7 @@ impl Node {
         match self.phase {
             Phase::Stopping { .. } | Phase::Stopped => return,
             Phase::Serving if !self.broker.topology.is_alone() && self.broker.topology.roles.broker => {
-                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + LEAVE_MAX_MS };
+                self.phase = Phase::Leaving { until_ms: now.monotonic_ms + LEAVE_MAX_MS, is_done: false };
                 return self.broker.membership.leave();
             }
             Phase::Starting { .. } | Phase::Serving | Phase::Leaving { .. } => {}
@@ -643,6 +657,7 @@ impl Node {
             self.give_up(parked, outbox);
         }
         self.broker.cleaning.stop();
+        outbox.push(Effect::Unlisten { hang_up: !self.broker.topology.is_alone() });
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
             // A log that is being cut back is closed when it is whole.
@@ -666,11 +681,11 @@ impl Node {
         if !closing.is_empty() || !self.broker.controller.log().is_closed() || self.broker.snapshots.give_up() {
             return;
         }
-        upkeep::write_recovery_points(&mut self.broker, outbox);
-        upkeep::write_high_watermarks(&mut self.broker, outbox);
-        upkeep::write_log_starts(&mut self.broker, After::Nothing, outbox);
         let mark = CleanShutdown { broker_epoch: self.broker.identity.epoch };
-        self.broker.directory.write(FilePath::top(CLEAN_SHUTDOWN), mark.encode(), After::Stop, outbox);
+        for log_dir in self.broker.log_dirs.working().collect::<Vec<_>>() {
+            upkeep::write_checkpoints(&mut self.broker, log_dir, outbox);
+            self.broker.directory.write(FilePath::of(log_dir, CLEAN_SHUTDOWN), mark.encode(), After::Stop, outbox);
+        }
         self.phase = Phase::Stopped;
     }
 
@@ -763,7 +778,7 @@ impl Node {
             }
             // It has no deadline: an answer or its loss always comes.
             Until::MetadataReadable(_) | Until::Verified(_) => return,
-            Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response } => {
+            Until::MetadataCommitted { response } | Until::Jobs { response, .. } | Until::Checkpointed { response, .. } => {
                 Reply::Body(response)
             }
             Until::GroupMoves { lost, .. } => Reply::Body(lost),
@@ -792,6 +807,5 @@ impl Node {
 }
 
 fn fail(reason: DiskError) -> Effect {
-    let (DiskError::Full { file } | DiskError::Missing { file } | DiskError::Failed { file, .. }) = &reason;
-    Effect::Fail { file: file.clone(), reason }
+    Effect::Fail { file: reason.file().clone(), reason }
 }

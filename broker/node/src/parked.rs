@@ -50,7 +50,7 @@ pub enum Until {
     /// Records of the metadata log, or a higher high watermark, for a voter or observer.
     MetadataReadable(Box<MetadataFetch>),
     /// The log starts that DeleteRecords moved are on disk.
-    Checkpointed { response: Box<Response> },
+    Checkpointed { outstanding: usize, response: Box<Response> },
     /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group
     /// has deadlines of its own.
     GroupMoves { slot: u32, lost: Box<Response> },

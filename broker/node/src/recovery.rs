@@ -1,13 +1,13 @@
-//! What lies in a log directory at start: partitions with what the checkpoint files say of them.
+//! What lies in the log directories at start: partitions with what the checkpoint files say of them.
 //!
-//! Reads through [`Files`] only. Shells call [`survey`] once, then [`Survey::open`] for each partition, on as many
+//! Reads through [`Files`] only. Shells call [`survey`] once, with the directories that can be used, then [`Survey::open`] for each partition, on as many
 //! threads as they like, carry out the repairs that it names, and hand the logs to [`crate::boot::Boot`].
 
 use std::collections::BTreeMap;
 
 use strandline_log::checkpoints;
 use strandline_log::clean_shutdown::CleanShutdown;
-use strandline_log::disk::{DiskError, DiskOp, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::format::FormatError;
 use strandline_log::names::{
     CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, PARTITION_METADATA,
@@ -21,19 +21,22 @@ use crate::config::BrokerConfig;
 use crate::controller::METADATA_DIRECTORY;
 use crate::image::Image;
 use crate::node::RecoveredPartition;
-use crate::offline::OfflinePartition;
+use crate::offline::{Cause, OfflinePartition};
 use crate::topology::Topology;
 
 /// Largest checkpoint file that is read: a line takes at most 300 bytes, and there may be 200,000 partitions.
 const CHECKPOINT_BYTES_MAX: usize = 64 << 20;
 
-/// Why the log directory cannot be surveyed.
+/// Why the log directories cannot be surveyed.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error("{file}: {reason}")]
     Format { file: FilePath, reason: FormatError },
+    /// Source: LogManager.loadLog.
+    #[error("partition {topic}-{partition} lies in two log directories")]
+    Twice { topic: TopicName, partition: i32, log_dirs: [LogDir; 2] },
 }
 
 /// A partition's directory.
@@ -41,17 +44,27 @@ pub enum SurveyError {
 pub struct FoundPartition {
     pub topic: TopicName,
     pub partition: i32,
+    pub log_dir: LogDir,
+    /// How the last process left its log directory.
+    pub shutdown: Shutdown,
     pub checkpoints: Checkpoints,
     /// Below this the log was compacted; `None` if the checkpoint does not know it.
     pub cleaned_below: Option<Offset>,
 }
 
-/// A log directory at start.
+impl FoundPartition {
+    fn directory(&self) -> FilePath {
+        FilePath::of(self.log_dir, &partition_directory(self.topic.as_str(), self.partition))
+    }
+}
+
+/// The log directories at start.
 #[derive(Debug)]
 pub struct Survey {
     pub partitions: Vec<FoundPartition>,
+    /// Clean if all of them were left so.
     pub shutdown: Shutdown,
-    /// What the mark of a clean shutdown holds; -1 without one.
+    /// What the marks of a clean shutdown hold; -1 unless all of them hold the same.
     pub previous_broker_epoch: i64,
     /// Directories of deleted partitions that a crash left behind; to be removed.
     pub leftovers: Vec<FilePath>,
@@ -72,20 +85,50 @@ pub enum Aside {
     Stray(DiskOp),
 }
 
-/// Looks at a log directory.
+/// Looks at log directories.
 ///
 /// # Errors
-/// [`SurveyError`] if it or one of its checkpoint files cannot be read.
-pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
-    let recovery_points = offsets(files, RECOVERY_POINT_CHECKPOINT)?;
-    let log_starts = offsets(files, LOG_START_CHECKPOINT)?;
-    let high_watermarks = offsets(files, HIGH_WATERMARK_CHECKPOINT)?;
-    let cleaned = offsets(files, CLEANER_CHECKPOINT)?;
-    let (shutdown, previous_broker_epoch) = shutdown(files)?;
-    let mut survey = Survey { partitions: Vec::new(), shutdown, previous_broker_epoch, leftovers: Vec::new() };
-    for entry in
-        files.list(&FilePath::top(""))?.into_iter().filter(|entry| entry.is_directory && entry.name != METADATA_DIRECTORY)
+/// [`SurveyError`] if one or one of its checkpoint files cannot be read, or two hold the same partition.
+pub fn survey(files: &dyn Files, log_dirs: &[LogDir]) -> Result<Survey, SurveyError> {
+    let mut survey =
+        Survey { partitions: Vec::new(), shutdown: Shutdown::Clean, previous_broker_epoch: -1, leftovers: Vec::new() };
+    let mut epochs = Vec::with_capacity(log_dirs.len());
+    for log_dir in log_dirs {
+        let (shutdown, epoch) = look(files, *log_dir, &mut survey)?;
+        if shutdown == Shutdown::Unclean {
+            survey.shutdown = shutdown;
+        }
+        epochs.push(epoch);
+    }
+    if let [first, rest @ ..] = epochs.as_slice()
+        && rest.iter().all(|epoch| epoch == first)
     {
+        survey.previous_broker_epoch = *first;
+    }
+    none_twice(&survey.partitions)?;
+    Ok(survey)
+}
+
+fn none_twice(partitions: &[FoundPartition]) -> Result<(), SurveyError> {
+    let mut places = BTreeMap::new();
+    for found in partitions {
+        if let Some(other) = places.insert((&found.topic, found.partition), found.log_dir) {
+            let log_dirs = [other, found.log_dir];
+            return Err(SurveyError::Twice { topic: found.topic.clone(), partition: found.partition, log_dirs });
+        }
+    }
+    Ok(())
+}
+
+/// Looks at one log directory. Answers with what its mark of a clean shutdown says.
+fn look(files: &dyn Files, log_dir: LogDir, survey: &mut Survey) -> Result<(Shutdown, i64), SurveyError> {
+    let recovery_points = offsets(files, log_dir, RECOVERY_POINT_CHECKPOINT)?;
+    let log_starts = offsets(files, log_dir, LOG_START_CHECKPOINT)?;
+    let high_watermarks = offsets(files, log_dir, HIGH_WATERMARK_CHECKPOINT)?;
+    let cleaned = offsets(files, log_dir, CLEANER_CHECKPOINT)?;
+    let (shutdown, broker_epoch) = shutdown(files, log_dir)?;
+    let entries = files.list(&FilePath::of(log_dir, ""))?;
+    for entry in entries.into_iter().filter(|entry| entry.is_directory && entry.name != METADATA_DIRECTORY) {
         match DirectoryName::parse(&entry.name) {
             DirectoryName::Partition { topic, partition } => {
                 let key = (topic.to_string(), partition);
@@ -97,13 +140,13 @@ pub fn survey(files: &dyn Files) -> Result<Survey, SurveyError> {
                 };
                 let cleaned_below = cleaned.get(&key).copied();
                 let topic = TopicName::from(topic.to_string());
-                survey.partitions.push(FoundPartition { topic, partition, checkpoints, cleaned_below });
+                survey.partitions.push(FoundPartition { topic, partition, log_dir, shutdown, checkpoints, cleaned_below });
             }
-            DirectoryName::Deleted => survey.leftovers.push(FilePath::top(&entry.name)),
+            DirectoryName::Deleted => survey.leftovers.push(FilePath::of(log_dir, &entry.name)),
             _ => {}
         }
     }
-    Ok(survey)
+    Ok((shutdown, broker_epoch))
 }
 
 impl Survey {
@@ -122,10 +165,10 @@ impl Survey {
         let node = i32::try_from(start.number("node.id")).unwrap_or(i32::MAX);
         let config = image.layers(start, node).topic_config(image.topic_overrides(&found.topic));
         let recovery = Recovery {
-            directory: partition_directory(found.topic.as_str(), found.partition).into(),
+            directory: found.directory(),
             config: config.log,
             checkpoints: found.checkpoints,
-            shutdown: self.shutdown,
+            shutdown: found.shutdown,
             now_ms,
         };
         let mut opened = recover(files, &recovery)?;
@@ -143,8 +186,7 @@ impl Survey {
 
     /// Decides what becomes of a partition that was found damaged; everything else starts without it.
     pub fn set_aside(&self, files: &dyn Files, found: &FoundPartition, image: &Image) -> Aside {
-        let directory = partition_directory(found.topic.as_str(), found.partition);
-        let metadata = files.read(&FilePath::inside(&directory, PARTITION_METADATA), 0, CHECKPOINT_BYTES_MAX);
+        let metadata = files.read(&found.directory().child(PARTITION_METADATA), 0, CHECKPOINT_BYTES_MAX);
         // An id that cannot be read is taken to be the present topic's: nothing of it may be given up by mistake.
         let id = metadata.ok().and_then(|contents| partition_metadata::parse(&contents).ok());
         match id.or_else(|| image.topics.id_of(&found.topic)).filter(|id| belongs(found, image, *id)) {
@@ -152,7 +194,7 @@ impl Survey {
                 topic,
                 name: found.topic.clone(),
                 partition: found.partition,
-                checkpoints: found.checkpoints,
+                cause: Cause::Damaged { log_dir: found.log_dir, checkpoints: found.checkpoints },
             }),
             None => Aside::Stray(out_of_the_way(found, id.unwrap_or(TopicId::ZERO))),
         }
@@ -165,9 +207,9 @@ fn belongs(found: &FoundPartition, image: &Image, id: TopicId) -> bool {
 }
 
 fn out_of_the_way(found: &FoundPartition, id: TopicId) -> DiskOp {
-    let directory = partition_directory(found.topic.as_str(), found.partition);
-    let to = FilePath::top(&format!("{directory}.{:032x}-stray", u128::from_be_bytes(id.0)));
-    DiskOp::Rename { from: FilePath::top(&directory), to }
+    let from = found.directory();
+    let to = FilePath::of(found.log_dir, &format!("{from}.{:032x}-stray", u128::from_be_bytes(id.0)));
+    DiskOp::Rename { from, to }
 }
 
 impl Opened {
@@ -184,15 +226,15 @@ impl Opened {
     }
 }
 
-/// What the checkpoint of recovery points says of one partition; 0 if it does not know it.
+/// What the first directory's checkpoint of recovery points says of one partition; 0 if it does not know it.
 pub(crate) fn recovery_point_of(files: &dyn Files, topic: &str, partition: i32) -> Result<Offset, SurveyError> {
-    let points = offsets(files, RECOVERY_POINT_CHECKPOINT)?;
+    let points = offsets(files, LogDir::FIRST, RECOVERY_POINT_CHECKPOINT)?;
     Ok(points.get(&(topic.to_owned(), partition)).copied().unwrap_or(Offset::ZERO))
 }
 
 /// The mark of a clean shutdown counts once: whoever serves from the directory removes it first.
-fn shutdown(files: &dyn Files) -> Result<(Shutdown, i64), DiskError> {
-    match files.read(&FilePath::top(CLEAN_SHUTDOWN), 0, CHECKPOINT_BYTES_MAX) {
+fn shutdown(files: &dyn Files, log_dir: LogDir) -> Result<(Shutdown, i64), DiskError> {
+    match files.read(&FilePath::of(log_dir, CLEAN_SHUTDOWN), 0, CHECKPOINT_BYTES_MAX) {
         // Kafka before 4.0 wrote nothing into it.
         Ok(contents) => Ok((Shutdown::Clean, CleanShutdown::parse(&contents).map_or(-1, |mark| mark.broker_epoch))),
         Err(DiskError::Missing { .. }) => Ok((Shutdown::Unclean, -1)),
@@ -200,8 +242,8 @@ fn shutdown(files: &dyn Files) -> Result<(Shutdown, i64), DiskError> {
     }
 }
 
-fn offsets(files: &dyn Files, name: &str) -> Result<BTreeMap<(String, i32), Offset>, SurveyError> {
-    let file = FilePath::top(name);
+fn offsets(files: &dyn Files, log_dir: LogDir, name: &str) -> Result<BTreeMap<(String, i32), Offset>, SurveyError> {
+    let file = FilePath::of(log_dir, name);
     let contents = match files.read(&file, 0, CHECKPOINT_BYTES_MAX) {
         Ok(contents) => contents,
         Err(DiskError::Missing { .. }) => return Ok(BTreeMap::new()),

@@ -3,7 +3,9 @@
 //! Every start registers anew and gives each partition that it leads a new leader epoch, all as committed records, before
 //! the first request is taken.
 
-use strandline_protocol::ids::{BrokerId, Offset, Uuid};
+use std::collections::BTreeMap;
+
+use strandline_protocol::ids::{BrokerId, Offset, TopicId, Uuid};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{
     BrokerEndpoint, BrokerFeature, BrokerRegistrationChangeRecord, RegisterBrokerRecord,
@@ -21,6 +23,7 @@ use crate::features::{
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
+use crate::node::RecoveredPartition;
 
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
@@ -49,8 +52,8 @@ pub(crate) fn new_cluster() -> Vec<MetadataRecord> {
     ]
 }
 
-/// Emits what serving needs. Answers with the offset at which all of it is committed.
-pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
+/// Emits what serving needs, with these logs found. Answers with the offset at which all of it is committed.
+pub(crate) fn register(broker: &mut Broker, now: Now, found: &[RecoveredPartition]) -> Offset {
     let id = broker.identity.node_id;
     broker.identity.epoch = broker.controller.end().0;
     let registration = registration(broker);
@@ -64,7 +67,11 @@ pub(crate) fn register(broker: &mut Broker, now: Now) -> Offset {
     broker.controller.emit(now, vec![unfenced.into()]);
     // The broker of this process is known to live.
     membership::take_over(broker, now);
-    let elections = elections(broker);
+    let found = found.iter().filter_map(|found| {
+        let directory = broker.log_dirs.id_of(found.log.directory().log_dir())?;
+        Some(((found.topic, found.partition), directory))
+    });
+    let elections = elections(broker, &found.collect());
     broker.controller.emit_all(now, elections)
 }
 
@@ -88,22 +95,24 @@ fn registration(broker: &Broker) -> MetadataRecord {
         features: FEATURES.iter().map(feature).collect(),
         rack: broker.settings.rack.clone(),
         fenced: true,
-        log_dirs: vec![broker.identity.directory],
+        log_dirs: broker.log_dirs.online_ids(),
         ..Default::default()
     }
     .into()
 }
 
 /// A new leader epoch for every partition that this broker led, or that nobody leads and it may: it is in sync, or eligible with
-/// nobody in sync.
-fn elections(broker: &Broker) -> Vec<MetadataRecord> {
+/// nobody in sync. `found` says in which directories logs lie.
+fn elections(broker: &Broker, found: &BTreeMap<(TopicId, i32), Uuid>) -> Vec<MetadataRecord> {
     let id = broker.identity.node_id;
     let mut records = Vec::new();
     for topic in broker.controller.image.topics.iter() {
         for (index, partition) in &topic.partitions {
+            let found = found.get(&(topic.id, *index)).copied();
             let change = match broker.offline.contains(topic.id, *index) {
-                true => set_aside(id, partition),
-                false => election(id, broker.identity.directory, partition),
+                true => set_aside(id, partition, Some(Uuid::LOST_DIRECTORY)),
+                false if found.is_none() && is_away(broker, partition) => set_aside(id, partition, None),
+                false => election(id, found, partition),
             };
             records.extend(
                 change.map(|change| PartitionChangeRecord { partition_id: *index, topic_id: topic.id, ..change }.into()),
@@ -113,7 +122,13 @@ fn elections(broker: &Broker) -> Vec<MetadataRecord> {
     records
 }
 
-fn election(id: i32, directory: Uuid, partition: &Partition) -> Option<PartitionChangeRecord> {
+/// Whether the directory that this broker's replica lies in is not here, or does not work.
+fn is_away(broker: &Broker, partition: &Partition) -> bool {
+    let held = partition.directory_of(broker.identity.node_id);
+    held.is_some_and(|held| held.is_directory() && broker.log_dirs.online_place_of(held).is_none())
+}
+
+fn election(id: i32, found: Option<Uuid>, partition: &Partition) -> Option<PartitionChangeRecord> {
     let in_sync = partition.isr.contains(&id);
     let eligible = partition.isr.is_empty() && partition.elr.contains(&id);
     let is_others = partition.leader != NO_LEADER && partition.leader != id;
@@ -122,23 +137,23 @@ fn election(id: i32, directory: Uuid, partition: &Partition) -> Option<Partition
         leader: BrokerId(id),
         isr: (!in_sync).then(|| vec![BrokerId(id)]),
         eligible_leader_replicas: (!in_sync).then(Vec::new),
-        directories: moved(id, partition, Uuid::LOST_DIRECTORY, directory),
+        directories: found.and_then(|directory| moved(id, partition, directory)),
         ..Default::default()
     })
 }
 
 /// A partition that cannot be opened here is not led from here. It stays in sync: nobody else has what it holds.
-fn set_aside(id: i32, partition: &Partition) -> Option<PartitionChangeRecord> {
-    let held = partition.directory_of(id).filter(|held| *held != Uuid::LOST_DIRECTORY);
-    let directories = held.and_then(|held| moved(id, partition, held, Uuid::LOST_DIRECTORY));
+fn set_aside(id: i32, partition: &Partition, directory: Option<Uuid>) -> Option<PartitionChangeRecord> {
+    let directories = directory.and_then(|directory| moved(id, partition, directory));
     let leads = partition.leader == id;
     let leader = if leads { BrokerId::NONE } else { PartitionChangeRecord::default().leader };
     (leads || directories.is_some()).then(|| PartitionChangeRecord { leader, directories, ..Default::default() })
 }
 
-/// The directories of all replicas with `from` of this broker's own replaced by `to`; `None` if it is another one.
-fn moved(id: i32, partition: &Partition, from: Uuid, to: Uuid) -> Option<Vec<Uuid>> {
+/// The directories of all replicas with that of this broker's own replaced by `to`; `None` if they stay as they are.
+fn moved(id: i32, partition: &Partition, to: Uuid) -> Option<Vec<Uuid>> {
     let places = partition.replicas.iter().zip(&partition.directories);
     let moved = |(replica, held): (&i32, &Uuid)| if *replica == id { to } else { *held };
-    (partition.directory_of(id) == Some(from)).then(|| places.map(moved).collect())
+    let held = partition.directory_of(id)?;
+    (held != to).then(|| places.map(moved).collect())
 }

@@ -10,8 +10,6 @@ pub struct Settings {
     pub rack: Option<String>,
     /// Consumers are sent to a replica in their own rack.
     pub selects_by_rack: bool,
-    /// The data directory as users know it, for DescribeLogDirs.
-    pub data: String,
     pub auto_create_topics: bool,
     pub delete_topics: bool,
     pub partitions_default: i32,
@@ -46,7 +44,6 @@ impl Settings {
         Self {
             rack: config.text("broker.rack").map(str::to_owned),
             selects_by_rack: config.text("replica.selector.class") == Some(RACK_AWARE),
-            data: config.text("log.dirs").unwrap_or_default().to_owned(),
             auto_create_topics: config.boolean("auto.create.topics.enable"),
             delete_topics: config.boolean("delete.topic.enable"),
             partitions_default: int("num.partitions"),

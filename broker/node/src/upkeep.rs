@@ -1,6 +1,9 @@
 //! What a broker does by the clock: recovery points, high watermarks, log starts, retention, the tail cache's budget.
 
+use std::collections::BTreeSet;
+
 use strandline_log::checkpoints::OffsetCheckpoint;
+use strandline_log::disk::{FilePath, LogDir};
 use strandline_log::log::Log;
 use strandline_log::names::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use strandline_log::recover::Checkpoints;
@@ -12,6 +15,7 @@ use crate::controller::elections::balance;
 use crate::controller::membership;
 use crate::directory::After;
 use crate::io::{Effect, Now};
+use crate::offline::Cause;
 use crate::replica::Replica;
 use crate::replica::leading;
 use crate::replica::truncation::Truncation;
@@ -58,7 +62,9 @@ impl Due {
     pub(crate) fn run(&mut self, now: Now, broker: &mut Broker, outbox: &mut Vec<Effect>) {
         if now.monotonic_ms >= self.recovery_points_ms {
             self.recovery_points_ms = now.monotonic_ms + broker.settings.checkpoint_interval_ms;
-            write_recovery_points(broker, outbox);
+            for log_dir in broker.log_dirs.working().collect::<Vec<_>>() {
+                write_recovery_points(broker, log_dir, outbox);
+            }
             checkpoint_logs(broker, 0);
             broker.controller.log_mut().checkpoint();
         }
@@ -131,37 +137,48 @@ fn expire(now: Now, broker: &mut Broker) {
     }
 }
 
-/// Writes every partition's recovery point, and that of the metadata log.
-pub(crate) fn write_recovery_points(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let mut points = offsets(broker, |replica| noted(replica).recovery_point(), |known| known.recovery_point);
-    let offset = broker.controller.recovery_point();
-    points.push(OffsetCheckpoint { topic: METADATA_TOPIC.to_owned(), partition: 0, offset });
-    broker.directory.write_offsets(RECOVERY_POINT_CHECKPOINT, &points, After::Nothing, outbox);
+/// Writes everything that checkpoints say of the partitions in a log directory.
+pub(crate) fn write_checkpoints(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
+    write_recovery_points(broker, log_dir, outbox);
+    write_high_watermarks(broker, log_dir, outbox);
+    write_log_starts(broker, log_dir, After::Nothing, outbox);
 }
 
-/// Writes every partition's log start; those at 0 are left out, as Kafka does.
-pub(crate) fn write_log_starts(broker: &mut Broker, after: After, outbox: &mut Vec<Effect>) {
-    let mut starts = offsets(broker, |replica| noted(replica).positions().log_start, |known| known.log_start);
+/// Writes the recovery points of the partitions in a log directory, and that of the metadata log if it lies there.
+pub(crate) fn write_recovery_points(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
+    let mut points = offsets(broker, log_dir, |replica| noted(replica).recovery_point(), |known| known.recovery_point);
+    if log_dir == LogDir::FIRST {
+        let offset = broker.controller.recovery_point();
+        points.push(OffsetCheckpoint { topic: METADATA_TOPIC.to_owned(), partition: 0, offset });
+    }
+    let file = FilePath::of(log_dir, RECOVERY_POINT_CHECKPOINT);
+    broker.directory.write_offsets(file, &points, After::Nothing, outbox);
+}
+
+/// Writes the log starts of the partitions in a log directory; those at 0 are left out, as Kafka does.
+pub(crate) fn write_log_starts(broker: &mut Broker, log_dir: LogDir, after: After, outbox: &mut Vec<Effect>) {
+    let mut starts = offsets(broker, log_dir, |replica| noted(replica).positions().log_start, |known| known.log_start);
     starts.retain(|start| start.offset > Offset::ZERO);
-    broker.directory.write_offsets(LOG_START_CHECKPOINT, &starts, after, outbox);
+    broker.directory.write_offsets(FilePath::of(log_dir, LOG_START_CHECKPOINT), &starts, after, outbox);
 }
 
-/// Writes every partition's high watermark.
-pub(crate) fn write_high_watermarks(broker: &mut Broker, outbox: &mut Vec<Effect>) {
+/// Writes the high watermarks of the partitions in a log directory.
+fn write_high_watermarks(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
     let mark = |replica: &Replica| replica.high_watermark().min(noted(replica).positions().readable_end);
-    let marks = offsets(broker, mark, |known| known.high_watermark);
-    broker.directory.write_offsets(HIGH_WATERMARK_CHECKPOINT, &marks, After::Nothing, outbox);
+    let marks = offsets(broker, log_dir, mark, |known| known.high_watermark);
+    broker.directory.write_offsets(FilePath::of(log_dir, HIGH_WATERMARK_CHECKPOINT), &marks, After::Nothing, outbox);
 }
 
-/// High watermarks and log starts are written when one of them moved since the last time: an idle broker writes nothing.
+/// High watermarks and log starts of a directory are written when one of them moved since the last time: an idle broker writes
+/// nothing.
 fn write_moved(broker: &mut Broker, outbox: &mut Vec<Effect>) {
-    let moved = broker.replicas.iter_mut().fold(false, |moved, (_, replica)| {
+    let moved = broker.replicas.iter_mut().filter_map(|(_, replica)| {
         let ends = (replica.high_watermark(), replica.log_start());
-        std::mem::replace(&mut replica.checkpointed, ends) != ends || moved
+        (std::mem::replace(&mut replica.checkpointed, ends) != ends).then(|| replica.log_dir())
     });
-    if moved {
-        write_high_watermarks(broker, outbox);
-        write_log_starts(broker, After::Nothing, outbox);
+    for log_dir in moved.collect::<BTreeSet<LogDir>>() {
+        write_high_watermarks(broker, log_dir, outbox);
+        write_log_starts(broker, log_dir, After::Nothing, outbox);
     }
 }
 
@@ -170,22 +187,26 @@ fn noted(replica: &Replica) -> &Log {
     replica.truncation.as_ref().and_then(Truncation::noted).unwrap_or(&replica.log)
 }
 
-/// One line for every partition; of those that are offline what the file said before.
+/// One line for every partition of a log directory; of damaged ones what the file said before.
 fn offsets(
     broker: &Broker,
+    log_dir: LogDir,
     offset: impl Fn(&Replica) -> Offset,
     offset_before: impl Fn(&Checkpoints) -> Offset,
 ) -> Vec<OffsetCheckpoint> {
-    let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted);
+    let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted && replica.log_dir() == log_dir);
     let hosted = hosted.map(|(_, replica)| OffsetCheckpoint {
         topic: replica.name.to_string(),
         partition: replica.partition,
         offset: offset(replica),
     });
-    let offline = broker.offline.iter().map(|offline| OffsetCheckpoint {
-        topic: offline.name.to_string(),
-        partition: offline.partition,
-        offset: offset_before(&offline.checkpoints),
+    let offline = broker.offline.iter().filter_map(|offline| match &offline.cause {
+        Cause::Damaged { log_dir: held, checkpoints } if *held == log_dir => Some(OffsetCheckpoint {
+            topic: offline.name.to_string(),
+            partition: offline.partition,
+            offset: offset_before(checkpoints),
+        }),
+        Cause::Damaged { .. } | Cause::Away => None,
     });
     hosted.chain(offline).collect()
 }

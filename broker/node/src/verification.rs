@@ -238,7 +238,7 @@ mod tests {
         let mut park = |number, verdicts| {
             let place = parked::Place { connection: ConnectionId(1), sequence: Sequence(number) };
             let response = Box::new(AddPartitionsToTxnResponse::default().into());
-            Queued { number, parked: waiting.park(place, None, Until::Checkpointed { response }), verdicts }
+            Queued { number, parked: waiting.park(place, None, Until::Checkpointed { outstanding: 1, response }), verdicts }
         };
         let (slow, quick, unasked) = (park(1, None), park(2, None), park(3, Some(Verdicts::new())));
         let order = [slow.parked, quick.parked, unasked.parked];

@@ -16,16 +16,7 @@ pub enum Failure {
 
 impl Failure {
     pub fn of(self, op: &DiskOp) -> DiskError {
-        let file = match op {
-            DiskOp::Append { file, .. }
-            | DiskOp::Seal { file, .. }
-            | DiskOp::Truncate { file, .. }
-            | DiskOp::Sync { file }
-            | DiskOp::Write { file, .. }
-            | DiskOp::Rename { from: file, .. }
-            | DiskOp::Delete { file }
-            | DiskOp::DeleteDirectory { directory: file } => file.clone(),
-        };
+        let file = op.file().clone();
         match self {
             Self::Full => DiskError::Full { file },
             Self::Broken => DiskError::Failed { file, reason: "input/output error".to_owned() },

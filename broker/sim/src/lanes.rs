@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use strandline_log::disk::DiskOp;
+use strandline_log::disk::{DiskOp, LogDir};
 use strandline_node::io::Owner;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     Start,
-    Directory,
+    Directory(LogDir),
     Snapshot,
     Partition(u32),
 }
@@ -25,7 +25,7 @@ impl Teller {
     pub fn lane(self) -> Lane {
         match self {
             Self::Start => Lane::Start,
-            Self::Node(Owner::Directory(_)) => Lane::Directory,
+            Self::Node(Owner::Directory { log_dir, .. }) => Lane::Directory(log_dir),
             Self::Node(Owner::Snapshot) => Lane::Snapshot,
             Self::Node(Owner::Partition(slot)) => Lane::Partition(slot),
         }
@@ -83,14 +83,15 @@ mod tests {
     #[test]
     fn operations_of_the_directory_share_a_lane_and_those_of_partitions_do_not() {
         let mut lanes = Lanes::default();
+        let directory = |number| Owner::Directory { log_dir: LogDir::FIRST, number };
         let op = || DiskOp::Sync { file: FilePath::top("f") };
-        assert!(lanes.enter(Teller::Node(Owner::Directory(1)), op()));
-        assert!(!lanes.enter(Teller::Node(Owner::Directory(2)), op()));
+        assert!(lanes.enter(Teller::Node(directory(1)), op()));
+        assert!(!lanes.enter(Teller::Node(directory(2)), op()));
         assert!(lanes.enter(Teller::Node(Owner::Partition(1)), op()));
         assert!(lanes.enter(Teller::Node(Owner::Partition(2)), op()));
-        let ended = lanes.leave(Lane::Directory);
-        assert!(matches!(ended, Some(((Teller::Node(Owner::Directory(1)), _), true))));
+        let ended = lanes.leave(Lane::Directory(LogDir::FIRST));
+        assert!(matches!(ended, Some(((Teller::Node(Owner::Directory { number: 1, .. }), _), true))));
         assert_eq!(lanes.abandon().len(), 3);
-        assert!(lanes.leave(Lane::Directory).is_none());
+        assert!(lanes.leave(Lane::Directory(LogDir::FIRST)).is_none());
     }
 }

@@ -16,6 +16,7 @@ use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{ConnectionId, Effect, Input, Job, JobId, ListenerKind, Now, Owner, PeerLost, RulesTable};
+use strandline_node::log_dirs::LogDirs;
 use strandline_node::topology::Topology;
 use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::ids::{Offset, Uuid};
@@ -353,7 +354,7 @@ impl Machine {
                         config: self.config.clone(),
                         topology: Topology::read(&self.config).expect("the plan's keys fit together"),
                         cluster_id: "strandline-sim".to_owned(),
-                        directory: Uuid([u8::try_from(self.id + 9).unwrap_or(u8::MAX); 16]),
+                        log_dirs: LogDirs::single(Uuid([u8::try_from(self.id + 9).unwrap_or(u8::MAX); 16]), "/data"),
                         seed: self.dice.roll(),
                         metadata: *metadata,
                         recovered,
@@ -497,6 +498,8 @@ impl Machine {
                 self.answer(core, connection, sequence, Answer::Close(reason));
             }
             Effect::Serving => self.serving(core),
+            // Connections break when the node has stopped, a moment later.
+            Effect::Unlisten { .. } => {}
             Effect::Publish(rules) => self.rules = rules,
             Effect::Fail { file, reason } => self.failed(core, &file, &reason),
             Effect::Stopped => self.stopped(core),

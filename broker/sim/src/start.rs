@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use strandline_log::disk::{DiskOp, FilePath};
+use strandline_log::disk::{DiskOp, FilePath, LogDir};
 use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_log::recover::{RecoverError, Report, Shutdown};
 use strandline_node::config::BrokerConfig;
@@ -71,13 +71,15 @@ impl Start {
     /// # Errors
     /// [`Refused::Survey`]
     pub fn begin(disk: &SimDisk, flaw: Option<Flaw>) -> Result<Self, Refused> {
-        let mut survey = survey(disk).map_err(Refused::Survey)?;
+        let mut survey = survey(disk, &[LogDir::FIRST]).map_err(Refused::Survey)?;
         let mut repairs = VecDeque::new();
         if flaw != Some(Flaw::KeptMark) {
             repairs.push_back(DiskOp::Delete { file: FilePath::top(CLEAN_SHUTDOWN) });
         }
         match flaw {
-            Some(Flaw::TrustedTail) => survey.shutdown = Shutdown::Clean,
+            Some(Flaw::TrustedTail) => {
+                survey.partitions.iter_mut().for_each(|found| found.shutdown = Shutdown::Clean);
+            }
             Some(Flaw::RecoveryPointAhead) => {
                 for found in &mut survey.partitions {
                     found.checkpoints.recovery_point = Offset(found.checkpoints.recovery_point.0 + AHEAD);

@@ -1,11 +1,12 @@
 //! `strandline consume`: the records of a topic, from a place to its end or on and on, alone or as a member of a group.
 
 use std::io::{self, BufWriter, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use strandline_client::{
-    Client, Commit, CommittedOffset, Consumer, ConsumerRecord, End, GroupProtocol, Isolation, Offset, Reader, Start,
+    Acknowledge, Client, Commit, CommittedOffset, Consumer, ConsumerRecord, End, GroupProtocol, Isolation, Offset, Reader,
+    ShareConsumer, ShareError, Start,
 };
 
 use crate::cli::Failure;
@@ -20,6 +21,10 @@ pub(crate) struct ConsumeArguments {
     /// Share the topic with the other members of this group, and go on where the group is
     #[arg(short, long, value_name = "GROUP", conflicts_with = "partitions")]
     group: Option<String>,
+    /// Share the records with the other members of this share group: what is printed is accepted; without --follow it ends when nothing
+    /// has come for two seconds
+    #[arg(long, value_name = "GROUP", conflicts_with_all = ["group", "partitions", "from", "committed"])]
+    share_group: Option<String>,
     /// Which protocol the members of the group speak
     #[arg(long, value_enum, default_value_t, requires = "group")]
     protocol: Protocol,
@@ -72,11 +77,20 @@ const IDLE_LOOK: Duration = Duration::from_millis(500);
 /// How long a member takes to leave its group.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long nothing comes before a member of a share group takes it that nothing more will: others may have what is left.
+const SHARE_IDLE: Duration = Duration::from_secs(2);
+
+/// Records that are asked for at a time in a share group.
+const SHARE_RECORDS: u64 = 500;
+
 impl ConsumeArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
         if let Some(group) = self.group.clone() {
             return self.run_in_group(&client, group).await;
+        }
+        if let Some(group) = self.share_group.clone() {
+            return self.run_in_share_group(&client, group).await;
         }
         let builder = client
             .reader(&self.topic)
@@ -91,6 +105,23 @@ impl ConsumeArguments {
 
     fn renderer(self) -> Renderer {
         Renderer { topic: self.topic, format: self.format, key_separator: self.key_separator, null: self.null }
+    }
+
+    /// As a member of a share group; ends with Ctrl-C too.
+    async fn run_in_share_group(self, client: &Client, group: String) -> Result<(), Failure> {
+        client.topic(&self.topic).await?;
+        let (follow, count) = (self.follow, self.count.unwrap_or(u64::MAX));
+        let records_max = u32::try_from(count.clamp(1, SHARE_RECORDS)).unwrap_or(u32::MAX);
+        let mut consumer = client.share_consumer(group).topics([&self.topic]).records_max(records_max).build()?;
+        let stopper = consumer.stopper();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stopper.stop();
+            }
+        });
+        let printed = print_shared(&mut consumer, &self.renderer(), follow, count).await;
+        consumer.close(CLOSE_PATIENCE).await;
+        printed
     }
 
     /// As a member of a group; ends with Ctrl-C too, and leaves the group then.
@@ -120,6 +151,38 @@ impl ConsumeArguments {
         consumer.close(CLOSE_PATIENCE).await;
         printed
     }
+}
+
+/// Prints what this member of a share group is given, and accepts it.
+async fn print_shared(consumer: &mut ShareConsumer, renderer: &Renderer, follow: bool, mut left: u64) -> Result<(), Failure> {
+    let mut output = BufWriter::new(io::stdout());
+    let mut idle_since = Instant::now();
+    while left > 0 {
+        let mut batch = match tokio::time::timeout(IDLE_LOOK, consumer.poll()).await {
+            Ok(polled) => match polled? {
+                Some(batch) => batch,
+                None => break,
+            },
+            Err(_) if consumer.assignment().is_empty() => {
+                idle_since = Instant::now();
+                continue;
+            }
+            Err(_) if !follow && idle_since.elapsed() >= SHARE_IDLE => break,
+            Err(_) => continue,
+        };
+        idle_since = Instant::now();
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(batch.records().len());
+        for index in 0..wanted {
+            renderer.write(&mut output, &batch.records()[index].record)?;
+            batch.acknowledge(index, Acknowledge::Accept);
+        }
+        output.flush()?;
+        left -= wanted as u64;
+    }
+    for ((topic, partition), said) in consumer.commit().await {
+        said.map_err(|code| ShareError::Acknowledge { topic, partition, code })?;
+    }
+    Ok(())
 }
 
 /// Prints what this member is given. Without `follow` it ends when it has partitions and nothing more is in them.

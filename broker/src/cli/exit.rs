@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use strandline_client::{
     AdminError, ConnectError, ConsumeError, ErrorCode, KafkaError, Kind, MetadataError, ProduceError, ReadError, SendFailed,
+    ShareError, TransactionError,
 };
 
 const FAILED: u8 = 1;
@@ -33,7 +34,11 @@ pub(crate) enum Failure {
     #[error("{}", told(.0))]
     Consume(#[from] ConsumeError),
     #[error("{}", told(.0))]
+    Share(#[from] ShareError),
+    #[error("{}", told(.0))]
     Produce(#[from] ProduceError),
+    #[error("{}", told(.0))]
+    Transaction(#[from] TransactionError),
     #[error("line {line}: {}", told(.failed))]
     Record { line: u64, failed: SendFailed },
     #[error("line {line} is longer than {limit} bytes")]
@@ -80,7 +85,9 @@ impl Failure {
             Self::Admin(error) => code_of(error),
             Self::Read(error) => code_of(error),
             Self::Consume(error) => code_of(error),
+            Self::Share(error) => code_of(error),
             Self::Produce(error) => code_of(error),
+            Self::Transaction(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
             Self::GroupInUse { .. } | Self::NothingToReset { .. } => FAILED,
             Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,

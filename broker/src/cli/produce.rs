@@ -12,7 +12,9 @@ use bytes::Bytes;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
-use strandline_client::{Acks, Codec, Compression, Delivery, Header, Producer, Record};
+use strandline_client::{
+    Acks, Codec, Compression, Delivery, Header, Producer, Record, SendFailed, Transaction, TransactionalProducer,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -53,6 +55,13 @@ pub(crate) struct ProduceArguments {
     /// Who has to have a record before it counts: all replicas in sync, 1 for the leader, 0 for nobody
     #[arg(long, default_value = "all", value_parser = acks)]
     acks: Acks,
+    /// All lines in one transaction under this id, which is committed at the end of the input, or nothing of it is; another
+    /// producer with the id is fenced
+    #[arg(long, value_name = "ID", conflicts_with = "acks", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    transactional_id: Option<String>,
+    /// How long the transaction may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "transactional_id")]
+    transaction_timeout: u32,
     /// Show progress even if standard error is no terminal
     #[arg(long)]
     progress: bool,
@@ -69,6 +78,22 @@ struct Sum {
     bytes: u64,
 }
 
+/// Where records go.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Topic(&'a Producer),
+    Transaction(&'a Transaction<'a>),
+}
+
+impl Target<'_> {
+    async fn enqueue(self, record: Record) -> Result<Delivery, SendFailed> {
+        match self {
+            Self::Topic(producer) => producer.enqueue(record).await,
+            Self::Transaction(transaction) => transaction.enqueue(record).await,
+        }
+    }
+}
+
 /// Deliveries of a chunk, and the number of its first line.
 type Pending = (u64, Vec<Delivery>);
 
@@ -76,15 +101,43 @@ impl ProduceArguments {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
         let builder = client.producer().acks(self.acks).compression(self.compression).request_bytes_max(LINE_BYTES_MAX);
-        let producer = builder.buffer_bytes(2 * LINE_BYTES_MAX).build()?;
+        let builder = builder.buffer_bytes(2 * LINE_BYTES_MAX);
         let begun = Instant::now();
-        let sum = self.produce(&producer).await?;
-        producer.close(CLOSE_DEADLINE).await?;
+        let sum = match &self.transactional_id {
+            None => {
+                let producer = builder.build()?;
+                let sum = self.produce(Target::Topic(&producer)).await?;
+                producer.close(CLOSE_DEADLINE).await?;
+                sum
+            }
+            Some(id) => {
+                let timeout = Duration::from_secs(self.transaction_timeout.into());
+                let producer = builder.transactional_id(id).transaction_timeout(timeout).build().await?;
+                self.produce_at_once(producer).await?
+            }
+        };
         self.report(sum, begun.elapsed())?;
         Ok(())
     }
 
-    async fn produce(&self, producer: &Producer) -> Result<Sum, Failure> {
+    /// Produces all lines in one transaction, or none.
+    async fn produce_at_once(&self, mut producer: TransactionalProducer) -> Result<Sum, Failure> {
+        let transaction = producer.begin().await?;
+        let produced = match self.produce(Target::Transaction(&transaction)).await {
+            Ok(sum) => transaction.commit().await.map(|()| sum).map_err(Failure::from),
+            Err(failure) => {
+                drop(transaction);
+                Err(failure)
+            }
+        };
+        // What went wrong first is what is told.
+        let closed = producer.close(CLOSE_DEADLINE).await;
+        let sum = produced?;
+        closed?;
+        Ok(sum)
+    }
+
+    async fn produce(&self, target: Target<'_>) -> Result<Sum, Failure> {
         let mut chunks = input::read(self.source())?;
         let mut progress = Progress::begin(self.wish(), self.total());
         let (pending, deliveries) = mpsc::channel(CHUNKS_PENDING);
@@ -94,7 +147,7 @@ impl ProduceArguments {
             match chunks.recv().await {
                 None => break Ok(()),
                 Some(Err(failure)) => break Err(failure),
-                Some(Ok(chunk)) => match self.send(producer, &chunk, &pending).await {
+                Some(Ok(chunk)) => match self.send(target, &chunk, &pending).await {
                     Ok(true) => {
                         sum = Sum { records: sum.records + chunk.lines.len() as u64, bytes: sum.bytes + chunk.bytes };
                         progress.advance(chunk.lines.len() as u64, chunk.bytes);
@@ -112,12 +165,12 @@ impl ProduceArguments {
     }
 
     /// Enqueues the lines; false if a record of an earlier chunk has been refused.
-    async fn send(&self, producer: &Producer, chunk: &Chunk, pending: &mpsc::Sender<Pending>) -> Result<bool, Failure> {
+    async fn send(&self, target: Target<'_>, chunk: &Chunk, pending: &mpsc::Sender<Pending>) -> Result<bool, Failure> {
         let mut deliveries = Vec::with_capacity(chunk.lines.len());
         let mut stopped = None;
         for (line, text) in (chunk.first_line..).zip(&chunk.lines) {
             let enqueued = match self.record(line, text) {
-                Ok(record) => producer.enqueue(record).await.map_err(|failed| Failure::Record { line, failed }),
+                Ok(record) => target.enqueue(record).await.map_err(|failed| Failure::Record { line, failed }),
                 Err(failure) => Err(failure),
             };
             match enqueued {

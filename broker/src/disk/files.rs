@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
-use strandline_log::disk::{Durability, FilePath, Part};
+use strandline_log::disk::{Durability, FilePath, LogDir, Part};
 
 use crate::disk::ahead::Ahead;
 use crate::disk::blocks::{BLOCK_BYTES, Block, Blocks, down_to_block, up_to_block};
@@ -334,9 +334,8 @@ impl OpenFiles {
 
     /// Closes what lies in `directory`.
     pub(crate) fn close_inside(&self, directory: &FilePath) {
-        let prefix = format!("{directory}/");
         let closed: Vec<_> =
-            self.table().files.extract_if(|path, _| path.as_str().starts_with(&prefix)).map(|(_, entry)| entry.file).collect();
+            self.table().files.extract_if(|path, _| path.inside_of(directory).is_some()).map(|(_, entry)| entry.file).collect();
         closed.iter().for_each(|file| file.retire());
     }
 
@@ -365,9 +364,25 @@ impl Table {
     }
 }
 
-/// Where a file of the log directory `root` lies.
-pub(crate) fn locate(root: &Path, file: &FilePath) -> PathBuf {
-    root.join(file.as_str())
+/// Where the log directories are, by their place among them.
+#[derive(Clone, Debug)]
+pub(crate) struct Roots(Arc<[PathBuf]>);
+
+impl Roots {
+    pub(crate) fn new(roots: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(roots.into_iter().collect())
+    }
+
+    /// # Panics
+    /// If there is no such directory.
+    pub(crate) fn of(&self, log_dir: LogDir) -> &Path {
+        &self.0[usize::from(log_dir.0)]
+    }
+
+    /// Where a file lies.
+    pub(crate) fn locate(&self, file: &FilePath) -> PathBuf {
+        self.of(file.log_dir()).join(file.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -407,7 +422,7 @@ mod tests {
         let open = OpenFiles::new(2);
         let paths: Vec<_> = (0..3).map(|n| FilePath::top(&format!("{n}.log"))).collect();
         for (n, path) in paths.iter().enumerate() {
-            let file = LogFile::open(&locate(&root, path), 0, Access::Buffered, &blocks).unwrap();
+            let file = LogFile::open(&root.join(path.as_str()), 0, Access::Buffered, &blocks).unwrap();
             open.insert(path.clone(), Arc::new(file));
             if n == 1 {
                 assert!(open.get(&paths[0]).is_some());

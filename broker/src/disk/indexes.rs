@@ -20,7 +20,7 @@ use strandline_log::disk::FilePath;
 use strandline_log::index::{ENTRY_BYTES, lookup, valid_entries};
 use strandline_protocol::ids::Offset;
 
-use crate::disk::files::locate;
+use crate::disk::files::Roots;
 
 /// Maps kept: readers of old data are few, and a map that is gone costs some 20 us to make again.
 const MAPS_MAX: usize = 64;
@@ -48,7 +48,7 @@ impl Indexes {
     /// The index cannot be opened or mapped.
     pub(crate) fn position(
         &self,
-        root: &Path,
+        roots: &Roots,
         file: &FilePath,
         base: Offset,
         log_bytes: u64,
@@ -56,16 +56,15 @@ impl Indexes {
     ) -> io::Result<u64> {
         let index = match self.known(file) {
             Some(index) => index,
-            None => self.keep(file, Index::open(&locate(root, file), base, log_bytes)?),
+            None => self.keep(file, Index::open(&roots.locate(file), base, log_bytes)?),
         };
         Ok(u64::from(lookup(index.bytes(), base, offset)))
     }
 
     /// Forgets the maps of what lies at or below `path`.
     pub(crate) fn forget(&self, path: &FilePath) {
-        let below = format!("{path}/");
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(file, _)| file != path && !file.as_str().starts_with(&below));
+        kept.retain(|(file, _)| file != path && file.inside_of(path).is_none());
     }
 
     fn known(&self, file: &FilePath) -> Option<Arc<Index>> {
@@ -126,13 +125,14 @@ mod tests {
     fn a_read_begins_at_the_last_entry_that_is_believed() {
         let root = std::env::temp_dir().join(format!("strandline-indexes-{}", std::process::id()));
         std::fs::create_dir_all(root.join("t-0")).unwrap();
+        let roots = Roots::new([root.clone()]);
         let file = FilePath::inside("t-0", "00000000000000000100.index");
         // The last entry lies behind the segment's end.
-        std::fs::write(locate(&root, &file), [entry(9, 4096), entry(20, 9000), entry(30, 90_000)].concat()).unwrap();
+        std::fs::write(roots.locate(&file), [entry(9, 4096), entry(20, 9000), entry(30, 90_000)].concat()).unwrap();
         let indexes = Indexes::default();
-        let position = |offset| indexes.position(&root, &file, Offset(100), 10_000, Offset(offset)).unwrap();
+        let position = |offset| indexes.position(&roots, &file, Offset(100), 10_000, Offset(offset)).unwrap();
         assert_eq!([100, 108, 109, 119, 120, 500].map(position), [0, 0, 4096, 4096, 9000, 9000]);
-        std::fs::remove_file(locate(&root, &file)).unwrap();
+        std::fs::remove_file(roots.locate(&file)).unwrap();
         assert_eq!(position(109), 4096, "a map outlives the name of its file");
         indexes.forget(&FilePath::top("t-0"));
         assert_eq!(position(109), 0, "a missing index is only slow");

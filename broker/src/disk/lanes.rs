@@ -1,19 +1,18 @@
 //! Lanes: operations of one owner never overlap and never change places.
 //!
-//! A partition's operations go through a lane of their own; those of the log directory itself share one, and so do
-//! those of the metadata snapshot. A lane exists
-//! only while something is under way in it.
+//! A partition's operations go through a lane of their own; those of a log directory itself share one, so that a slow
+//! directory holds up no other, and those of the metadata snapshot have one too. A lane exists only while something is under way in it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use strandline_log::disk::DiskOp;
+use strandline_log::disk::{DiskOp, LogDir};
 use strandline_node::io::Owner;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Lane {
     Partition(u32),
-    Directory,
+    Directory(LogDir),
     Snapshot,
 }
 
@@ -21,7 +20,7 @@ impl From<Owner> for Lane {
     fn from(owner: Owner) -> Self {
         match owner {
             Owner::Partition(slot) => Lane::Partition(slot),
-            Owner::Directory(_) => Lane::Directory,
+            Owner::Directory { log_dir, .. } => Lane::Directory(log_dir),
             Owner::Snapshot => Lane::Snapshot,
         }
     }
@@ -85,10 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn all_operations_of_the_directory_share_one_lane() {
+    fn all_operations_of_a_directory_share_one_lane() {
         let lanes = Lanes::default();
-        assert!(lanes.enter(Owner::Directory(1), sync("a")).is_some());
-        assert!(lanes.enter(Owner::Directory(2), sync("b")).is_none());
-        assert_eq!(lanes.leave(Owner::Directory(1)), Some((Owner::Directory(2), sync("b"))));
+        let owner = |log_dir, number| Owner::Directory { log_dir: LogDir(log_dir), number };
+        assert!(lanes.enter(owner(0, 1), sync("a")).is_some());
+        assert!(lanes.enter(owner(0, 2), sync("b")).is_none());
+        assert!(lanes.enter(owner(1, 3), sync("c")).is_some(), "another directory does not wait");
+        assert_eq!(lanes.leave(owner(0, 1)), Some((owner(0, 2), sync("b"))));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod files;
 pub(crate) mod freeing;
 mod indexes;
 mod lanes;
+mod narrow;
 pub(crate) mod operations;
 pub(crate) mod probe;
 pub(crate) mod reader;
@@ -25,7 +26,6 @@ pub(crate) mod reading;
 mod uring;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -35,9 +35,10 @@ use tokio::runtime::Handle;
 use tracing::error;
 
 use crate::disk::blocks::Blocks;
-use crate::disk::files::{LogFile, OpenFiles, Staged, locate, whole_or_all};
+use crate::disk::files::{LogFile, OpenFiles, Roots, Staged, whole_or_all};
 use crate::disk::freeing::Freeing;
 use crate::disk::lanes::Lanes;
+use crate::disk::narrow::Narrow;
 use crate::disk::operations::{disk_error, or_missing};
 use crate::disk::probe::Executor;
 use crate::disk::reader::Reader;
@@ -58,15 +59,16 @@ struct Append {
     begun: Instant,
 }
 
-/// A log directory's executor.
+/// The executor of all log directories.
 pub(crate) struct Disk {
-    root: PathBuf,
+    roots: Roots,
     executor: Executor,
     blocks: Arc<Blocks>,
     reader: Arc<Reader>,
     open: OpenFiles,
     ring: Option<Ring<Append>>,
     lanes: Lanes,
+    narrow: Narrow,
     sink: OnceLock<Sink>,
     freeing: Freeing,
     threads: Handle,
@@ -74,28 +76,29 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Opens the log directory `root` with an executor that was found to work there.
+    /// Opens log directories with an executor that was found to work in all of them.
     ///
     /// # Errors
     /// The ring cannot be set up.
     pub(crate) fn open(
-        root: &Path,
+        roots: Roots,
         executor: Executor,
         open_files_max: usize,
         threads: Handle,
         metrics: Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let blocks = Arc::<Blocks>::default();
-        let files = LogFiles::new(root, executor.access(), Arc::clone(&blocks));
+        let files = LogFiles::new(roots.clone(), executor.access(), Arc::clone(&blocks));
         let ring = if executor == Executor::Uring { Some(Ring::new()?) } else { None };
         Ok(Arc::new(Self {
-            root: root.to_owned(),
+            roots,
             executor,
             blocks,
             reader: Reader::new(files, threads.clone()),
             open: OpenFiles::new(open_files_max),
             ring,
             lanes: Lanes::default(),
+            narrow: Narrow::default(),
             sink: OnceLock::new(),
             freeing: Freeing::default(),
             threads,
@@ -129,6 +132,11 @@ impl Disk {
         self.fly(flights);
     }
 
+    /// Nobody waits for what is written from now on: few operations at a time are enough, but for appends.
+    pub(crate) fn take_time(&self) {
+        self.narrow.begin();
+    }
+
     /// Waits for completions of the ring for ever, and passes them on. Answers at once under the other executors.
     pub(crate) async fn reap(self: Arc<Self>) -> io::Result<()> {
         let Some(ring) = &self.ring else { return Ok(()) };
@@ -156,9 +164,24 @@ impl Disk {
             let staged = open.stage(parts, &self.blocks);
             let tag = Append { owner, file: file.clone(), parts: parts.len(), begun: Instant::now() };
             flights.push(Flight { file: open, staged, durability: *durability, tag });
-        } else {
+        } else if matches!(op, DiskOp::Append { .. }) {
             self.on_a_thread(move |disk| (owner, disk.carry_out(owner, op)));
+        } else if let Some(op) = self.narrow.enter(owner, op) {
+            self.in_turn(owner, op);
         }
+    }
+
+    /// Carries out what was let in, and then what it kept waiting.
+    fn in_turn(self: &Arc<Self>, owner: Owner, op: DiskOp) {
+        let disk = Arc::clone(self);
+        self.threads.spawn_blocking(move || {
+            let mut next = Some((owner, op));
+            while let Some((owner, op)) = next {
+                let ended = (owner, disk.carry_out(owner, op));
+                next = disk.narrow.leave(owner);
+                disk.ended(vec![ended]);
+            }
+        });
     }
 
     /// The file, if there is a ring and the append can be handed to it without waiting for anything first.
@@ -253,7 +276,7 @@ impl Disk {
             return Ok(file);
         }
         let access = self.executor.access();
-        let file = Arc::new(LogFile::open(&locate(&self.root, path), position, access, &self.blocks)?);
+        let file = Arc::new(LogFile::open(&self.roots.locate(path), position, access, &self.blocks)?);
         self.open.insert(path.clone(), Arc::clone(&file));
         Ok(file)
     }
@@ -280,7 +303,7 @@ impl Disk {
 
     /// An operation from beginning to end, on a thread that may wait.
     fn carry_out(&self, owner: Owner, op: DiskOp) -> Result<DiskDone, DiskError> {
-        let root = &self.root;
+        let roots = &self.roots;
         let (file, result) = match op {
             DiskOp::Append { file, position, parts, durability } => {
                 let append = Append { owner, file, parts: parts.len(), begun: Instant::now() };
@@ -297,29 +320,29 @@ impl Disk {
             DiskOp::Sync { file } => {
                 let result = match self.open.get(&file) {
                     Some(open) => open.sync(),
-                    None => operations::sync(root, &file),
+                    None => operations::sync(roots, &file),
                 };
                 (file, result)
             }
             DiskOp::Write { file, contents } => {
-                let result = operations::write(root, &file, &contents);
+                let result = operations::write(roots, &file, &contents);
                 (file, result)
             }
             DiskOp::Rename { from, to } => {
                 self.forget(&from);
-                let result = operations::rename(root, &from, &to);
+                let result = operations::rename(roots, &from, &to);
                 // Of what had this name before nothing may be believed either.
                 self.reader.forget(&to);
                 (from, result)
             }
             DiskOp::Delete { file } => {
                 self.forget(&file);
-                let result = operations::delete(root, &file, &self.freeing);
+                let result = operations::delete(roots, &file, &self.freeing);
                 (file, result)
             }
             DiskOp::DeleteDirectory { directory } => {
                 self.forget(&directory);
-                let result = operations::delete_directory(root, &directory, &self.freeing);
+                let result = operations::delete_directory(roots, &directory, &self.freeing);
                 (directory, result)
             }
         };
@@ -331,7 +354,7 @@ impl Disk {
         self.reader.forget(file);
         match self.open.close(file) {
             Some(open) => open.cut(bytes),
-            None => operations::cut(&self.root, file, bytes),
+            None => operations::cut(&self.roots, file, bytes),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The operations that are not appends: rare, small, and carried out on threads that may wait.
 //!
-//! Each is durable when it answers. Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
+//! Each is durable when it answers, unless it says otherwise. Not here: appends (`files.rs`, `mod.rs`) and reads (`reader.rs`).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,25 +8,38 @@ use std::path::{Path, PathBuf};
 
 use strandline_log::disk::{DiskError, FilePath};
 
-use crate::disk::files::{locate, make_directory, sync_directory};
+use crate::disk::files::{Roots, make_directory, sync_directory};
 use crate::disk::freeing::Freeing;
 
 /// Cuts a file that is not open to `bytes` and makes contents and length durable.
-pub(crate) fn cut(root: &Path, file: &FilePath, bytes: u64) -> io::Result<()> {
-    let file = File::options().write(true).open(locate(root, file))?;
+pub(crate) fn cut(roots: &Roots, file: &FilePath, bytes: u64) -> io::Result<()> {
+    shorten(roots, file, bytes)?.sync_all()
+}
+
+/// Cuts a file that is not open to `bytes`; whoever calls makes that durable.
+pub(crate) fn shorten(roots: &Roots, file: &FilePath, bytes: u64) -> io::Result<File> {
+    let file = File::options().write(true).open(roots.locate(file))?;
     file.set_len(bytes)?;
-    file.sync_all()
+    Ok(file)
+}
+
+/// Makes everything durable that was written to the file system that `root` lies on.
+pub(crate) fn sync_all_below(root: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
 }
 
 /// Makes the contents of a file that is not open durable.
-pub(crate) fn sync(root: &Path, file: &FilePath) -> io::Result<()> {
-    File::options().write(true).open(locate(root, file))?.sync_data()
+pub(crate) fn sync(roots: &Roots, file: &FilePath) -> io::Result<()> {
+    File::options().write(true).open(roots.locate(file))?.sync_data()
 }
 
 /// Makes or replaces a small file, whole and durably.
-pub(crate) fn write(root: &Path, file: &FilePath, contents: &[u8]) -> io::Result<()> {
-    let path = locate(root, file);
-    make_directory(parent(&path))?;
+pub(crate) fn write(roots: &Roots, file: &FilePath, contents: &[u8]) -> io::Result<()> {
+    let path = roots.locate(file);
+    // A log directory that is gone is not made again: its failure would go unnoticed.
+    if file.directory() != *file {
+        make_directory(parent(&path))?;
+    }
     replace(&path, contents)
 }
 
@@ -43,16 +56,16 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 /// Gives a file or directory another name, durably.
-pub(crate) fn rename(root: &Path, from: &FilePath, to: &FilePath) -> io::Result<()> {
-    let (from, to) = (locate(root, from), locate(root, to));
+pub(crate) fn rename(roots: &Roots, from: &FilePath, to: &FilePath) -> io::Result<()> {
+    let (from, to) = (roots.locate(from), roots.locate(to));
     fs::rename(&from, &to)?;
     sync_directory(parent(&to))?;
     if parent(&from) == parent(&to) { Ok(()) } else { sync_directory(parent(&from)) }
 }
 
 /// Removes a file, durably; one that is missing is fine. The space of a large one is given back later, bit by bit.
-pub(crate) fn delete(root: &Path, file: &FilePath, freeing: &Freeing) -> io::Result<()> {
-    let path = locate(root, file);
+pub(crate) fn delete(roots: &Roots, file: &FilePath, freeing: &Freeing) -> io::Result<()> {
+    let path = roots.locate(file);
     match remove(&path, freeing) {
         Ok(()) => sync_directory(parent(&path)),
         Err(error) => or_missing(error),
@@ -60,8 +73,8 @@ pub(crate) fn delete(root: &Path, file: &FilePath, freeing: &Freeing) -> io::Res
 }
 
 /// Removes a directory and what it holds, durably; one that is missing is fine.
-pub(crate) fn delete_directory(root: &Path, directory: &FilePath, freeing: &Freeing) -> io::Result<()> {
-    let path = locate(root, directory);
+pub(crate) fn delete_directory(roots: &Roots, directory: &FilePath, freeing: &Freeing) -> io::Result<()> {
+    let path = roots.locate(directory);
     match remove_files(&path, freeing).and_then(|()| fs::remove_dir_all(&path)) {
         Ok(()) => sync_directory(parent(&path)),
         Err(error) => or_missing(error),

@@ -178,9 +178,8 @@ impl Reader {
 
     /// Forgets what was learned of the files at or below `path`.
     pub(crate) fn forget(&self, path: &FilePath) {
-        let below = format!("{path}/");
         self.indexes.forget(path);
-        self.ahead().retain(|ahead| ahead.log != *path && !ahead.log.as_str().starts_with(&below));
+        self.ahead().retain(|ahead| ahead.log != *path && ahead.log.inside_of(path).is_none());
     }
 
     /// Gives back what was read ahead and not asked for since the last call but one.
@@ -195,7 +194,7 @@ impl Reader {
             Start::Position(position) => Ok(*position),
             Start::Index(file) => self
                 .indexes
-                .position(self.files.root(), file, slice.base_offset, slice.position_end, slice.from)
+                .position(self.files.roots(), file, slice.base_offset, slice.position_end, slice.from)
                 .map_err(|error| disk_error(file, &error)),
         }
     }
@@ -330,14 +329,14 @@ fn damaged(position: u64, reason: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::time::{Duration, Instant};
 
     use strandline_protocol::records::{BatchBuilder, BatchOptions, NewRecord, Scratch};
     use tokio::runtime::Runtime;
 
     use super::*;
-    use crate::disk::files::Access;
+    use crate::disk::files::{Access, Roots};
 
     const BATCHES: i64 = 200;
     const VALUE_BYTES: usize = 20_000;
@@ -359,7 +358,7 @@ mod tests {
         }
 
         fn reader(&self) -> Arc<Reader> {
-            let files = LogFiles::new(Path::new(&self.root), Access::Direct, Arc::default());
+            let files = LogFiles::new(Roots::new([self.root.clone()]), Access::Direct, Arc::default());
             Reader::new(files, self.runtime.handle().clone())
         }
 

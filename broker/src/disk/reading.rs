@@ -1,4 +1,4 @@
-//! Reading real files: what recovery, jobs and fetches see of the log directory.
+//! Reading real files: what recovery, jobs and fetches see of the log directories.
 //!
 //! Segments are read past the page cache where the executor writes past it, in whole blocks into pooled buffers; all
 //! other files are small and read plainly. A file is opened for a read and closed behind it: idle partitions hold no
@@ -7,7 +7,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,49 +14,50 @@ use rustix::fs::{Mode, OFlags};
 use strandline_log::disk::{DiskError, Entry, FilePath, Files};
 
 use crate::disk::blocks::{Blocks, down_to_block, up_to_block};
-use crate::disk::files::{Access, locate};
+use crate::disk::files::{Access, Roots};
 use crate::disk::operations::disk_error;
 
-/// The files of a log directory, for reading.
+/// The files of the log directories, for reading.
 #[derive(Clone)]
 pub(crate) struct LogFiles {
-    root: PathBuf,
+    roots: Roots,
     access: Access,
     blocks: Arc<Blocks>,
 }
 
 impl LogFiles {
-    pub(crate) fn new(root: &Path, access: Access, blocks: Arc<Blocks>) -> Self {
-        Self { root: root.to_owned(), access, blocks }
+    pub(crate) fn new(roots: Roots, access: Access, blocks: Arc<Blocks>) -> Self {
+        Self { roots, access, blocks }
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.roots
     }
 
     fn read_directly(&self, file: &FilePath, position: u64, bytes: usize) -> io::Result<Bytes> {
         let flags = OFlags::RDONLY | self.access.open_flags();
-        let open = File::from(rustix::fs::open(locate(&self.root, file), flags, Mode::empty())?);
+        let open = File::from(rustix::fs::open(self.roots.locate(file), flags, Mode::empty())?);
         let begin = down_to_block(position);
         let skip = (position - begin) as usize;
         let wanted = up_to_block((skip + bytes) as u64) as usize;
         let mut block = self.blocks.take(wanted);
-        let read = read_fully(&open, &mut block.bytes_mut()[..wanted], begin)?;
+        let read = read_fully(&open, &mut block.bytes_mut()[..wanted], begin, skip + bytes)?;
         Ok(block.share(skip.min(read)..read.min(skip + bytes)))
     }
 
     fn read_plainly(&self, file: &FilePath, position: u64, bytes: usize) -> io::Result<Bytes> {
-        let open = File::open(locate(&self.root, file))?;
+        let open = File::open(self.roots.locate(file))?;
         let rest = open.metadata()?.len().saturating_sub(position);
         let mut buffer = vec![0; bytes.min(usize::try_from(rest).unwrap_or(usize::MAX))];
-        let read = read_fully(&open, &mut buffer, position)?;
+        let enough = buffer.len();
+        let read = read_fully(&open, &mut buffer, position, enough)?;
         buffer.truncate(read);
         Ok(buffer.into())
     }
 
     fn list_directory(&self, directory: &FilePath) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(locate(&self.root, directory))? {
+        for entry in fs::read_dir(self.roots.locate(directory))? {
             let entry = entry?;
             // Somebody else may write in the same directory (the quorum keeps its state beside the metadata log): a name that is gone
             // by now was never part of what is listed.
@@ -91,10 +91,10 @@ impl Files for LogFiles {
     }
 }
 
-/// Reads until `buffer` is full or the file ends; answers with the bytes read.
-fn read_fully(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+/// Reads into `buffer` until `enough` bytes of it are there or the file ends; answers with the bytes read.
+fn read_fully(file: &File, buffer: &mut [u8], position: u64, enough: usize) -> io::Result<usize> {
     let mut done = 0;
-    while done < buffer.len() {
+    while done < enough {
         match file.read_at(&mut buffer[done..], position + done as u64) {
             Ok(0) => break,
             Ok(read) => done += read,
@@ -119,7 +119,7 @@ mod tests {
         fs::write(root.join("t-0/0.log"), &contents).unwrap();
         let file = FilePath::inside("t-0", "0.log");
         for access in [Access::Direct, Access::Buffered] {
-            let files = LogFiles::new(&root, access, Arc::default());
+            let files = LogFiles::new(Roots::new([root.clone()]), access, Arc::default());
             for (position, bytes) in [(0, 10), (4095, 2), (4096, 4096), (99_990, 100), (50, 200_000), (100_000, 5)] {
                 let read = files.read(&file, position, bytes).unwrap();
                 let end = contents.len().min(position as usize + bytes);
@@ -137,7 +137,7 @@ mod tests {
     fn a_file_that_is_replaced_meanwhile_spoils_no_listing() {
         let root = std::env::temp_dir().join(format!("strandline-listing-{}", std::process::id()));
         fs::create_dir_all(root.join("t-0")).unwrap();
-        let files = LogFiles::new(&root, Access::Buffered, Arc::default());
+        let files = LogFiles::new(Roots::new([root.clone()]), Access::Buffered, Arc::default());
         let over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {

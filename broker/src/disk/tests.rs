@@ -1,6 +1,7 @@
 //! What every executor promises, written once and run three times: in the temporary directory, and in memory where the
 //! machine has such a file system.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ impl Bench {
         std::fs::create_dir_all(&root).unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let disk = Disk::open(&root, executor, 4, runtime.handle().clone(), metrics).unwrap();
+        let disk = Disk::open(Roots::new([root.clone()]), executor, 4, runtime.handle().clone(), metrics).unwrap();
         let (told, ended) = channel();
         disk.connect(move |burst| burst.into_iter().for_each(|one| told.send(one).unwrap()));
         runtime.spawn(Arc::clone(&disk).reap());
@@ -45,7 +46,7 @@ impl Bench {
     }
 
     fn contents(&self) -> Vec<u8> {
-        std::fs::read(locate(&self.root, &log())).unwrap()
+        std::fs::read(self.root.join(log().as_str())).unwrap()
     }
 }
 
@@ -144,7 +145,7 @@ fn a_sealed_file_ends_where_its_log_ends() {
         assert_eq!(bench.disk.open_files(), 0);
         let missing = FilePath::inside("orders-0", "none.log");
         assert_eq!(bench.run(DiskOp::Seal { file: missing.clone(), bytes: 0 }), Ok(DiskDone::Done));
-        assert!(!locate(&bench.root, &missing).exists());
+        assert!(!bench.root.join(missing.as_str()).exists());
     });
 }
 
@@ -170,7 +171,7 @@ fn small_files_are_replaced_renamed_and_deleted() {
         assert_eq!(bench.run(write("short")), Ok(DiskDone::Done));
         let rename = DiskOp::Rename { from: first.clone(), to: second.clone() };
         assert_eq!(bench.run(rename.clone()), Ok(DiskDone::Done));
-        assert_eq!(std::fs::read(locate(&bench.root, &second)).unwrap(), b"short");
+        assert_eq!(std::fs::read(bench.root.join(second.as_str())).unwrap(), b"short");
         assert_eq!(bench.run(rename), Err(DiskError::Missing { file: first }));
         for _ in 0..2 {
             assert_eq!(bench.run(DiskOp::Delete { file: second.clone() }), Ok(DiskDone::Done));
@@ -222,7 +223,7 @@ fn many_partitions_write_at_the_same_time_with_few_files_open() {
         assert_eq!(bench.disk.open_files(), 0);
         for slot in 0..40_u8 {
             let file = FilePath::inside(&format!("t-{slot}"), "0.log");
-            assert_eq!(std::fs::read(locate(&bench.root, &file)).unwrap()[..3000], vec![slot; 3000]);
+            assert_eq!(std::fs::read(bench.root.join(file.as_str())).unwrap()[..3000], vec![slot; 3000]);
         }
     });
 }

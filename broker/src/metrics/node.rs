@@ -26,8 +26,9 @@ struct TopicRow {
 const ROWS: &[Row] = &[
     Row { name: "strandline_partitions", kind: "gauge", help: "Hosted partitions.", value: |node| node.hosted_partitions as f64 },
     Row { name: "kafka_server_replicamanager_partitioncount", kind: "gauge", help: "Hosted partitions.", value: |node| node.hosted_partitions as f64 },
-    Row { name: "strandline_offline_partitions", kind: "gauge", help: "Partitions of this broker whose files were found damaged at start.", value: |node| node.offline_partitions as f64 },
-    Row { name: "kafka_server_replicamanager_offlinereplicacount", kind: "gauge", help: "Partitions of this broker whose files were found damaged at start.", value: |node| node.offline_partitions as f64 },
+    Row { name: "strandline_offline_partitions", kind: "gauge", help: "Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.", value: |node| node.offline_partitions as f64 },
+    Row { name: "kafka_server_replicamanager_offlinereplicacount", kind: "gauge", help: "Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.", value: |node| node.offline_partitions as f64 },
+    Row { name: "kafka_log_logmanager_offlinelogdirectorycount", kind: "gauge", help: "Log directories that do not work.", value: |node| node.offline_log_dirs as f64 },
     Row { name: "kafka_controller_kafkacontroller_offlinepartitionscount", kind: "gauge", help: "Partitions of the cluster that have no leader.", value: |node| node.leaderless_partitions as f64 },
     Row { name: "kafka_controller_kafkacontroller_globaltopiccount", kind: "gauge", help: "Topics.", value: |node| node.topics.len() as f64 },
     Row { name: "strandline_parked_replies", kind: "gauge", help: "Replies that wait for something.", value: |node| node.parked_replies as f64 },

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use strandline_node::io::ConnectionId;
+use strandline_node::io::{ConnectionId, ListenerKind};
 use tokio::sync::Notify;
 
 use crate::net::connection::Connection;
@@ -117,5 +117,12 @@ impl Registry {
     pub(crate) fn close_all(&self) {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.values().for_each(|connection| connection.shut_down());
+    }
+
+    /// Closes what did not come to a listener of controllers.
+    pub(crate) fn close_clients(&self) {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let clients = open.values().filter(|connection| connection.listener != ListenerKind::Controller);
+        clients.for_each(|connection| connection.shut_down());
     }
 }

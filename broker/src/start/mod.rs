@@ -1,4 +1,4 @@
-//! From a command line to a node: settings, the data directory, what lies in it.
+//! From a command line to a node: settings, the data directories, what lies in them.
 //!
 //! Everything that can be wrong with a start is found out here and said with the next step; nothing is served yet.
 //! Invariant: a directory is written to only while its lock is held, and its mark of a clean shutdown is gone before
@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use strandline_log::disk::DiskError;
+use strandline_log::disk::{DiskError, LogDir};
 use strandline_log::format::FormatError;
 use strandline_log::recover::RecoverError;
 use strandline_node::config::row::ValueError;
@@ -47,6 +47,14 @@ pub(crate) enum StartError {
     OtherNode { directory: PathBuf, found: i32, wanted: i64 },
     #[error("the data directory {} belongs to cluster {found}, not {wanted}; choose another with --data DIR", directory.display())]
     OtherCluster { directory: PathBuf, found: String, wanted: String },
+    #[error("the data directories {} and {} are the same; name each of them once", directory.display(), other.display())]
+    Same { directory: PathBuf, other: PathBuf },
+    #[error("the data directories {} and {} have the same directory.id: one is a copy of the other; take one of them out of log.dirs", directory.display(), other.display())]
+    SameId { directory: PathBuf, other: PathBuf },
+    #[error("none of the data directories takes partitions: all of log.dirs is offline")]
+    NoneOnline,
+    #[error("partition {topic}-{partition} lies in both {} and {}: a directory failed while the partition was moved between them; remove its files from the one that failed", directories[0].display(), directories[1].display())]
+    Twice { topic: String, partition: i32, directories: [PathBuf; 2] },
     #[error("{} has files but no meta.properties: it is no data directory of Strandline or Kafka; choose an empty one with --data DIR", directory.display())]
     NotOurs { directory: PathBuf },
     #[error("{}: {reason}", file.display())]
@@ -54,9 +62,22 @@ pub(crate) enum StartError {
     #[error("cannot load the metadata log: {0}")]
     Metadata(#[from] LoadError),
     #[error(transparent)]
-    Survey(#[from] SurveyError),
+    Survey(SurveyError),
     #[error("cannot open partition {topic}-{partition}: {reason}")]
     Partition { topic: String, partition: i32, reason: RecoverError },
     #[error("cannot repair the data directory: {0}")]
     Repair(#[from] DiskError),
+}
+
+impl StartError {
+    /// The log directory that cannot be used, if it is one that the process can do without.
+    pub(crate) fn failed_log_dir(&self) -> Option<LogDir> {
+        let reason = match self {
+            Self::Repair(reason)
+            | Self::Survey(SurveyError::Disk(reason))
+            | Self::Partition { reason: RecoverError::Disk(reason), .. } => reason,
+            _ => return None,
+        };
+        Some(reason.file().log_dir()).filter(|log_dir| *log_dir != LogDir::FIRST)
+    }
 }

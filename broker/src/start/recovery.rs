@@ -1,20 +1,21 @@
-//! Opens what lies in a data directory, on several threads, and repairs it.
+//! Opens what lies in the data directories, on several threads, and repairs it.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use strandline_log::disk::{DiskError, DiskOp, Files};
+use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::recover::{RecoverError, Shutdown};
 use strandline_node::config::BrokerConfig;
 use strandline_node::image::Image;
 use strandline_node::metadata_log::{LoadedMetadata, load};
-use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, survey};
+use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, SurveyError, survey};
 use strandline_node::{OfflinePartition, RecoveredPartition};
 
 use super::StartError;
+use crate::disk::files::Roots;
 use crate::disk::freeing::Freeing;
 use crate::disk::operations;
 
@@ -30,26 +31,35 @@ pub(crate) struct Recovered {
     pub(crate) bytes_scanned: u64,
 }
 
-/// Opens the metadata log and every partition below `root`.
+/// Opens the metadata log and every partition in the directories `log_dirs`.
 ///
 /// # Errors
 /// [`StartError`] for the first thing that cannot be opened.
 pub(crate) fn recover(
-    root: &Path,
+    roots: &Roots,
+    log_dirs: &[LogDir],
     files: &(dyn Files + Sync),
     config: &BrokerConfig,
     now_ms: i64,
 ) -> Result<Recovered, StartError> {
-    let survey = survey(files)?;
+    let survey = survey(files, log_dirs).map_err(|error| match error {
+        SurveyError::Twice { topic, partition, log_dirs } => {
+            let directories = log_dirs.map(|log_dir| roots.of(log_dir).to_owned());
+            StartError::Twice { topic: topic.to_string(), partition, directories }
+        }
+        error => StartError::Survey(error),
+    })?;
     let freeing = Freeing::default();
     let mut metadata = load(files, now_ms)?;
     for op in metadata.repairs.drain(..) {
-        perform(root, &freeing, &op)?;
+        perform(roots, &freeing, &op)?;
     }
     for directory in &survey.leftovers {
-        perform(root, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
+        perform(roots, &freeing, &DiskOp::DeleteDirectory { directory: directory.clone() })?;
     }
-    let start = Start { root, freeing: &freeing, files, config, survey: &survey, image: &metadata.image, now_ms };
+    let unsynced = Unsynced::default();
+    let image = &metadata.image;
+    let start = Start { roots, freeing: &freeing, unsynced: &unsynced, files, config, survey: &survey, image, now_ms };
     let (mut partitions, mut offline, mut bytes_scanned) = (Vec::new(), Vec::new(), 0);
     for one in start.all()? {
         match one {
@@ -61,6 +71,7 @@ pub(crate) fn recover(
             One::Offline(partition) => offline.push(partition),
         }
     }
+    unsynced.sync(roots)?;
     let was_clean = survey.shutdown == Shutdown::Clean;
     let previous_broker_epoch = survey.previous_broker_epoch;
     Ok(Recovered { metadata, partitions, offline, was_clean, previous_broker_epoch, bytes_scanned })
@@ -77,9 +88,39 @@ enum One {
     Offline(OfflinePartition),
 }
 
+/// Segments that a kill -9 left with records which may be in the page cache only, or that were cut: to be synced before anything is
+/// served. One by one that is most of the time of a start with thousands of partitions, so a large number is synced as one: with their
+/// file system.
+#[derive(Default)]
+struct Unsynced {
+    files: Mutex<Vec<FilePath>>,
+}
+
+impl Unsynced {
+    /// Up to so many are synced one by one: what else is written on the same file system need not be waited for.
+    const ONE_BY_ONE_MAX: usize = 256;
+
+    fn add(&self, file: &FilePath) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file.clone());
+    }
+
+    fn sync(self, roots: &Roots) -> Result<(), DiskError> {
+        let files = self.files.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if files.len() > Self::ONE_BY_ONE_MAX {
+            let log_dirs: BTreeSet<LogDir> = files.iter().map(FilePath::log_dir).collect();
+            return log_dirs.into_iter().try_for_each(|log_dir| {
+                let synced = operations::sync_all_below(roots.of(log_dir));
+                synced.map_err(|error| operations::disk_error(&FilePath::of(log_dir, ""), &error))
+            });
+        }
+        files.iter().try_for_each(|file| operations::sync(roots, file).map_err(|error| operations::disk_error(file, &error)))
+    }
+}
+
 struct Start<'a> {
-    root: &'a Path,
+    roots: &'a Roots,
     freeing: &'a Freeing,
+    unsynced: &'a Unsynced,
     files: &'a (dyn Files + Sync),
     config: &'a BrokerConfig,
     survey: &'a Survey,
@@ -113,18 +154,36 @@ impl Start<'_> {
         };
         if let Some(op) = opened.out_of_the_way(found, self.config, self.image) {
             tracing::warn!(topic = %found.topic, partition = found.partition, "belongs to no topic; its directory was put aside as -stray");
-            perform(self.root, self.freeing, &op)?;
+            perform(self.roots, self.freeing, &op)?;
             return Ok(One::Moved);
         }
-        for op in &opened.repairs {
-            perform(self.root, self.freeing, op)?;
-        }
+        self.repair(&opened.repairs)?;
         if let Some(stop) = &opened.report.stop
             && opened.report.bytes_cut > 0
         {
             tracing::debug!(topic = %found.topic, partition = found.partition, bytes = opened.report.bytes_cut, %stop, "cut the end of the log");
         }
         Ok(One::Opened { recovered: Box::new(opened.recovered), scanned: opened.report.bytes_scanned })
+    }
+
+    /// Repairs are durable one before the other; only what comes last may be made so later, together with that of other partitions.
+    fn repair(&self, repairs: &[DiskOp]) -> Result<(), DiskError> {
+        let (last, before) = match repairs.split_last() {
+            Some((last @ (DiskOp::Truncate { .. } | DiskOp::Sync { .. }), before)) => (Some(last), before),
+            _ => (None, repairs),
+        };
+        for op in before {
+            perform(self.roots, self.freeing, op)?;
+        }
+        match last {
+            Some(DiskOp::Truncate { file, bytes }) => {
+                operations::shorten(self.roots, file, *bytes).map_err(|error| operations::disk_error(file, &error))?;
+                self.unsynced.add(file);
+            }
+            Some(DiskOp::Sync { file }) => self.unsynced.add(file),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Nothing of a damaged partition is changed, and everything else starts.
@@ -140,7 +199,7 @@ impl Start<'_> {
             }
             Aside::Stray(op) => {
                 tracing::warn!(topic = %found.topic, partition = found.partition, %reason, "damaged, and belongs to no topic; its directory was put aside as -stray");
-                perform(self.root, self.freeing, &op)?;
+                perform(self.roots, self.freeing, &op)?;
                 Ok(One::Moved)
             }
         }
@@ -152,7 +211,7 @@ impl Start<'_> {
         let result = match open() {
             Err(RecoverError::Unfinished { repairs }) => {
                 for op in &repairs {
-                    perform(self.root, self.freeing, op)?;
+                    perform(self.roots, self.freeing, op)?;
                 }
                 open()
             }
@@ -163,16 +222,16 @@ impl Start<'_> {
 }
 
 /// Carries out one repair and waits for it.
-fn perform(root: &Path, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
+fn perform(roots: &Roots, freeing: &Freeing, op: &DiskOp) -> Result<(), DiskError> {
     let (file, result) = match op {
         DiskOp::Seal { file, bytes } | DiskOp::Truncate { file, bytes } => {
-            (file, operations::cut(root, file, *bytes).or_else(operations::or_missing))
+            (file, operations::cut(roots, file, *bytes).or_else(operations::or_missing))
         }
-        DiskOp::Sync { file } => (file, operations::sync(root, file)),
-        DiskOp::Write { file, contents } => (file, operations::write(root, file, contents)),
-        DiskOp::Rename { from, to } => (from, operations::rename(root, from, to)),
-        DiskOp::Delete { file } => (file, operations::delete(root, file, freeing)),
-        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(root, directory, freeing)),
+        DiskOp::Sync { file } => (file, operations::sync(roots, file)),
+        DiskOp::Write { file, contents } => (file, operations::write(roots, file, contents)),
+        DiskOp::Rename { from, to } => (from, operations::rename(roots, from, to)),
+        DiskOp::Delete { file } => (file, operations::delete(roots, file, freeing)),
+        DiskOp::DeleteDirectory { directory } => (directory, operations::delete_directory(roots, directory, freeing)),
         DiskOp::Append { file, .. } => {
             return Err(DiskError::Failed { file: file.clone(), reason: "a repair never appends".to_owned() });
         }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use strandline_node::config::BrokerConfig;
+use strandline_node::config::row::words_of;
 use strandline_node::topology::{Listener, Topology};
 
 use super::StartError;
@@ -17,9 +18,10 @@ pub(crate) struct ServeArgs {
     /// Configuration file: TOML with Kafka's key names.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Data directory; an empty one is formatted. Default: log.dirs of the file, or ./strandline-data.
+    /// Data directory; an empty one is formatted. Given several times, one for each disk. Default: log.dirs of the file, or
+    /// ./strandline-data.
     #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
+    pub(crate) data: Vec<PathBuf>,
     /// Where clients of Kafka's protocol connect. Default: listeners of the file, or 127.0.0.1:9092.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
@@ -31,11 +33,46 @@ pub(crate) struct ServeArgs {
     pub(crate) set: Vec<String>,
 }
 
+/// Where a process keeps what it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DataPlan {
+    /// The first is that of the metadata log.
+    pub(crate) roots: Vec<PathBuf>,
+    /// Whether `log.dirs` names the first one too.
+    pub(crate) first_takes_partitions: bool,
+}
+
+impl DataPlan {
+    fn read(args: &[PathBuf], config: &BrokerConfig) -> Self {
+        let listed = |key: &str| config.given(key).map(|dirs| words_of(dirs).map(PathBuf::from).collect::<Vec<_>>());
+        let given = Some(args.to_vec()).filter(|args| !args.is_empty());
+        let mut roots = given.or_else(|| listed("log.dirs")).or_else(|| listed("log.dir")).unwrap_or_default();
+        if roots.is_empty() {
+            roots.push(PathBuf::from(DATA_DEFAULT));
+        }
+        let Some(metadata) = config.given("metadata.log.dir").map(PathBuf::from) else {
+            return Self { roots, first_takes_partitions: true };
+        };
+        let place = roots.iter().position(|root| *root == metadata);
+        if let Some(place) = place {
+            roots.remove(place);
+        }
+        roots.insert(0, metadata);
+        Self { roots, first_takes_partitions: place.is_some() }
+    }
+
+    /// As `log.dirs` says it.
+    fn log_dirs(&self) -> String {
+        let named = if self.first_takes_partitions { &self.roots[..] } else { &self.roots[1..] };
+        named.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// What a broker runs with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) config: BrokerConfig,
-    pub(crate) data: PathBuf,
+    pub(crate) data: DataPlan,
     pub(crate) topology: Topology,
     /// Where to listen, in the order of the topology's listeners.
     pub(crate) listen: Vec<SocketAddr>,
@@ -58,12 +95,8 @@ impl Settings {
             let (key, value) = given.split_once('=').ok_or_else(|| StartError::Set { given: given.clone() })?;
             config.set(key.trim(), value.to_owned())?;
         }
-        let data = args
-            .data
-            .clone()
-            .or_else(|| config.given("log.dirs").map(PathBuf::from))
-            .unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
-        config.set("log.dirs", data.display().to_string())?;
+        let data = DataPlan::read(&args.data, &config);
+        config.set("log.dirs", data.log_dirs())?;
         if let Some(listen) = &args.listen {
             config.set("listeners", format!("PLAINTEXT://{listen}"))?;
         }
@@ -152,6 +185,20 @@ mod tests {
         assert_eq!(told(&settings), "127.0.0.1");
         let args = ServeArgs { set: vec!["nonsense=7".to_owned()], ..ServeArgs::default() };
         assert!(matches!(Settings::read(&args), Err(StartError::Config(_))));
+    }
+
+    #[test]
+    fn the_directory_of_the_metadata_log_comes_first() {
+        let plan = |pairs: &[(&str, &str)]| {
+            let config = BrokerConfig::from_pairs(pairs.iter().copied()).expect("known keys");
+            let DataPlan { roots, first_takes_partitions } = DataPlan::read(&[], &config);
+            (roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" "), first_takes_partitions)
+        };
+        assert_eq!(plan(&[]), (DATA_DEFAULT.to_owned(), true));
+        assert_eq!(plan(&[("log.dir", "/a")]), ("/a".to_owned(), true));
+        assert_eq!(plan(&[("log.dirs", "/a, /b,"), ("log.dir", "/c")]), ("/a /b".to_owned(), true));
+        assert_eq!(plan(&[("log.dirs", "/a,/b"), ("metadata.log.dir", "/b")]), ("/b /a".to_owned(), true));
+        assert_eq!(plan(&[("log.dirs", "/a,/b"), ("metadata.log.dir", "/m")]), ("/m /a /b".to_owned(), false));
     }
 
     #[test]

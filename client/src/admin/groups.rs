@@ -19,10 +19,9 @@ use strandline_protocol::messages::offset_delete::{
 use super::{Admin, AdminError, PerItem, in_order, judged};
 use crate::TopicPartition;
 use crate::connection::CallOptions;
+use crate::coordinator::{Coordinator, CoordinatorError, KeyType, Lost};
 use crate::fetcher::{self, Commands, FetchSettings};
-use crate::group::{
-    CommittedOffset, Coordinator, GroupError, Lost, NO_MEMBER, assigned_partitions, commit, fetch_committed, subscription_of,
-};
+use crate::group::{CommittedOffset, NO_MEMBER, assigned_partitions, commit, fetch_committed, subscription_of};
 use crate::metadata::Missing;
 use crate::reader::OutOfRange;
 
@@ -81,7 +80,7 @@ impl GroupDescription {
 
 impl Admin {
     fn coordinator(&self, group: &str) -> Coordinator {
-        Coordinator::new(self.client.clone(), group.to_owned())
+        Coordinator::new(self.client.clone(), KeyType::Group, group.to_owned())
     }
 
     /// The groups of all brokers, by name. A broker that cannot be asked fails all: a list with a hole says nothing.
@@ -146,7 +145,7 @@ impl Admin {
             return Ok(None);
         }
         let request = ConsumerGroupDescribeRequest {
-            group_ids: vec![GroupId::from(coordinator.group())],
+            group_ids: vec![GroupId::from(coordinator.key())],
             include_authorized_operations: false,
         };
         let code =
@@ -326,12 +325,12 @@ fn consumer(group: consumer_group_describe::DescribedGroup, coordinator: BrokerI
     }
 }
 
-impl From<GroupError> for AdminError {
-    fn from(error: GroupError) -> Self {
+impl From<CoordinatorError> for AdminError {
+    fn from(error: CoordinatorError) -> Self {
         match error {
-            GroupError::Metadata(error) => Self::Metadata(error),
-            GroupError::Request(error) => Self::Request(error),
-            GroupError::NoCoordinator { code } => Self::Refused { code, message: None },
+            CoordinatorError::Metadata(error) => Self::Metadata(error),
+            CoordinatorError::Request(error) => Self::Request(error),
+            CoordinatorError::Refused { code } => Self::Refused { code, message: None },
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Admin, AdminError, PerItem, judged};
 use crate::backoff::{Backoff, Dice};
-use crate::coordinators::{self, KeyType};
+use crate::coordinator::{self, KeyType};
 use crate::metadata::Missing;
 
 /// The timeout that a producer which only fences another one asks for; it opens no transaction.
@@ -211,7 +211,7 @@ impl Admin {
     }
 
     async fn coordinator_of(&self, id: &str) -> Result<BrokerId, AdminError> {
-        let found = coordinators::find(&self.client, KeyType::Transaction, id).await?;
+        let found = coordinator::find(&self.client, KeyType::Transaction, id).await?;
         judged(found.node_id, found.error_code, found.error_message)
     }
 }

@@ -15,7 +15,7 @@ use strandline_protocol::wire::{Message, Reader, WireError};
 use tokio::net::TcpStream;
 
 use super::frames::{Frames, write_parts};
-use super::{ConnectionSettings, ServedVersions};
+use super::{ConnectionSettings, Served, ServedVersions};
 use crate::address::Address;
 use crate::error::RequestError;
 
@@ -23,10 +23,7 @@ use crate::error::RequestError;
 const ATTEMPTS_MAX: usize = 3;
 
 /// Connects to the first of the host's addresses that accepts, and asks for the versions.
-pub(super) async fn connect(
-    address: &Address,
-    settings: &ConnectionSettings,
-) -> Result<(TcpStream, ServedVersions), RequestError> {
+pub(super) async fn connect(address: &Address, settings: &ConnectionSettings) -> Result<(TcpStream, Served), RequestError> {
     let unreachable = |error| RequestError::Unreachable { address: address.clone(), source: Arc::new(error) };
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
     // Requests are gathered by us already; waiting for more would only cost time.
@@ -43,7 +40,7 @@ async fn negotiate(
     frames: &mut Frames<TcpStream>,
     address: &Address,
     settings: &ConnectionSettings,
-) -> Result<ServedVersions, RequestError> {
+) -> Result<Served, RequestError> {
     let lost = |error| RequestError::Disconnected { address: address.clone(), source: Arc::new(error) };
     let malformed = |error| RequestError::Malformed { address: address.clone(), error };
     let mut version = ApiKey::ApiVersions.row().stable_last;
@@ -52,7 +49,7 @@ async fn negotiate(
         write_parts(frames.socket_mut(), request).await.map_err(lost)?;
         let response = decode(frames.next().await?, version).map_err(malformed)?;
         match response.error_code {
-            ErrorCode::NONE => return Ok(table(&response)),
+            ErrorCode::NONE => return Ok(served(&response)),
             ErrorCode::UNSUPPORTED_VERSION if version > 0 => version = next_version(&response, version),
             code => return Err(RequestError::Refused { address: address.clone(), code }),
         }
@@ -81,13 +78,20 @@ fn next_version(response: &ApiVersionsResponse, refused: i16) -> i16 {
     named.clamp(0, refused - 1)
 }
 
+fn served(response: &ApiVersionsResponse) -> Served {
+    let features = response.finalized_features.iter().map(|one| (one.name.clone(), one.max_version_level));
+    // A server that does not know the cluster yet says epoch -1.
+    let is_known = response.finalized_features_epoch >= 0;
+    Served { versions: table(response), finalized: features.filter(|_| is_known).collect() }
+}
+
 fn table(response: &ApiVersionsResponse) -> ServedVersions {
     response.api_keys.iter().map(|row| (row.api_key, (row.min_version, row.max_version))).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use strandline_protocol::messages::api_versions::ApiVersion;
+    use strandline_protocol::messages::api_versions::{ApiVersion, FinalizedFeatureKey};
 
     use super::*;
 
@@ -101,6 +105,18 @@ mod tests {
         let mut frame = vec![0, 0, 0, 0];
         frame.extend_from_slice(&response.to_bytes(0));
         assert_eq!(decode(frame.into(), 4), Ok(response));
+    }
+
+    #[test]
+    fn features_count_once_the_server_knows_the_cluster() {
+        let feature = FinalizedFeatureKey { name: "f".to_owned(), max_version_level: 2, min_version_level: 1 };
+        let answer = |finalized_features_epoch| ApiVersionsResponse {
+            finalized_features_epoch,
+            finalized_features: vec![feature.clone()],
+            ..Default::default()
+        };
+        assert_eq!(served(&answer(7)).finalized.get("f"), Some(&2));
+        assert!(served(&answer(-1)).finalized.is_empty());
     }
 
     #[test]

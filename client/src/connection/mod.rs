@@ -41,7 +41,15 @@ pub(crate) struct ConnectionSettings {
 }
 
 /// The versions that a server serves, first and last, by API key.
-pub(crate) type ServedVersions = BTreeMap<i16, (i16, i16)>;
+type ServedVersions = BTreeMap<i16, (i16, i16)>;
+
+/// What a server said of itself when the connection was made.
+#[derive(Clone, Debug, Default)]
+struct Served {
+    versions: ServedVersions,
+    /// Levels of the cluster's features.
+    finalized: BTreeMap<String, i16>,
+}
 
 /// A handle to a connection; cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,7 +61,7 @@ pub struct Connection {
 struct Shared {
     address: Address,
     settings: Arc<ConnectionSettings>,
-    served: ServedVersions,
+    served: Served,
     correlation: AtomicI32,
     outgoing: mpsc::UnboundedSender<Outgoing>,
     life: Arc<Life>,
@@ -110,7 +118,7 @@ impl Connection {
         Ok(Self::start(stream, address, settings, served))
     }
 
-    fn start(stream: TcpStream, address: Address, settings: Arc<ConnectionSettings>, served: ServedVersions) -> Self {
+    fn start(stream: TcpStream, address: Address, settings: Arc<ConnectionSettings>, served: Served) -> Self {
         let (outgoing, requests) = mpsc::unbounded_channel();
         let life = Arc::new(Life::default());
         tokio::spawn(run(stream, address.clone(), settings.response_bytes_max, requests, Arc::clone(&life)));
@@ -189,10 +197,15 @@ impl Connection {
         self.version(C::API, None).is_ok()
     }
 
+    /// The level of a feature of the cluster when the connection was made; 0 if it has none.
+    pub(crate) fn finalized(&self, feature: &str) -> i16 {
+        self.shared.served.finalized.get(feature).copied().unwrap_or(0)
+    }
+
     /// The highest version that both sides speak, and that is not above `version_max`.
     fn version(&self, key: ApiKey, version_max: Option<i16>) -> Result<i16, RequestError> {
         let unsupported = || RequestError::UnsupportedApi { address: self.shared.address.clone(), api: key };
-        let (first, last) = *self.shared.served.get(&(key as i16)).ok_or_else(unsupported)?;
+        let (first, last) = *self.shared.served.versions.get(&(key as i16)).ok_or_else(unsupported)?;
         let row = key.row();
         let version = last.min(row.stable_last).min(version_max.unwrap_or(i16::MAX));
         if version < first.max(row.request.versions.first) { Err(unsupported()) } else { Ok(version) }

@@ -21,7 +21,8 @@ async fn pair(request_timeout: Duration) -> (Connection, TcpStream) {
     let port = listener.local_addr().unwrap().port();
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    let served = BTreeMap::from([(ApiKey::DescribeCluster as i16, (0, 1)), (ApiKey::Fetch as i16, (90, 91))]);
+    let versions = BTreeMap::from([(ApiKey::DescribeCluster as i16, (0, 1)), (ApiKey::Fetch as i16, (90, 91))]);
+    let served = Served { versions, ..Served::default() };
     let address = Address { host: "127.0.0.1".into(), port };
     (Connection::start(stream, address, settings(request_timeout), served), server)
 }

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use strandline_protocol::ids::Offset;
+
 use super::builder::Commit;
 use super::shared::Shared;
 use crate::TopicPartition;
+use crate::fetcher::Chunk;
+use crate::group::GroupMetadata;
 use crate::record::ConsumerRecord;
 
 /// Records of one partition, in order and never none.
@@ -23,13 +27,16 @@ struct Lease {
     shared: Arc<Shared>,
     partition: TopicPartition,
     number: u64,
+    /// Of the record behind the last one.
+    next: Offset,
     acknowledged: bool,
 }
 
 impl Batch {
-    pub(super) fn new(shared: Arc<Shared>, partition: TopicPartition, number: u64, records: Vec<ConsumerRecord>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u64, chunk: Chunk) -> Self {
         let acknowledged = matches!(shared.settings.commit, Commit::Auto(_));
-        Self { records, lease: Lease { shared, partition, number, acknowledged } }
+        let Chunk { partition, records, next, .. } = chunk;
+        Self { records, lease: Lease { shared, partition, number, next, acknowledged } }
     }
 
     #[must_use]
@@ -45,6 +52,29 @@ impl Batch {
     #[must_use]
     pub fn records(&self) -> &[ConsumerRecord] {
         &self.records
+    }
+
+    /// Where the group is once the records are done with: the offset to commit.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.lease.next
+    }
+
+    /// The group, and the member that the records were given to; `None` if the partition is not its own any more.
+    #[must_use]
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
+        // In this order: whoever is still leased the partition after it was asked who it is was leased it as that.
+        let identity = self.lease.shared.identity()?;
+        let is_leased = self.lease.shared.is_leased(self.lease.number);
+        is_leased.then(|| GroupMetadata::of_member(&self.lease.shared.settings.group, identity))
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.lease.shared.settings.group
+    }
+
+    pub(crate) fn topic_partition(&self) -> &TopicPartition {
+        &self.lease.partition
     }
 
     /// The records are done with: they can be committed once all before them are.

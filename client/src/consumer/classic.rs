@@ -23,8 +23,9 @@ use super::member::Again;
 use super::shared::Shared;
 use crate::TopicPartition;
 use crate::connection::CallOptions;
+use crate::coordinator::{CoordinatorError, Lost};
 use crate::error::KafkaError;
-use crate::group::{GroupError, Identity, Lost, assigned_bytes, assigned_partitions, subscription_bytes, subscription_of};
+use crate::group::{Identity, assigned_bytes, assigned_partitions, subscription_bytes, subscription_of};
 use crate::metadata::Missing;
 
 const PROTOCOL_TYPE: &str = "consumer";
@@ -58,7 +59,7 @@ impl Classic {
         self.shared.settings.instance.clone()
     }
 
-    fn of(&self, error: GroupError) -> ConsumeError {
+    fn of(&self, error: CoordinatorError) -> ConsumeError {
         ConsumeError::of(&self.shared.settings.group, error)
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use strandline_protocol::error::ErrorCode;
 
+use crate::coordinator::CoordinatorError;
 use crate::error::{KafkaError, Kind, RequestError, kind_of};
-use crate::group::GroupError;
 use crate::metadata::MetadataError;
 use crate::reader::ReadError;
 
@@ -62,11 +62,11 @@ impl KafkaError for ConsumeError {
 }
 
 impl ConsumeError {
-    pub(super) fn of(group: &str, error: GroupError) -> Self {
+    pub(super) fn of(group: &str, error: CoordinatorError) -> Self {
         match error {
-            GroupError::Metadata(error) => Self::Metadata(error),
-            GroupError::Request(error) => Self::Request(error),
-            GroupError::NoCoordinator { code } => Self::Group { group: group.to_owned(), code, message: None },
+            CoordinatorError::Metadata(error) => Self::Metadata(error),
+            CoordinatorError::Request(error) => Self::Request(error),
+            CoordinatorError::Refused { code } => Self::Group { group: group.to_owned(), code, message: None },
         }
     }
 }

@@ -91,6 +91,12 @@ impl Ledger {
         Some(lease)
     }
 
+    /// Whether the partition of a batch is still ours by the assignment that it was handed out under.
+    pub(super) fn is_leased(&self, lease: u64) -> bool {
+        let entry = self.leases.get(&lease).and_then(|partition| self.entries.get(partition));
+        entry.is_some_and(|entry| entry.open.iter().any(|open| open.lease == lease))
+    }
+
     /// The caller is done with a batch, or has let go of it.
     pub(super) fn finish(&mut self, lease: u64, acknowledged: bool) {
         let Some(partition) = self.leases.remove(&lease) else { return };
@@ -206,6 +212,18 @@ mod tests {
         let (position, resumed) = ledger.resume(&partition()).unwrap();
         assert_eq!(position, Offset(3));
         assert!(ledger.hand_out(&partition(), resumed, Offset(20)).is_some());
+    }
+
+    #[test]
+    fn a_batch_is_leased_until_its_partition_is_taken_away_even_if_it_comes_back() {
+        let mut ledger = Ledger::default();
+        let version = ledger.assign(partition(), Offset(0));
+        let lease = ledger.hand_out(&partition(), version, Offset(10)).unwrap();
+        assert!(ledger.is_leased(lease));
+        ledger.remove(&partition());
+        assert!(!ledger.is_leased(lease));
+        ledger.assign(partition(), Offset(0));
+        assert!(!ledger.is_leased(lease));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use self::shared::Shared;
 use crate::TopicPartition;
 use crate::client::Client;
 use crate::fetcher::{self, Chunk, Commands};
-use crate::group::CommittedOffset;
+use crate::group::{CommittedOffset, GroupMetadata};
 use crate::offsets::OffsetSpec;
 use crate::reader::{ReadError, find};
 
@@ -127,7 +127,7 @@ impl Consumer {
                     let Some(chunk) = chunk else { return Err(ConsumeError::Closed) };
                     let chunk = chunk?;
                     if let Some(lease) = shared.hand_out(&chunk.partition, chunk.version, chunk.next) {
-                        return Ok(Some(Batch::new(Arc::clone(&shared), chunk.partition, lease, chunk.records)));
+                        return Ok(Some(Batch::new(Arc::clone(&shared), lease, chunk)));
                     }
                 }
                 () = shared.troubled.notified() => {}
@@ -152,6 +152,15 @@ impl Consumer {
     #[must_use]
     pub fn member_id(&self) -> Option<String> {
         self.shared.identity().map(|identity| identity.member_id)
+    }
+
+    /// The group, and who this member is in it: for offsets that a transaction commits.
+    ///
+    /// # Errors
+    /// `NotMember` while it is in no group.
+    pub fn group_metadata(&self) -> Result<GroupMetadata, ConsumeError> {
+        let identity = self.shared.identity().ok_or(ConsumeError::NotMember)?;
+        Ok(GroupMetadata::of_member(&self.shared.settings.group, identity))
     }
 
     /// Commits what was acknowledged.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{GroupId, TopicId, TopicName, Uuid};
+use strandline_protocol::ids::{GroupId, TopicId, TopicName};
 use strandline_protocol::messages::consumer_group_heartbeat::{
     Assignment, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, RequestTopicPartitions,
 };
@@ -17,10 +17,10 @@ use super::error::ConsumeError;
 use super::member::Again;
 use super::shared::Shared;
 use crate::TopicPartition;
-use crate::backoff::Dice;
 use crate::connection::CallOptions;
+use crate::coordinator::Lost;
 use crate::error::KafkaError;
-use crate::group::{Identity, Lost};
+use crate::group::{Identity, random_id};
 
 /// Epochs that are words.
 const JOINING: i32 = 0;
@@ -243,12 +243,4 @@ impl Modern {
             tracing::debug!(group = %self.shared.settings.group, %error, "the group was not told that a member leaves");
         }
     }
-}
-
-/// An id that nobody else has.
-fn random_id() -> String {
-    let mut dice = Dice::new();
-    let mut bytes = [0; 16];
-    bytes.iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
-    Uuid(bytes).to_string()
 }

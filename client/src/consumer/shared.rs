@@ -19,9 +19,10 @@ use crate::backoff::{Backoff, Dice};
 use crate::calls::Call;
 use crate::client::Client;
 use crate::connection::CallOptions;
+use crate::coordinator::{Coordinator, CoordinatorError, KeyType, Lost};
 use crate::error::KafkaError;
 use crate::fetcher::Command;
-use crate::group::{CommittedOffset, Coordinator, Fetched, GroupError, Identity, Lost, commit, fetch_committed};
+use crate::group::{CommittedOffset, Fetched, Identity, commit, fetch_committed};
 use crate::locked::locked;
 use crate::offsets::OffsetSpec;
 use crate::reader::{Isolation, ReadError, Start, find};
@@ -58,7 +59,7 @@ enum Polling {
 
 impl Shared {
     pub(super) fn new(client: Client, settings: Settings, fetcher: mpsc::UnboundedSender<Command>) -> Self {
-        let coordinator = || Coordinator::new(client.clone(), settings.group.clone());
+        let coordinator = || Coordinator::new(client.clone(), KeyType::Group, settings.group.clone());
         Self {
             member: coordinator(),
             commits: coordinator(),
@@ -133,6 +134,10 @@ impl Shared {
 
     pub(super) fn hand_out(&self, partition: &TopicPartition, version: u64, next: Offset) -> Option<u64> {
         locked(&self.ledger).hand_out(partition, version, next)
+    }
+
+    pub(super) fn is_leased(&self, lease: u64) -> bool {
+        locked(&self.ledger).is_leased(lease)
     }
 
     pub(super) fn finish(&self, lease: u64, acknowledged: bool) {
@@ -333,7 +338,7 @@ impl Shared {
         request: &C,
         patience: Duration,
         code: impl Fn(&C::Response) -> ErrorCode,
-    ) -> Result<C::Response, GroupError> {
+    ) -> Result<C::Response, CoordinatorError> {
         self.commits.call(request, CallOptions::default(), patience, Lost::Report, code).await
     }
 

@@ -11,7 +11,7 @@ use strandline_protocol::records::BatchHeader;
 
 /// The transactions of one answer, walked in the order of the log.
 #[derive(Debug, Default)]
-pub(super) struct Aborted {
+pub(crate) struct Aborted {
     /// Those that have not begun yet, by first offset.
     ahead: BTreeSet<(Offset, ProducerId)>,
     open: BTreeSet<ProducerId>,

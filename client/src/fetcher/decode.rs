@@ -15,29 +15,29 @@ use crate::record::{ConsumerRecord, Header};
 
 /// What the records of one partition's answer came to.
 #[derive(Debug, Default)]
-pub(super) struct Decoded {
-    pub(super) records: Vec<ConsumerRecord>,
+pub(crate) struct Decoded {
+    pub(crate) records: Vec<ConsumerRecord>,
     /// Where to read on: behind the last batch, also if none of its records is to be seen.
-    pub(super) next: Option<Offset>,
+    pub(crate) next: Option<Offset>,
     /// A batch that is damaged; the records before it are good.
-    pub(super) damaged: Option<(Offset, Damage)>,
+    pub(crate) damaged: Option<(Offset, Damage)>,
 }
 
 /// What of an answer is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) partition: i32,
+pub(crate) struct Wanted {
+    pub(crate) partition: i32,
     /// The first offset; a batch is sent whole even if it begins before.
-    pub(super) from: Offset,
+    pub(crate) from: Offset,
     /// The first offset that is not wanted any more.
-    pub(super) until: Offset,
+    pub(crate) until: Offset,
     /// Bounds one batch, and where reading stops with the batches behind it still packed: many small batches that unfold to
     /// much are then fetched again, instead of all being held at once.
-    pub(super) decompressed_bytes_max: usize,
+    pub(crate) decompressed_bytes_max: usize,
 }
 
 /// Reads the batches up to the end, to a batch that is cut off, to one that is damaged, or until enough is unpacked.
-pub(super) fn decode(bytes: &Bytes, wanted: Wanted, aborted: &mut Aborted, scratch: &mut Scratch) -> Decoded {
+pub(crate) fn decode(bytes: &Bytes, wanted: Wanted, aborted: &mut Aborted, scratch: &mut Scratch) -> Decoded {
     let (mut decoded, mut unpacked) = (Decoded::default(), 0);
     for batch in Batches::new(bytes) {
         if unpacked > wanted.decompressed_bytes_max {

@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::decode::Decoded;
+pub(crate) use self::aborted::Aborted;
+pub(crate) use self::decode::{Decoded, Wanted, decode};
 use self::fetch::{Answer, Answers, Ask, fetch};
 use crate::TopicPartition;
 use crate::backoff::{Backoff, Dice};

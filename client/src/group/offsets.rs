@@ -12,10 +12,10 @@ use strandline_protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
 };
 
-use super::coordinator::{Coordinator, GroupError, Lost};
 use super::embedded::by_topic;
 use crate::TopicPartition;
 use crate::connection::CallOptions;
+use crate::coordinator::{Coordinator, CoordinatorError, Lost};
 
 /// The last versions of OffsetCommit and OffsetFetch in which topics have names.
 const NAMED_VERSION_MAX: i16 = 9;
@@ -51,6 +51,48 @@ pub(crate) struct Identity {
     pub(crate) instance: Option<String>,
 }
 
+/// A group, and the member of it for whom a transaction commits offsets. Source: KIP-447.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMetadata {
+    group: String,
+    identity: Identity,
+}
+
+impl GroupMetadata {
+    /// A group without the member: for whoever assigns partitions by hand, and is alone with them.
+    #[must_use]
+    pub fn of_group(group: impl Into<String>) -> Self {
+        Self { group: group.into(), identity: NO_MEMBER }
+    }
+
+    pub(crate) fn of_member(group: &str, identity: Identity) -> Self {
+        Self { group: group.to_owned(), identity }
+    }
+
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// Empty without a member.
+    #[must_use]
+    pub fn member_id(&self) -> &str {
+        &self.identity.member_id
+    }
+
+    /// Generation of a classic member, epoch of the others; -1 without a member.
+    #[must_use]
+    pub fn generation(&self) -> i32 {
+        self.identity.epoch
+    }
+
+    /// The name that outlives the process, of a static member.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        self.identity.instance.as_deref()
+    }
+}
+
 /// Somebody who is no member: an administrator.
 pub(crate) const NO_MEMBER: Identity = Identity { member_id: String::new(), epoch: NO_EPOCH, instance: None };
 
@@ -63,8 +105,8 @@ pub(crate) async fn commit(
     identity: &Identity,
     offsets: &BTreeMap<TopicPartition, CommittedOffset>,
     patience: Duration,
-) -> Result<BTreeMap<TopicPartition, ErrorCode>, GroupError> {
-    let request = commit_request(coordinator.group(), identity, offsets);
+) -> Result<BTreeMap<TopicPartition, ErrorCode>, CoordinatorError> {
+    let request = commit_request(coordinator.key(), identity, offsets);
     let options = CallOptions { version_max: Some(NAMED_VERSION_MAX), ..CallOptions::default() };
     let response = coordinator.call(&request, options, patience, Lost::SendAgain, first_code).await?;
     let topics = response.topics.into_iter().flat_map(|topic| {
@@ -111,8 +153,8 @@ pub(crate) async fn fetch_committed(
     identity: &Identity,
     partitions: Option<&BTreeSet<TopicPartition>>,
     patience: Duration,
-) -> Result<Result<Fetched, ErrorCode>, GroupError> {
-    let request = fetch_request(coordinator.group(), identity, partitions);
+) -> Result<Result<Fetched, ErrorCode>, CoordinatorError> {
+    let request = fetch_request(coordinator.key(), identity, partitions);
     let options = CallOptions { version_max: Some(NAMED_VERSION_MAX), ..CallOptions::default() };
     let response = coordinator.call(&request, options, patience, Lost::SendAgain, group_code).await?;
     let code = group_code(&response);

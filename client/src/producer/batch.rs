@@ -30,6 +30,13 @@ pub(super) struct Batch {
     room: Option<OwnedSemaphorePermit>,
 }
 
+/// How batches are encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub(super) compression: Compression,
+    pub(super) transactional: bool,
+}
+
 /// What a broker said about a batch that it has stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
@@ -83,8 +90,10 @@ impl Batch {
     }
 
     /// The batch as it is sent.
-    pub(super) fn encode(&self, compression: Compression, scratch: &mut Scratch) -> Result<Bytes, BuildError> {
-        let mut builder = BatchBuilder::new(BatchOptions { compression, producer: self.stamp, ..Default::default() });
+    pub(super) fn encode(&self, form: Form, scratch: &mut Scratch) -> Result<Bytes, BuildError> {
+        let Form { compression, transactional } = form;
+        let options = BatchOptions { compression, transactional, producer: self.stamp, ..Default::default() };
+        let mut builder = BatchBuilder::new(options);
         let mut headers = Vec::new();
         for waiting in &self.records {
             let record = waiting.record();

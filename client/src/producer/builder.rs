@@ -7,6 +7,7 @@ use strandline_protocol::records::Compression;
 use super::Producer;
 use super::error::ProduceError;
 use super::queue::Rules;
+use super::transaction::TransactionalProducerBuilder;
 use crate::client::Client;
 
 /// Batches of one partition in flight at most: brokers remember the last five of every producer, and recognise a
@@ -137,25 +138,36 @@ impl ProducerBuilder {
     /// # Errors
     /// `InvalidSetting` if settings contradict each other.
     pub fn build(self) -> Result<Producer, ProduceError> {
+        let settings = self.checked().map_err(|what| ProduceError::InvalidSetting { what })?;
+        Ok(Producer::start(&self.client, settings, None))
+    }
+
+    /// Goes on to a producer of transactions under this id, which fences whoever used the id before.
+    #[must_use]
+    pub fn transactional_id(self, id: impl Into<String>) -> TransactionalProducerBuilder {
+        let settings = self.checked();
+        TransactionalProducerBuilder::new(self.client, settings, id.into())
+    }
+
+    fn checked(&self) -> Result<Settings, &'static str> {
         let mut settings = self.settings;
-        let invalid = |what| Err(ProduceError::InvalidSetting { what });
         settings.rules.idempotent = self.idempotent.unwrap_or(settings.acks == Acks::All);
         if settings.rules.idempotent && settings.acks != Acks::All {
-            return invalid("an idempotent producer needs acks from all");
+            return Err("an idempotent producer needs acks from all");
         }
         if settings.rules.batch_bytes == 0 || settings.request_bytes_max == 0 {
-            return invalid("batches and requests have at least one byte");
+            return Err("batches and requests have at least one byte");
         }
         if settings.buffer_bytes < settings.request_bytes_max || settings.buffer_bytes > u32::MAX as usize {
-            return invalid("the buffer holds at least one request and at most 4 GiB");
+            return Err("the buffer holds at least one request and at most 4 GiB");
         }
         if settings.rules.delivery_timeout.is_zero() {
-            return invalid("the delivery timeout is zero");
+            return Err("the delivery timeout is zero");
         }
         // What may be stored twice may also overtake: one at a time keeps the order.
         if !settings.rules.idempotent && settings.acks != Acks::None {
             settings.rules.in_flight_max = 1;
         }
-        Ok(Producer::start(&self.client, settings))
+        Ok(settings)
     }
 }

@@ -1,7 +1,7 @@
 //! The task that decides what is sent next.
 //!
 //! It sleeps until a record, an answer or the clock calls, asks the state what to send, and hands each request to its
-//! broker's lane. It also asks for what is missing: leaders, and a producer id. It ends when every handle of the
+//! broker's lane. It also asks for what is missing: leaders, and a producer id; and tells a transaction's coordinator of partitions. It ends when every handle of the
 //! producer is gone and every record has its fate.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use super::error::ProduceError;
 use super::lane::{Shipment, run_lane};
 use super::queue::Identity;
 use super::state::Picked;
+use super::transaction::tell_of_partitions;
 use crate::backoff::{Backoff, Dice};
 use crate::error::KafkaError;
 use crate::locked::locked;
@@ -35,12 +36,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let called = shared.call.notified();
         let now = Instant::now();
-        let (overdue, picked, stale, over) = {
+        let (overdue, picked, stale, untold, over) = {
             let mut state = locked(&shared.state);
             let overdue = state.overdue(now);
-            overdue.iter().for_each(|(batch, _)| state.settle(batch));
             let picked = state.pick(now);
-            (overdue, picked, !state.stale.is_empty(), state.ended && state.outstanding() == 0)
+            let over = state.ended && state.outstanding() == 0;
+            (overdue, picked, !state.stale.is_empty(), state.untold().is_some(), over)
         };
         shared.deliver_failures(overdue);
         if over {
@@ -53,6 +54,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         if wants_identity && shared.identifying.try_begin() {
             tokio::spawn(identify(Arc::clone(&shared)));
+        }
+        if let Some(coordination) = shared.coordination.as_ref().filter(|_| untold)
+            && shared.telling.try_begin()
+        {
+            tokio::spawn(tell_of_partitions(Arc::clone(&shared), Arc::clone(coordination)));
         }
         match wake_at {
             Some(at) => tokio::select! { () = called => {}, () = tokio::time::sleep_until(at) => {} },

@@ -6,6 +6,7 @@ use std::time::Duration;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::records::BuildError;
 
+use super::transaction::AbortCause;
 use crate::error::{KafkaError, Kind, RequestError, kind_of};
 use crate::metadata::MetadataError;
 use crate::record::Record;
@@ -31,6 +32,12 @@ pub enum ProduceError {
     TimedOut { after: Duration, maybe_written: bool, last: Option<Arc<ProduceError>> },
     #[error("the batch cannot be encoded: {0}")]
     Encode(#[from] BuildError),
+    /// The transaction that it belongs to can only be aborted.
+    #[error("the transaction has to be aborted: {cause}")]
+    Abortable { cause: AbortCause },
+    /// The coordinator will not have the producer any more.
+    #[error("transactional id {transactional_id}: {code}: {}", .code.meaning())]
+    Ended { transactional_id: Arc<str>, code: ErrorCode },
     #[error("invalid setting: {what}")]
     InvalidSetting { what: &'static str },
     #[error("the producer was closed before the record was acknowledged")]
@@ -46,7 +53,8 @@ impl KafkaError for ProduceError {
         match self {
             Self::Metadata(error) => error.kind(),
             Self::Request(error) => error.kind(),
-            Self::Refused { code, .. } | Self::NoProducerId { code } => kind_of(*code),
+            Self::Refused { code, .. } | Self::NoProducerId { code } | Self::Ended { code, .. } => kind_of(*code),
+            Self::Abortable { cause } => cause.kind(),
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::UnknownPartition { .. } => Kind::NotFound,
             Self::TimedOut { .. } => Kind::TimedOut,
@@ -59,13 +67,22 @@ impl KafkaError for ProduceError {
         match self {
             Self::Metadata(error) => error.code(),
             Self::Request(error) => error.code(),
-            Self::Refused { code, .. } | Self::NoProducerId { code } => Some(*code),
+            Self::Refused { code, .. } | Self::NoProducerId { code } | Self::Ended { code, .. } => Some(*code),
+            Self::Abortable { cause } => cause.code(),
             _ => None,
         }
     }
 
     fn is_fatal(&self) -> bool {
-        matches!(self, Self::NoProducerId { .. }) || matches!(self.kind(), Kind::Fenced | Kind::Closed)
+        match self {
+            Self::Abortable { .. } => false,
+            Self::NoProducerId { .. } | Self::Ended { .. } => true,
+            _ => matches!(self.kind(), Kind::Fenced | Kind::Closed),
+        }
+    }
+
+    fn requires_abort(&self) -> bool {
+        matches!(self, Self::Abortable { .. })
     }
 }
 
@@ -92,5 +109,9 @@ impl KafkaError for SendFailed {
 
     fn is_fatal(&self) -> bool {
         self.error.is_fatal()
+    }
+
+    fn requires_abort(&self) -> bool {
+        self.error.requires_abort()
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, TopicId, TopicName};
+use strandline_protocol::ids::{BrokerId, TopicId, TopicName, TransactionalId};
 use strandline_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
@@ -16,11 +16,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::batch::{Batch, Stored};
+use super::batch::{Batch, Form, Stored};
 use super::builder::Acks;
 use super::error::ProduceError;
 use super::queue::PutBack;
 use super::state::{Parcel, Returned};
+use super::transaction::Joining;
 use super::verdict::{Verdict, judge};
 use crate::connection::{CallOptions, Connection, Pending};
 use crate::error::{KafkaError, RequestError};
@@ -31,6 +32,9 @@ pub(super) type Shipment = Vec<Parcel>;
 
 /// The last version in which topics have names.
 const NAMED_VERSION_MAX: i16 = 12;
+
+/// The last version that leaves it to the client to say which partitions take part in a transaction.
+const TOLD_VERSION_MAX: i16 = 11;
 
 /// What was submitted, and what to wait for.
 enum Submitted {
@@ -74,10 +78,11 @@ enum Whither {
 /// Encodes the batches; one that cannot be encoded fails alone, and the others travel without it.
 fn encode_all(shared: &Shared, parcels: Shipment, scratch: &mut Scratch) -> (Shipment, ProduceRequest, Vec<Outcome>) {
     let settings = &shared.settings;
+    let form = Form { compression: settings.compression, transactional: shared.coordination.is_some() };
     let mut topics: BTreeMap<Arc<str>, TopicProduceData> = BTreeMap::new();
     let (mut encoded, mut failed) = (Vec::with_capacity(parcels.len()), Vec::new());
     for parcel in parcels {
-        match parcel.batch.encode(settings.compression, scratch) {
+        match parcel.batch.encode(form, scratch) {
             Ok(records) => {
                 let topic = topics.entry(Arc::clone(&parcel.topic)).or_insert_with(|| TopicProduceData {
                     name: TopicName::from(&*parcel.topic),
@@ -91,7 +96,7 @@ fn encode_all(shared: &Shared, parcels: Shipment, scratch: &mut Scratch) -> (Shi
         }
     }
     let request = ProduceRequest {
-        transactional_id: None,
+        transactional_id: shared.coordination.as_ref().map(|coordination| TransactionalId::from(&*coordination.id)),
         acks: settings.acks.on_the_wire(),
         timeout_ms: i32::try_from(shared.client.shared.settings.request_timeout.as_millis()).unwrap_or(i32::MAX),
         topic_data: topics.into_values().collect(),
@@ -108,7 +113,11 @@ async fn submit(
     let address = shared.client.cluster().address(broker)?.clone();
     let connection = shared.connections.get(&address).await?;
     let all_have_ids = parcels.iter().all(|parcel| !parcel.topic_id.is_zero());
-    let options = CallOptions { version_max: (!all_have_ids).then_some(NAMED_VERSION_MAX), ..Default::default() };
+    let version_max = match locked(&shared.state).joining() {
+        Some(Joining::Told) => Some(TOLD_VERSION_MAX),
+        Some(Joining::Implied) | None => (!all_have_ids).then_some(NAMED_VERSION_MAX),
+    };
+    let options = CallOptions { version_max, ..Default::default() };
     match shared.settings.acks {
         Acks::None => Ok(Submitted::Written(connection.post(request, options)?, connection)),
         Acks::Leader | Acks::All => Ok(Submitted::Answered(connection.submit_with(request, options)?)),
@@ -225,7 +234,7 @@ fn conclude(shared: &Shared, broker: BrokerId, outcomes: Vec<Outcome>) {
         let mut state = locked(&shared.state);
         state.returned(broker, returned, now);
         stored.iter().for_each(|(parcel, _)| state.settle(&parcel.batch));
-        failed.iter().for_each(|(batch, _)| state.settle(batch));
+        failed = failed.into_iter().map(|(batch, error)| state.fail(batch, error)).collect();
     }
     stored.into_iter().for_each(|(parcel, stored)| parcel.batch.stored(&parcel.topic, parcel.partition, stored));
     shared.deliver_failures(failed);

@@ -16,6 +16,7 @@ mod error;
 mod lane;
 mod queue;
 mod state;
+mod transaction;
 mod verdict;
 
 use std::fmt;
@@ -31,9 +32,9 @@ use self::builder::Settings;
 use self::delivery::Waiting;
 use self::queue::Joined;
 use self::state::State;
+use self::transaction::{Coordination, Progress};
 use crate::client::Client;
 use crate::connections::Connections;
-use crate::error::KafkaError;
 use crate::locked::locked;
 use crate::metadata::Missing;
 use crate::record::Record;
@@ -41,6 +42,9 @@ use crate::record::Record;
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordMeta};
 pub use error::{ProduceError, SendFailed};
+pub use transaction::{
+    AbortCause, Outcome, Transaction, TransactionError, TransactionalProducer, TransactionalProducerBuilder,
+};
 
 /// Produces records; cheap to clone, and clones share everything.
 ///
@@ -70,6 +74,9 @@ struct Shared {
     settled: Notify,
     refreshing: Turn,
     identifying: Turn,
+    telling: Turn,
+    /// Of a transactional producer.
+    coordination: Option<Arc<Coordination>>,
 }
 
 /// A background job of which there is one at a time.
@@ -84,20 +91,27 @@ impl Turn {
     fn end(&self) {
         self.0.store(false, Ordering::Release);
     }
+
+    fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Producer {
-    fn start(client: &Client, settings: Settings) -> Self {
+    fn start(client: &Client, settings: Settings, coordination: Option<Arc<Coordination>>) -> Self {
+        let transaction = coordination.as_ref().map(|_| Progress::new());
         let shared = Arc::new(Shared {
             client: client.clone(),
             settings,
             connections: Connections::new(Arc::clone(&client.shared.settings)),
-            state: Mutex::new(State::new(settings)),
+            state: Mutex::new(State::new(settings, transaction)),
             room: Arc::new(Semaphore::new(settings.buffer_bytes)),
             call: Notify::new(),
             settled: Notify::new(),
             refreshing: Turn::default(),
             identifying: Turn::default(),
+            telling: Turn::default(),
+            coordination,
         });
         tokio::spawn(dispatcher::run(Arc::clone(&shared)));
         let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
@@ -126,7 +140,10 @@ impl Producer {
     pub async fn enqueue(&self, record: Record) -> Result<Delivery, SendFailed> {
         match self.admit(&record).await {
             Ok(room) => self.push(record, room),
-            Err(error) => Err(SendFailed { record: Box::new(record), error }),
+            Err(error) => {
+                let error = locked(&self.shared.state).failed(error);
+                Err(SendFailed { record: Box::new(record), error })
+            }
         }
     }
 
@@ -146,10 +163,10 @@ impl Producer {
 
     fn push(&self, record: Record, room: OwnedSemaphorePermit) -> Result<Delivery, SendFailed> {
         let mut state = locked(&self.shared.state);
-        let placed = match &state.fatal {
-            Some(fatal) => Err(fatal.clone()),
+        let placed = match state.stopped() {
+            Some(stopped) => Err(stopped),
             None if state.ended => Err(ProduceError::Closed),
-            None => state.place(&record),
+            None => state.place(&record).map_err(|error| state.failed(error)),
         };
         let partition = match placed {
             Ok(partition) => partition,
@@ -171,15 +188,7 @@ impl Producer {
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) {
         let flush = Flush::begin(&self.shared);
-        loop {
-            let settled = self.shared.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if locked(&self.shared.state).is_over(flush.generation) {
-                return;
-            }
-            settled.await;
-        }
+        self.shared.until(|shared| locked(&shared.state).is_over(flush.generation)).await;
     }
 
     /// Flushes for at most `deadline`, then ends the producer and all its clones. What is not in flight by then comes
@@ -233,17 +242,25 @@ impl Shared {
         state.fatal.is_some() || (state.ended && state.outstanding() == 0)
     }
 
-    /// Tells the callers of failed batches; their records are settled already. An error that ends the producer is kept.
+    /// Waits for something that changes when records get their fate.
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if holds(self) {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Tells the callers of failed batches; their records are settled already.
     fn deliver_failures(&self, failed: Vec<(Batch, ProduceError)>) {
         if failed.is_empty() {
             return;
         }
-        for (batch, error) in failed {
-            if error.is_fatal() {
-                locked(&self.state).fatal.get_or_insert_with(|| error.clone());
-            }
-            batch.failed(&error);
-        }
+        failed.into_iter().for_each(|(batch, error)| batch.failed(&error));
         self.settled.notify_waiters();
     }
 }

@@ -217,6 +217,18 @@ impl Queue {
         self.in_flight.retain(|other| *other != number);
     }
 
+    /// Whether no batch in front of the first of these is left.
+    pub(super) fn is_first_of(&self, batches: &[Batch]) -> bool {
+        batches.first().and_then(|batch| batch.number).is_some_and(|number| self.is_first(number))
+    }
+
+    /// Forgets the identity. Call it only when nothing is at hand or in flight.
+    pub(super) fn depose(&mut self) {
+        debug_assert!(!self.has_work());
+        debug_assert!(self.in_flight.is_empty());
+        (self.reign, self.gathering, self.failures, self.not_before) = (None, false, 0, None);
+    }
+
     /// Whether no batch in front of `number` is left.
     fn is_first(&self, number: u64) -> bool {
         let before = |other: &u64| *other < number;

@@ -14,7 +14,10 @@ use super::builder::Settings;
 use super::delivery::Waiting;
 use super::error::ProduceError;
 use super::queue::{Identity, Joined, Pace, PutBack, Queue};
+use super::transaction::{AbortCause, Joining, Progress};
+use crate::TopicPartition;
 use crate::backoff::Dice;
+use crate::error::KafkaError;
 use crate::metadata::{Cluster, Topic};
 use crate::partitioner::{Sticky, partition_of_key};
 use crate::record::Record;
@@ -42,6 +45,8 @@ pub(super) struct State {
     flushes: usize,
     pub(super) fatal: Option<ProduceError>,
     pub(super) ended: bool,
+    /// Of a transactional producer.
+    transaction: Option<Progress>,
     dice: Dice,
 }
 
@@ -93,7 +98,7 @@ pub(super) enum Returned {
 }
 
 impl State {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, transaction: Option<Progress>) -> Self {
         Self {
             settings,
             topics: HashMap::new(),
@@ -107,6 +112,7 @@ impl State {
             flushes: 0,
             fatal: None,
             ended: false,
+            transaction,
             dice: Dice::new(),
         }
     }
@@ -225,6 +231,9 @@ impl State {
         if in_flight >= REQUESTS_IN_FLIGHT_MAX {
             return;
         }
+        if self.transaction.as_mut().is_some_and(|transaction| !transaction.admits(index)) {
+            return;
+        }
         let next = line.queue.next_bytes();
         if round.get(&leader).is_some_and(|(bytes, _)| bytes + next > self.settings.request_bytes_max) {
             return;
@@ -253,8 +262,15 @@ impl State {
                 Returned::Done { line, number } => self.lines[line].queue.done(number),
                 Returned::Back { line: index, batches, why, elsewhere } => {
                     let line = &mut self.lines[index];
+                    // Within a transaction the epoch is not raised: it has to be aborted, and ends under its epoch.
+                    let lost = self.transaction.is_some() && why.missing_before && line.queue.is_first_of(&batches);
+                    let cause = why.failure.clone().filter(|_| lost);
+                    let why = PutBack { missing_before: why.missing_before && self.transaction.is_none(), ..why };
                     line.queue.put_back(batches, why, now, &mut self.dice);
                     self.active.insert(index);
+                    if let (Some(transaction), Some(cause)) = (&mut self.transaction, cause) {
+                        transaction.lose(cause);
+                    }
                     if elsewhere {
                         self.stale.insert(line.topic.to_string());
                     }
@@ -263,19 +279,45 @@ impl State {
         }
     }
 
-    /// Takes out what is too late. After a fatal error, or when the producer is closed, that is everything at hand.
+    /// Why nothing is sent any more: the producer has ended, or its transaction can only be aborted.
+    pub(super) fn stopped(&self) -> Option<ProduceError> {
+        let doomed = || self.transaction.as_ref()?.doomed().cloned().map(|cause| ProduceError::Abortable { cause });
+        self.fatal.clone().or_else(doomed)
+    }
+
+    /// Takes out what is too late. After a fatal error, or when the producer is closed, or when its transaction is to be
+    /// aborted, that is everything at hand.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(Batch, ProduceError)> {
-        let rules = &self.settings.rules;
+        let (rules, stopped) = (&self.settings.rules, self.stopped());
         let mut overdue = Vec::new();
         self.active.retain(|index| {
             let queue = &mut self.lines[*index].queue;
-            match &self.fatal {
-                Some(fatal) => overdue.extend(queue.drain().map(|batch| (batch, fatal.clone()))),
+            match &stopped {
+                Some(error) => overdue.extend(queue.drain().map(|batch| (batch, error.clone()))),
                 None => overdue.extend(queue.expired(rules, now)),
             }
             queue.has_work()
         });
-        overdue
+        overdue.into_iter().map(|(batch, error)| self.fail(batch, error)).collect()
+    }
+
+    /// The records of a batch were not produced; answers with what their callers are told.
+    pub(super) fn fail(&mut self, batch: Batch, error: ProduceError) -> (Batch, ProduceError) {
+        // Under the same lock: whoever waits until all records have their fate knows then what it means.
+        self.settle(&batch);
+        let error = self.failed(error);
+        (batch, error)
+    }
+
+    /// A record was not produced. An error that ends the producer is kept, any other one dooms a transaction.
+    pub(super) fn failed(&mut self, error: ProduceError) -> ProduceError {
+        if error.is_fatal() {
+            return self.fatal.get_or_insert(error).clone();
+        }
+        match &mut self.transaction {
+            Some(transaction) => transaction.lose(error),
+            None => error,
+        }
     }
 
     /// Counts records whose fate is known.
@@ -311,6 +353,47 @@ impl State {
 
     pub(super) fn identify(&mut self, identity: Identity) {
         self.identity = Some(identity);
+    }
+
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Goes on under this identity; if it is another one, sequences begin anew everywhere. Call it only when nothing is at hand
+    /// or in flight.
+    pub(super) fn reign(&mut self, identity: Identity) {
+        if self.identity.replace(identity) != Some(identity) {
+            self.lines.iter_mut().for_each(|line| line.queue.depose());
+        }
+    }
+
+    /// The transaction of a transactional producer.
+    pub(super) fn with_transaction<T>(&mut self, act: impl FnOnce(&mut Progress) -> T) -> T {
+        act(self.transaction.as_mut().expect("only a transactional producer's calls come here"))
+    }
+
+    /// How partitions come to take part in a transaction; `None` without one.
+    pub(super) fn joining(&self) -> Option<Joining> {
+        self.transaction.as_ref().map(|transaction| transaction.joining)
+    }
+
+    /// Partitions that the coordinator is to be told of, and who tells; nobody does once nothing is sent any more.
+    pub(super) fn untold(&self) -> Option<(Identity, Vec<(QueueIndex, TopicPartition)>)> {
+        let untold = self.transaction.as_ref().filter(|_| self.stopped().is_none())?.untold();
+        let named = |index: &QueueIndex| {
+            let line = &self.lines[*index];
+            (*index, (line.topic.to_string(), line.partition))
+        };
+        let named: Vec<_> = untold.iter().map(named).collect();
+        Some((self.identity?, named)).filter(|(_, named)| !named.is_empty())
+    }
+
+    pub(super) fn told(&mut self, lines: &[QueueIndex]) {
+        self.with_transaction(|transaction| transaction.told(lines));
+    }
+
+    pub(super) fn doom(&mut self, cause: AbortCause) {
+        self.with_transaction(|transaction| transaction.doom(cause));
     }
 
     /// Notes why lines without a leader or an identity cannot send.

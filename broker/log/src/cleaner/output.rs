@@ -3,8 +3,6 @@
 //! Files are `.cleaned` while they are written. When all of them are there and durable they become `.swap`, the records last: from then on
 //! a start puts them in their place; before, it removes them.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use strandline_protocol::ids::Offset;
 use strandline_protocol::records::{BatchHeader, PREFIX_BYTES};
@@ -17,7 +15,7 @@ use crate::walk::placed;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
-    directory: Arc<str>,
+    directory: FilePath,
     segment: Active,
     index_interval_bytes: u32,
     /// Where the next append goes.
@@ -28,7 +26,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(directory: &Arc<str>, base: Offset, index_interval_bytes: u32) -> Self {
+    pub(crate) fn new(directory: &FilePath, base: Offset, index_interval_bytes: u32) -> Self {
         let segment = Active::new(directory, base, 0);
         Self { directory: directory.clone(), segment, index_interval_bytes, written: 0, end: base, parts: Vec::new() }
     }
@@ -90,6 +88,6 @@ impl Output {
     }
 
     fn file(&self, kind: SegmentFile, suffix: &str) -> FilePath {
-        FilePath::inside(&self.directory, &(kind.name(self.segment.base) + suffix))
+        self.directory.child(&(kind.name(self.segment.base) + suffix))
     }
 }

@@ -5,7 +5,6 @@
 //! leaves half-finished files; the next one begins with removing them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use strandline_protocol::ids::{Offset, ProducerId};
 use strandline_protocol::records::{Scratch, open};
@@ -116,7 +115,7 @@ struct Writing {
 /// A round.
 #[derive(Clone, Debug)]
 pub struct Round {
-    directory: Arc<str>,
+    directory: FilePath,
     limits: Limits,
     dirty_from: Offset,
     bound: Offset,
@@ -137,7 +136,7 @@ pub struct Round {
 
 impl Round {
     pub(crate) fn new(
-        directory: Arc<str>,
+        directory: FilePath,
         limits: Limits,
         dirty_from: Offset,
         bound: Offset,
@@ -185,10 +184,10 @@ impl Round {
 
     /// Removes what an earlier round left half-finished: a start would take it for the beginning of this one's output.
     fn begin(&mut self, files: &dyn Files) -> Result<Stepped, CleanError> {
-        let entries = files.list(&FilePath::top(&self.directory))?;
+        let entries = files.list(&self.directory)?;
         let leftover = |name: &str| matches!(FileName::parse(name), FileName::Cleaned { .. } | FileName::Swap { .. });
         let left = entries.iter().filter(|entry| leftover(&entry.name));
-        let ops = left.map(|entry| DiskOp::Delete { file: FilePath::inside(&self.directory, &entry.name) }).collect();
+        let ops = left.map(|entry| DiskOp::Delete { file: self.directory.child(&entry.name) }).collect();
         let source = self.sources.partition_point(|source| source.base <= self.dirty_from).saturating_sub(1);
         self.enter_mapping(files, source)?;
         Ok(Stepped { ops, next: Next::Step, bytes: 0 })
@@ -275,7 +274,7 @@ impl Round {
     }
 
     fn group(&mut self, files: &dyn Files) -> Result<Stepped, CleanError> {
-        let entries = files.list(&FilePath::top(&self.directory))?;
+        let entries = files.list(&self.directory)?;
         let bytes_of = |base: Offset, kind: SegmentFile| {
             let name = kind.name(base);
             entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.bytes)

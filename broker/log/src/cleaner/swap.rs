@@ -148,7 +148,7 @@ impl Log {
     }
 
     fn swap_file(&self, base: Offset, kind: SegmentFile) -> FilePath {
-        FilePath::inside(&self.directory, &(kind.name(base) + SWAP_SUFFIX))
+        self.directory.child(&(kind.name(base) + SWAP_SUFFIX))
     }
 }
 

@@ -28,7 +28,7 @@ pub struct LoadPiece {
     /// Where the partition ends.
     pub below: Offset,
     /// For messages.
-    pub directory: String,
+    pub directory: FilePath,
 }
 
 /// What was read.
@@ -60,7 +60,7 @@ pub fn load(files: &dyn Files, piece: &LoadPiece) -> Result<LoadedPiece, DiskErr
         for batch in Batches::new(&bytes) {
             let read = batch.map_err(|error| error.to_string());
             let read = read.and_then(|batch| take(&mut loaded, piece, &bytes, &batch, &mut scratch));
-            read.map_err(|reason| DiskError::Failed { file: FilePath::top(&piece.directory), reason })?;
+            read.map_err(|reason| DiskError::Failed { file: piece.directory.clone(), reason })?;
         }
     }
     if loaded.next == piece.from {

@@ -364,7 +364,7 @@ fn go_on_loading(broker: &mut Broker, now: Now, slot: u32, next: Offset, below: 
         let start = replica.log_start().max(next);
         return go_on_loading(broker, now, slot, start.max(next.next()), below, outbox);
     };
-    let piece = LoadPiece { kind, slices: read.slices, from: next, below, directory: replica.log.directory().to_owned() };
+    let piece = LoadPiece { kind, slices: read.slices, from: next, below, directory: replica.log.directory().clone() };
     broker.coordinators.loading.insert(slot);
     broker.start_job(JobOwner::Coordinator { slot, epoch }, Job::LoadCoordinator(piece), outbox);
 }

@@ -3,6 +3,9 @@
 //! -1 stands for the high watermark. The answer leaves when the new log starts are on disk, so that deleted records do
 //! not come back after a crash. Source: ReplicaManager.deleteRecords, semantics of `log-start-offset-checkpoint`.
 
+use std::collections::BTreeSet;
+
+use strandline_log::disk::LogDir;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicName};
 use strandline_protocol::messages::delete_records::{
@@ -27,11 +30,15 @@ pub(crate) fn delete_records(
     outbox: &mut Vec<Effect>,
 ) -> Answer {
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut moved = BTreeSet::new();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let (low_watermark, error_code) = match delete(broker, &topic.name, asked.partition_index, asked.offset) {
-                Ok(start) => (start, ErrorCode::NONE),
+                Ok((start, log_dir)) => {
+                    moved.insert(log_dir);
+                    (start, ErrorCode::NONE)
+                }
                 Err(code) => (Offset::NONE, code),
             };
             partitions.push(DeleteRecordsPartitionResult { partition_index: asked.partition_index, low_watermark, error_code });
@@ -39,13 +46,19 @@ pub(crate) fn delete_records(
         topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
     }
     let response = DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() };
+    if moved.is_empty() {
+        return Answer::now(response);
+    }
     let place = Place { connection: context.connection, sequence: context.sequence };
-    let parked = broker.waiting.park(place, None, Until::Checkpointed { response: Box::new(response.into()) });
-    write_log_starts(broker, After::Reply(vec![parked]), outbox);
+    let until = Until::Checkpointed { outstanding: moved.len(), response: Box::new(response.into()) };
+    let parked = broker.waiting.park(place, None, until);
+    for log_dir in moved {
+        write_log_starts(broker, log_dir, After::Reply(parked), outbox);
+    }
     Answer::Parked
 }
 
-fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset) -> Result<Offset, ErrorCode> {
+fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset) -> Result<(Offset, LogDir), ErrorCode> {
     if is_internal(topic) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
@@ -61,7 +74,8 @@ fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset
     if start < Offset::ZERO || start > high_watermark {
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
+    let log_dir = replica.log_dir();
     let start = replica.log.delete_records(start, high_watermark).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
     broker.mark_dirty(slot);
-    Ok(start)
+    Ok((start, log_dir))
 }

@@ -127,7 +127,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     let snapshot_end = snapshots.newest_end();
     let has_segments = names.iter().any(|name| matches!(name, FileName::Segment { .. }));
     if !has_segments && snapshot_end == Offset::ZERO {
-        let log = Log::new(METADATA_DIRECTORY.to_owned(), TopicId::METADATA, config);
+        let log = Log::new(METADATA_DIRECTORY, TopicId::METADATA, config);
         return Ok(LoadedMetadata {
             log,
             image: Image::default(),

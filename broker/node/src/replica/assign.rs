@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use strandline_log::disk::{FilePath, LogDir};
 use strandline_log::log::Log;
 use strandline_log::names::partition_directory;
 use strandline_protocol::ids::{Offset, TopicId, TopicName};
@@ -17,6 +18,7 @@ use crate::image::Image;
 use crate::image::topics::Partition;
 use crate::io::{Effect, Now};
 use crate::node::RecoveredPartition;
+use crate::offline::{Cause, OfflinePartition};
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
@@ -129,13 +131,14 @@ fn one(
         if let Some(gone) = broker.offline.take_one(id, index) {
             broker.host_unopened(gone);
         }
+        broker.assignments.forget((id, index));
         let Some(slot) = broker.replicas.unlink_one(id, index) else { return Vec::new() };
         return drop_slot(broker, slot, outbox);
     }
     let mut parked = Vec::new();
     if !broker.offline.contains(id, index) {
-        let slot = broker.replicas.slot(id, index).unwrap_or_else(|| host(broker, id, name, index, found));
-        parked = assume(broker, now, slot, &state);
+        let slot = broker.replicas.slot(id, index).or_else(|| host(broker, id, name, index, &state, found));
+        parked = slot.map_or_else(Vec::new, |slot| assume(broker, now, slot, &state));
     }
     parked.append(&mut renewal::look(broker, now, id, index, outbox));
     parked
@@ -144,20 +147,44 @@ fn one(
 /// Hosts the partition with an empty log.
 pub(crate) fn begin_anew(broker: &mut Broker, now: Now, id: TopicId, index: i32, state: &Partition) {
     let Some(name) = broker.image.topics.by_id(id).map(|topic| topic.name.clone()) else { return };
-    let slot = host(broker, id, name, index, None);
+    let Some(log_dir) = least_used(broker) else { return };
+    let slot = host_new(broker, id, name, index, log_dir);
     // Nobody waits for a replica that was just made.
     assume(broker, now, slot, state);
 }
 
-fn host(broker: &mut Broker, id: TopicId, name: TopicName, index: i32, found: Option<RecoveredPartition>) -> u32 {
-    let (log, mark) = match found {
-        Some(found) => (found.log, found.high_watermark),
-        None => {
-            let config = broker.topic_config(id).log.clone();
-            (Log::new(partition_directory(name.as_str(), index), id, config), Offset::ZERO)
-        }
+/// Hosts the partition, with what was found of it or with an empty log. Answers with nothing if it lies elsewhere: then it is
+/// offline.
+fn host(
+    broker: &mut Broker,
+    id: TopicId,
+    name: TopicName,
+    index: i32,
+    state: &Partition,
+    found: Option<RecoveredPartition>,
+) -> Option<u32> {
+    if let Some(found) = found {
+        return Some(broker.host(id, name, index, found.log, found.high_watermark));
+    }
+    let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
+        Some(held) => broker.log_dirs.online_place_of(held),
+        None => least_used(broker),
     };
-    broker.host(id, name, index, log, mark)
+    let Some(log_dir) = place else {
+        broker.offline.insert(OfflinePartition { topic: id, name, partition: index, cause: Cause::Away });
+        return None;
+    };
+    Some(host_new(broker, id, name, index, log_dir))
+}
+
+fn host_new(broker: &mut Broker, id: TopicId, name: TopicName, index: i32, log_dir: LogDir) -> u32 {
+    let config = broker.topic_config(id).log.clone();
+    let directory = FilePath::of(log_dir, &partition_directory(name.as_str(), index));
+    broker.host(id, name, index, Log::new(directory, id, config), Offset::ZERO)
+}
+
+fn least_used(broker: &Broker) -> Option<LogDir> {
+    broker.log_dirs.least_used(|log_dir| broker.replicas.count_in(log_dir))
 }
 
 /// The replica takes the role that the state gives it. Answers with parked replies that will not get what they wait for.
@@ -253,15 +280,16 @@ pub(crate) fn delete_files(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effe
     let _ = replica.log.delete(unique);
     let log_starts = replica.log_start() > Offset::ZERO;
     let was_cleaned = replica.log.cleaned_below().is_some();
+    let log_dir = replica.log_dir();
     if !replica.log.is_idle() {
         broker.leaving.begin(replica.name.clone(), replica.partition, slot);
     }
     broker.mark_dirty(slot);
     if was_cleaned {
-        cleaning::write_checkpoint(broker, outbox);
+        cleaning::write_checkpoint(broker, log_dir, outbox);
     }
     if log_starts {
         broker.leaving.begin_checkpoint();
-        write_log_starts(broker, After::ForgotLogStarts, outbox);
+        write_log_starts(broker, log_dir, After::ForgotLogStarts, outbox);
     }
 }

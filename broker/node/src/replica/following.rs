@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use strandline_log::disk::{DiskError, FilePath};
+use strandline_log::disk::DiskError;
 use strandline_log::recover::{RecoverError, Recovered};
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::error::ErrorCode;
@@ -23,7 +23,7 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Step;
 use crate::replica::in_sync::{self, Slots, Verdict};
 use crate::replica::truncation::{Cut, Step as CutStep, Truncation};
-use crate::replica::{Role, assign, leading, renewal};
+use crate::replica::{Replica, Role, assign, assignments, leading, renewal};
 use crate::upkeep;
 
 /// How long the leader may be silent beyond the time that it may wait for news.
@@ -38,7 +38,7 @@ pub(crate) enum Asked {
 
 /// Sends what may leave now.
 pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
-    renewal::ask(broker, now, outbox);
+    assignments::ask(broker, now, outbox);
     for slot in broker.fetchers.back(now.monotonic_ms) {
         follow_again(broker, slot);
     }
@@ -55,7 +55,7 @@ pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
 
 /// When something is to be done by the clock.
 pub(crate) fn next_due_ms(broker: &Broker) -> Option<u64> {
-    let others = broker.in_sync.next_due_ms().into_iter().chain(broker.renewals.next_due_ms());
+    let others = broker.in_sync.next_due_ms().into_iter().chain(broker.assignments.next_due_ms());
     broker.fetchers.next_due_ms().into_iter().chain(others).min()
 }
 
@@ -301,13 +301,14 @@ pub(crate) fn scanned(
             Ok(())
         }
         Err(RecoverError::Disk(reason)) => Err(reason),
-        Err(reason) => Err(DiskError::Failed { file: FilePath::top(replica.log.directory()), reason: reason.to_string() }),
+        Err(reason) => Err(DiskError::Failed { file: replica.log.directory().clone(), reason: reason.to_string() }),
     }
 }
 
 fn note_cut(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) {
-    upkeep::write_recovery_points(broker, outbox);
-    upkeep::write_log_starts(broker, After::Cut { slot }, outbox);
+    let Some(log_dir) = broker.replicas.get(slot).map(Replica::log_dir) else { return };
+    upkeep::write_recovery_points(broker, log_dir, outbox);
+    upkeep::write_log_starts(broker, log_dir, After::Cut { slot }, outbox);
 }
 
 /// The checkpoints are on disk, or a repair is: the next repair, or the end. Answers with replies that wait in vain.
@@ -332,7 +333,8 @@ fn finish(broker: &mut Broker, now: Now, slot: u32, log: strandline_log::log::Lo
     replica.cut();
     let (topic, partition) = (replica.topic, replica.partition);
     if replica.log.cleaned_below().is_some() {
-        cleaning::write_checkpoint(broker, outbox);
+        let log_dir = replica.log_dir();
+        cleaning::write_checkpoint(broker, log_dir, outbox);
     }
     let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
     if replica.deleted {

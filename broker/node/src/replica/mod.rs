@@ -3,11 +3,12 @@
 //! A replica leads or follows, as the committed metadata says (`assign.rs`). Its step knows nothing of the rest of the
 //! node: what it needs of the cluster is handed in. The parts: `leader` and `follower` are the roles, `table` finds
 //! replicas, `leading` and `sessions` answer followers, `following` and `fetchers` ask leaders, `truncation` cuts logs back, `in_sync` asks the controller
-//! for changes of in-sync sets.
+//! for changes of in-sync sets, `assignments` tells it in which log directories replicas lie.
 //!
 //! `log_start <= high_watermark <= log_end` and, on a leader, the high watermark never goes down.
 
 pub(crate) mod assign;
+pub(crate) mod assignments;
 pub(crate) mod fetchers;
 pub(crate) mod follower;
 pub(crate) mod following;
@@ -27,6 +28,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use strandline_log::disk::LogDir;
 use strandline_log::log::Log;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
@@ -172,6 +174,11 @@ impl Replica {
             Role::Leader(leader) => Some(leader),
             Role::Follower(_) => None,
         }
+    }
+
+    /// The log directory that it lies in.
+    pub fn log_dir(&self) -> LogDir {
+        self.log.directory().log_dir()
     }
 
     /// Records below are committed and may be read.

@@ -13,30 +13,18 @@
 //! Invariant: files are given up only while the committed in-sync set has somebody else and not this replica. Where nobody else is in
 //! sync they may be all there is, and stay untouched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use strandline_log::disk::FilePath;
-use strandline_protocol::api::Response;
-use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, Offset, TopicId, Uuid};
-use strandline_protocol::messages::assign_replicas_to_dirs::{
-    AssignReplicasToDirsRequest, RequestDirectoryData, RequestPartitionData, RequestTopicData,
-};
+use strandline_protocol::ids::{Offset, TopicId, Uuid};
 
 use crate::broker::Broker;
-use crate::controller_channel;
 use crate::image::topics::Partition;
-use crate::io::{Asker, Effect, Now, Tag};
+use crate::io::{Effect, Now};
+use crate::offline::Cause;
 use crate::parked::ParkedId;
 use crate::replica::assign;
-
-/// How long what the controller was told has time to be committed before it is told again.
-const AGAIN_MS: u64 = 1000;
-
-/// Partitions told of in one request at most. Source: AssignmentsManager.MAX_ASSIGNMENTS_PER_REQUEST.
-const PARTITIONS_MAX: usize = 2250;
-
-type Key = (TopicId, i32);
+use crate::replica::assignments::{Key, tell_where};
 
 #[derive(Debug, Default)]
 pub(crate) struct Renewals {
@@ -44,22 +32,6 @@ pub(crate) struct Renewals {
     damaged: BTreeSet<Key>,
     /// Begun anew since the directory was told to be lost.
     fresh: BTreeSet<Key>,
-    /// What the controller is to be told, until it is committed.
-    wanted: BTreeMap<Key, Uuid>,
-    under_way: bool,
-    not_before_ms: u64,
-}
-
-impl Renewals {
-    fn want(&mut self, key: Key, directory: Uuid) {
-        if self.wanted.insert(key, directory) != Some(directory) {
-            self.not_before_ms = 0;
-        }
-    }
-
-    pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        (!self.wanted.is_empty() && !self.under_way).then_some(self.not_before_ms)
-    }
 }
 
 /// A reader found something else than what was written in a sealed segment. It may have come by while the file was being cut or
@@ -71,8 +43,8 @@ pub(crate) fn found_damaged(
     base_offset: Offset,
     outbox: &mut Vec<Effect>,
 ) -> Vec<ParkedId> {
-    let directory = log.as_str().split('/').next().unwrap_or_default();
-    let found = broker.replicas.iter().find(|(_, replica)| !replica.deleted && replica.log.directory() == directory);
+    let directory = log.directory();
+    let found = broker.replicas.iter().find(|(_, replica)| !replica.deleted && *replica.log.directory() == directory);
     let Some((slot, replica)) = found else { return Vec::new() };
     let is_moving = replica.truncation.is_some() || broker.cleaning.holds(slot);
     if is_moving || !replica.log.is_sealed(base_offset) {
@@ -83,28 +55,29 @@ pub(crate) fn found_damaged(
     look(broker, now, topic, partition, outbox)
 }
 
-/// Takes the next step of a partition's renewal, if it needs one. Answers with replies that wait in vain.
+/// Takes the next step of a partition's renewal, if it needs one, and sees to it that the controller knows where it lies. Answers
+/// with replies that wait in vain.
 pub(crate) fn look(broker: &mut Broker, now: Now, id: TopicId, index: i32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
-    if broker.topology.is_alone() {
-        return Vec::new();
-    }
     let (key, here) = ((id, index), broker.identity.node_id);
     let state = broker.image.topics.by_id(id).and_then(|topic| topic.partitions.get(&index));
     let Some(state) = state.filter(|state| state.replicas.contains(&here)).cloned() else {
         broker.renewals.damaged.remove(&key);
         broker.renewals.fresh.remove(&key);
-        broker.renewals.wanted.remove(&key);
+        broker.assignments.forget(key);
         return Vec::new();
     };
-    let is_offline = broker.offline.contains(id, index);
-    // Whoever is the only replica goes on with what can be read.
-    let is_damaged = is_offline || (broker.renewals.damaged.contains(&key) && state.replicas.len() > 1);
+    // Nobody has a copy for whoever is alone.
+    if broker.topology.is_alone() {
+        tell_where(broker, key, &state);
+        return Vec::new();
+    }
+    let is_damaged = has_lost(broker, key, &state);
     if state.directory_of(here) != Some(Uuid::LOST_DIRECTORY) {
         if is_damaged {
-            broker.renewals.want(key, Uuid::LOST_DIRECTORY);
+            broker.assignments.want(key, Uuid::LOST_DIRECTORY);
         } else {
-            broker.renewals.wanted.remove(&key);
             broker.renewals.fresh.remove(&key);
+            tell_where(broker, key, &state);
         }
         return Vec::new();
     }
@@ -113,10 +86,22 @@ pub(crate) fn look(broker: &mut Broker, now: Now, id: TopicId, index: i32, outbo
         return renew(broker, now, key, &state, outbox);
     }
     if !is_damaged {
-        let directory = broker.identity.directory;
-        broker.renewals.want(key, directory);
+        tell_where(broker, key, &state);
     }
     Vec::new()
+}
+
+/// Whether this broker's copy is of no use any more. One that is away is, unless its directory may come back.
+fn has_lost(broker: &Broker, key: Key, state: &Partition) -> bool {
+    match broker.offline.cause(key.0, key.1) {
+        Some(Cause::Damaged { .. }) => true,
+        Some(Cause::Away) => {
+            let held = state.directory_of(broker.identity.node_id);
+            held.is_some_and(|held| !broker.log_dirs.may_be_offline(held))
+        }
+        // Whoever is the only replica goes on with what can be read.
+        None => broker.renewals.damaged.contains(&key) && state.replicas.len() > 1,
+    }
 }
 
 /// Whether everything that was acknowledged is with others.
@@ -126,68 +111,21 @@ fn has_others(state: &Partition, here: i32) -> bool {
 
 fn renew(broker: &mut Broker, now: Now, key: Key, state: &Partition, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
     let (id, index) = key;
-    let old = match broker.offline.take_one(id, index) {
-        Some(gone) => {
-            broker.host_unopened(gone);
-            broker.replicas.unlink_one(id, index)
-        }
-        None => {
-            let slot = broker.replicas.slot(id, index);
-            let is_cut = slot.and_then(|slot| broker.replicas.get(slot)).is_some_and(|replica| replica.truncation.is_some());
-            // Its files are in use: the end of the cut comes back here.
-            if is_cut { None } else { broker.replicas.unlink_one(id, index) }
-        }
-    };
-    let Some(old) = old else { return Vec::new() };
-    let parked = assign::drop_slot(broker, old, outbox);
+    if let Some(gone) = broker.offline.take_one(id, index) {
+        broker.host_unopened(gone);
+    }
+    let hosted = broker.replicas.slot(id, index).and_then(|slot| broker.replicas.get(slot));
+    if hosted.is_some_and(|replica| replica.truncation.is_some()) {
+        // Its files are in use: the end of the cut comes back here.
+        return Vec::new();
+    }
+    let old = broker.replicas.unlink_one(id, index);
+    let parked = old.map_or_else(Vec::new, |old| assign::drop_slot(broker, old, outbox));
     broker.renewals.damaged.remove(&key);
     broker.renewals.fresh.insert(key);
-    let directory = broker.identity.directory;
-    broker.renewals.want(key, directory);
     assign::begin_anew(broker, now, id, index, state);
+    tell_where(broker, key, state);
     parked
-}
-
-/// Tells the controller what it is to be told.
-pub(crate) fn ask(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
-    if broker.renewals.next_due_ms().is_none_or(|due_ms| due_ms > now.monotonic_ms) {
-        return;
-    }
-    let mut request = AssignReplicasToDirsRequest {
-        broker_id: BrokerId(broker.identity.node_id),
-        broker_epoch: broker.identity.epoch,
-        directories: Vec::new(),
-    };
-    for ((topic, partition), directory) in broker.renewals.wanted.iter().take(PARTITIONS_MAX) {
-        add(&mut request, *directory, *topic, *partition);
-    }
-    broker.renewals.not_before_ms = now.monotonic_ms + AGAIN_MS;
-    let tag = Tag { asker: Asker::Directories, number: 0 };
-    // If nobody leads, it is told again.
-    broker.renewals.under_way = controller_channel::ask(broker, now, tag, request.into(), outbox).is_ok();
-}
-
-fn add(request: &mut AssignReplicasToDirsRequest, directory: Uuid, topic: TopicId, partition: i32) {
-    let partition = RequestPartitionData { partition_index: partition };
-    let known = request.directories.iter_mut().find(|known| known.id == directory);
-    match known {
-        Some(known) => match known.topics.iter_mut().find(|known| known.topic_id == topic) {
-            Some(known) => known.partitions.push(partition),
-            None => known.topics.push(RequestTopicData { topic_id: topic, partitions: vec![partition] }),
-        },
-        None => {
-            let topics = vec![RequestTopicData { topic_id: topic, partitions: vec![partition] }];
-            request.directories.push(RequestDirectoryData { id: directory, topics });
-        }
-    }
-}
-
-/// The controller answered, or did not. What it took in the committed metadata will say.
-pub(crate) fn answered(broker: &mut Broker, now: Now, response: Option<Response>) {
-    broker.renewals.under_way = false;
-    let well = matches!(response, Some(Response::AssignReplicasToDirs(response)) if response.error_code == ErrorCode::NONE);
-    let pause_ms = if well { AGAIN_MS } else { broker.settings.replica_backoff_ms };
-    broker.renewals.not_before_ms = now.monotonic_ms + pause_ms;
 }
 
 #[cfg(test)]

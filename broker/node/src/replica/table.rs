@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use strandline_log::disk::LogDir;
 use strandline_protocol::ids::TopicId;
 
 use super::Replica;
@@ -15,6 +16,8 @@ pub struct Replicas {
     slots: Vec<Option<Box<Replica>>>,
     free: Vec<u32>,
     by_topic: BTreeMap<TopicId, BTreeMap<i32, u32>>,
+    /// How many of those that are found by their topic lie where.
+    by_log_dir: BTreeMap<LogDir, usize>,
 }
 
 impl Replicas {
@@ -34,6 +37,7 @@ impl Replicas {
     /// Takes a replica in and answers with its slot.
     pub fn insert(&mut self, replica: Replica) -> u32 {
         let key = (replica.topic, replica.partition);
+        *self.by_log_dir.entry(replica.log_dir()).or_default() += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("hosted partitions are limited far below four billion")
@@ -45,12 +49,29 @@ impl Replicas {
 
     /// The partition is no longer found by its topic; the slot stays until `release`.
     pub fn unlink(&mut self, topic: TopicId) -> Vec<u32> {
-        self.by_topic.remove(&topic).map_or_else(Vec::new, |partitions| partitions.into_values().collect())
+        let slots: Vec<u32> = self.by_topic.remove(&topic).into_iter().flat_map(BTreeMap::into_values).collect();
+        slots.iter().for_each(|slot| self.leave_log_dir(*slot));
+        slots
     }
 
     /// As `unlink`, for one partition.
     pub fn unlink_one(&mut self, topic: TopicId, partition: i32) -> Option<u32> {
-        self.by_topic.get_mut(&topic)?.remove(&partition)
+        let slot = self.by_topic.get_mut(&topic)?.remove(&partition)?;
+        self.leave_log_dir(slot);
+        Some(slot)
+    }
+
+    fn leave_log_dir(&mut self, slot: u32) {
+        if let Some(log_dir) = self.get(slot).map(Replica::log_dir)
+            && let Some(count) = self.by_log_dir.get_mut(&log_dir)
+        {
+            *count -= 1;
+        }
+    }
+
+    /// How many partitions lie in a log directory.
+    pub fn count_in(&self, log_dir: LogDir) -> usize {
+        self.by_log_dir.get(&log_dir).copied().unwrap_or(0)
     }
 
     /// Gives the slot of a deleted replica up.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files, LogDir};
 use strandline_log::memory::MemoryDisk;
 use strandline_node::Node;
 use strandline_node::apis::{SERVED, find};
@@ -16,6 +16,7 @@ use strandline_node::io::{
     Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
     Sequence, Tag,
 };
+use strandline_node::log_dirs::LogDirs;
 use strandline_node::metadata_log::{load, read_snapshot};
 use strandline_node::peers;
 use strandline_node::recovery::{Aside, survey};
@@ -38,7 +39,8 @@ impl Files for Disk {
             Some((directory, _)) => (directory.to_owned(), true),
             None => (path.as_str().to_owned(), false),
         };
-        let names: BTreeSet<(String, bool)> = self.0.paths().map(name).collect();
+        let here = self.0.paths().filter(|path| path.log_dir() == directory.log_dir());
+        let names: BTreeSet<(String, bool)> = here.map(name).collect();
         Ok(names.into_iter().map(|(name, is_directory)| Entry { name, bytes: 0, is_directory }).collect())
     }
 
@@ -141,7 +143,7 @@ impl World {
         pairs.extend(self.keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = BrokerConfig::from_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("legal");
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
-        let survey = survey(&member.disk).expect("the directory can be read");
+        let survey = survey(&member.disk, &[LogDir::FIRST]).expect("the directory can be read");
         let mut repairs = metadata.repairs.clone();
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         for found in &survey.partitions {
@@ -168,7 +170,7 @@ impl World {
             topology: Topology::read(&config).expect("keys that fit together"),
             config,
             cluster_id: "test-cluster".to_owned(),
-            directory: Uuid([u8::try_from(id).expect("small"); 16]),
+            log_dirs: LogDirs::single(Uuid([u8::try_from(id).expect("small"); 16]), "/data"),
             seed: self.seed,
             metadata,
             recovered,
@@ -445,7 +447,7 @@ impl World {
                 Effect::WakeAt { monotonic_ms } => member.wake_ms = monotonic_ms,
                 Effect::Serving => member.serving = true,
                 Effect::Stopped => self.end(id),
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 // The process ends, but not before what is under way has come in.
                 Effect::Fail { .. } if member.failing => {}
                 Effect::Fail { file, reason } => panic!("the directory of {id} failed: {file}: {reason}"),

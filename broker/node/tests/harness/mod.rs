@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files};
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files, LogDir};
 use strandline_log::memory::MemoryDisk;
 use strandline_log::recover::RecoverError;
 use strandline_node::Node;
@@ -16,6 +16,7 @@ use strandline_node::io::{
     Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, Reply,
     RequestContext, Sequence, Tag,
 };
+use strandline_node::log_dirs::{LogDirectory, LogDirs};
 use strandline_node::metadata_log::load;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
@@ -39,6 +40,7 @@ impl Files for Disk {
         let names: BTreeSet<(String, bool)> = self
             .0
             .paths()
+            .filter(|path| path.log_dir() == directory.log_dir())
             .map(|path| match path.as_str().split_once('/') {
                 Some((directory, _)) => (directory.to_owned(), true),
                 None => (path.as_str().to_owned(), false),
@@ -50,6 +52,16 @@ impl Files for Disk {
     fn read(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError> {
         self.0.read(file, position, bytes)
     }
+}
+
+/// A directory for each word of `log.dirs`; its last digit is part of its id, and a word that ends with ! does not work.
+fn log_dirs(config: &BrokerConfig) -> LogDirs {
+    let directory = |word: &str| {
+        let digit = word.trim_end_matches('!').bytes().last().filter(u8::is_ascii_digit).unwrap_or(b'0') - b'0';
+        let failed = word.ends_with('!').then(|| "broken".to_owned());
+        LogDirectory { id: Some(Uuid([7 + digit; 16])), path: word.to_owned(), takes_partitions: true, failed }
+    };
+    LogDirs::new(config.text("log.dirs").unwrap_or_default().split(',').map(directory).collect())
 }
 
 pub(crate) struct TestBroker {
@@ -89,7 +101,9 @@ impl TestBroker {
         let now = Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 };
         let config = BrokerConfig::from_pairs(configs.iter().map(|(key, value)| (*key, *value))).expect("legal configuration");
         let metadata = load(&disk, now.wall_ms).expect("metadata loads");
-        let survey = survey(&disk).expect("the directory can be read");
+        let log_dirs = log_dirs(&config);
+        let places: Vec<LogDir> = log_dirs.working().collect();
+        let survey = survey(&disk, &places).expect("the directories can be read");
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         let mut repairs: Vec<DiskOp> = metadata.repairs.clone();
         for found in &survey.partitions {
@@ -113,7 +127,7 @@ impl TestBroker {
                 Err(reason) => panic!("the partition cannot be opened: {reason}"),
             }
         }
-        repairs.push(DiskOp::Delete { file: FilePath::top(".kafka_cleanshutdown") });
+        repairs.extend(places.iter().map(|place| DiskOp::Delete { file: FilePath::of(*place, ".kafka_cleanshutdown") }));
         for op in repairs {
             disk.0.perform(&op).expect("repairs succeed");
         }
@@ -121,7 +135,7 @@ impl TestBroker {
             topology: Topology::read(&config).expect("a legal node"),
             config,
             cluster_id: "test-cluster".to_owned(),
-            directory: Uuid([7; 16]),
+            log_dirs: log_dirs.clone(),
             // Of its own in every life, or topics of two lives would have the same id.
             seed: 42 + u64::try_from(metadata.epoch.0).expect("never negative"),
             metadata,
@@ -169,10 +183,28 @@ impl TestBroker {
         self.fuse == Some(0)
     }
 
-    /// Ends in order and starts again.
-    pub(crate) fn restart(mut self) -> Self {
+    /// Ends in order.
+    pub(crate) fn stop(&mut self) {
         self.input(Input::Shutdown);
         assert!(self.stopped, "a shutdown ends");
+    }
+
+    /// Ends in order and starts again.
+    pub(crate) fn restart(mut self) -> Self {
+        self.stop();
+        self.start_again()
+    }
+
+    /// Ends in order and starts again with other keys.
+    pub(crate) fn restart_with(mut self, configs: &[(&str, &str)]) -> Self {
+        self.stop();
+        Self::on(self.disk, configs)
+    }
+
+    /// Ends in order and starts again; meanwhile somebody is at its disk.
+    pub(crate) fn carry(mut self, carry: impl FnOnce(&mut Disk)) -> Self {
+        self.stop();
+        carry(&mut self.disk);
         self.start_again()
     }
 
@@ -353,7 +385,7 @@ impl TestBroker {
                             let result = round.step(&self.disk);
                             JobResult::Cleaned { round, result }
                         }
-                        Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
+                        Job::MeasureDirectory { .. } => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                         Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(
                             strandline_node::metadata_log::read_snapshot(&self.disk, id, &file).map(Box::new),
@@ -371,7 +403,7 @@ impl TestBroker {
                 Effect::Stopped => self.stopped = true,
                 Effect::Fail { file, reason } => panic!("the directory failed: {file}: {reason}"),
                 Effect::WakeAt { monotonic_ms } => self.wake_ms = monotonic_ms,
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::Unlisten { .. } => {}
                 Effect::Send { to, tag, .. } => self.asked.push((to, tag)),
             }
         }

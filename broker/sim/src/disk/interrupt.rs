@@ -79,7 +79,7 @@ impl SimDisk {
         }
         self.make_directory_of(path);
         if dice.one_in(2) {
-            let temporary = FilePath::top(&format!("{path}.tmp"));
+            let temporary = FilePath::of(path.log_dir(), &format!("{path}.tmp"));
             let half = contents[..dice.index(contents.len() + 1)].to_vec();
             self.undo.push(Undo::Put { path: temporary.clone(), before: None });
             self.files.insert(temporary, SimFile::durable(half));

@@ -12,7 +12,7 @@ mod interrupt;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use strandline_log::disk::{DiskDone, DiskError, DiskOp, Durability, Entry, FilePath, Files, Part};
+use strandline_log::disk::{DiskDone, DiskError, DiskOp, Durability, Entry, FilePath, Files, LogDir, Part};
 
 use crate::dice::Dice;
 use crate::flaw::Flaw;
@@ -173,10 +173,11 @@ impl SimDisk {
         }
     }
 
-    /// The log directory itself, in order of name.
-    fn top(&self) -> Vec<Entry> {
-        let directories = self.directories.iter().map(|path| (path, 0, true));
-        let files = self.files.iter().filter(|(path, _)| !path.as_str().contains('/'));
+    /// A log directory itself, in order of name.
+    fn top(&self, log_dir: LogDir) -> Vec<Entry> {
+        let directories = self.directories.iter().filter(|path| path.log_dir() == log_dir).map(|path| (path, 0, true));
+        let is_top = |path: &FilePath| path.log_dir() == log_dir && path.directory() == *path;
+        let files = self.files.iter().filter(|(path, _)| is_top(path));
         let files = files.map(|(path, file)| (path, file.contents().len() as u64, false));
         let entry =
             |(path, bytes, is_directory): (&FilePath, u64, bool)| Entry { name: path.as_str().to_owned(), bytes, is_directory };
@@ -291,7 +292,7 @@ impl SimDisk {
         self.directories.insert(to.clone());
         for path in self.inside(from) {
             if let Some(file) = self.files.remove(&path) {
-                self.files.insert(FilePath::inside(to.as_str(), name_inside(from, &path)), file);
+                self.files.insert(to.child(name_inside(from, &path)), file);
             }
         }
         Ok(())
@@ -299,7 +300,7 @@ impl SimDisk {
 
     /// The files in a directory.
     fn inside(&self, directory: &FilePath) -> Vec<FilePath> {
-        let begin = FilePath::inside(directory.as_str(), "");
+        let begin = directory.child("");
         self.files.range(begin..).map(|(path, _)| path).take_while(|path| is_inside(directory, path)).cloned().collect()
     }
 
@@ -308,8 +309,8 @@ impl SimDisk {
     }
 
     fn make_directory_of(&mut self, path: &FilePath) {
-        if let Some((directory, _)) = path.as_str().rsplit_once('/') {
-            self.directories.insert(FilePath::top(directory));
+        if path.directory() != *path {
+            self.directories.insert(path.directory());
         }
     }
 
@@ -319,7 +320,7 @@ impl SimDisk {
             self.undo.retain(|undo| undo.path() != path);
             return;
         }
-        let directory = directory_of(path).to_owned();
+        let directory = directory_of(path);
         self.undo.retain(|undo| directory_of(undo.path()) != directory);
     }
 
@@ -331,12 +332,12 @@ impl SimDisk {
 impl Files for SimDisk {
     fn list(&self, directory: &FilePath) -> Result<Vec<Entry>, DiskError> {
         if directory.as_str().is_empty() {
-            return Ok(self.top());
+            return Ok(self.top(directory.log_dir()));
         }
         if !self.directories.contains(directory) {
             return Err(DiskError::Missing { file: directory.clone() });
         }
-        let begin = FilePath::inside(directory.as_str(), "");
+        let begin = directory.child("");
         let inside = self.files.range(begin..).take_while(|(path, _)| is_inside(directory, path));
         let entry = |(path, file): (&FilePath, &SimFile)| Entry {
             name: name_inside(directory, path).to_owned(),
@@ -355,15 +356,16 @@ impl Files for SimDisk {
 }
 
 fn is_inside(directory: &FilePath, file: &FilePath) -> bool {
-    file.as_str().strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    file.inside_of(directory).is_some()
 }
 
 fn name_inside<'a>(directory: &FilePath, file: &'a FilePath) -> &'a str {
-    &file.as_str()[directory.as_str().len() + 1..]
+    file.inside_of(directory).unwrap_or_default()
 }
 
-fn directory_of(path: &FilePath) -> &str {
-    path.as_str().rsplit_once('/').map_or("", |(directory, _)| directory)
+/// Where the name of a file or directory stands.
+fn directory_of(path: &FilePath) -> (LogDir, Option<FilePath>) {
+    (path.log_dir(), Some(path.directory()).filter(|directory| directory != path))
 }
 
 fn joined(parts: &[Part]) -> Bytes {

@@ -31,6 +31,7 @@ use crate::io::{
     Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, Owner, PeerAddress,
     PeerLost, Reply, RequestContext, Sequence, Tag,
 };
+use crate::log_dirs::LogDirs;
 use crate::metadata_log::load;
 use crate::node::{METADATA_SLOT, Node};
 use crate::peers;
@@ -98,7 +99,7 @@ impl Trio {
             topology: Topology::read(&config).expect("a legal node"),
             config,
             cluster_id: "trio".to_owned(),
-            directory: Uuid([u8::try_from(id).expect("small"); 16]),
+            log_dirs: LogDirs::single(Uuid([u8::try_from(id).expect("small"); 16]), "/data"),
             seed: u64::from(id.unsigned_abs()),
             metadata: load(&Top(&disk), self.now.wall_ms).expect("an empty directory"),
             recovered: Vec::new(),
@@ -425,7 +426,7 @@ impl Trio {
             Effect::Reply { sequence, reply, .. } => self.replied(id, sequence, reply),
             Effect::Disk { owner, op } => {
                 let machine = self.machines.get_mut(&id).expect("it acts");
-                let of_partition = !matches!(owner, Owner::Partition(METADATA_SLOT) | Owner::Directory(_));
+                let of_partition = !matches!(owner, Owner::Partition(METADATA_SLOT) | Owner::Directory { .. });
                 if let Some(held) = machine.held.as_mut().filter(|_| of_partition) {
                     return held.push(Effect::Disk { owner, op });
                 }
@@ -440,7 +441,7 @@ impl Trio {
                     }
                     Job::ReadShare(wanted) => JobResult::ShareRead(crate::share::spans::read(disk, &wanted)),
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
-                    Job::MeasureDirectory => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
+                    Job::MeasureDirectory { .. } => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                     Job::ReadSnapshot { id, file } => {
                         JobResult::SnapshotRead(crate::metadata_log::read_snapshot(disk, id, &file).map(Box::new))

@@ -1,0 +1,220 @@
+"""Several data directories: partitions are spread over them and found again after kill -9, what cannot be right is refused with a reason, and a
+directory that is taken away costs its own partitions and nothing else.
+
+Where Apache Kafka is beside the checkout: its log-dirs tool says the same, and a data directory of two disks goes from it to the broker and back.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from . import admin, cluster
+from .cluster import Failed, Kafka, Strandline, kafka_tool
+
+TOPIC = "spread"
+PARTITIONS = 6
+RECORDS = 40
+SECONDS = 20
+
+
+class Two(Strandline):
+    """A broker with two data directories."""
+
+    def __init__(self, work: pathlib.Path, port: int) -> None:
+        super().__init__(work / "left", port)
+        self.right = work / "right"
+        self.log_path = work / "broker.log"
+        self.directories = [self.directory, self.right]
+
+    def command(self) -> list[str]:
+        command = [self.binary, "serve", "--listen", self.bootstrap, "--http", f"127.0.0.1:{self.http_port}"]
+        for directory in self.directories:
+            command += ["--data", str(directory)]
+        return command
+
+    def refuses(self, says: str) -> None:
+        done = subprocess.run(self.command(), capture_output=True, text=True, timeout=SECONDS, check=False)
+        if done.returncode != 1 or not re.search(says, done.stderr, re.DOTALL):
+            raise Failed(f"a start ended with {done.returncode}, expected {says!r} in:\n{done.stderr[-1500:]}")
+
+    def spread(self) -> dict[int, int]:
+        """In which directory each partition lies."""
+        roots = [self.directory, self.right]
+        found = {number: [place for place, root in enumerate(roots) if (root / f"{TOPIC}-{number}").is_dir()] for number in range(PARTITIONS)}
+        if wrong := {number: places for number, places in found.items() if len(places) != 1}:
+            raise Failed(f"partitions and the directories that hold them: {wrong}")
+        return {number: places[0] for number, places in found.items()}
+
+
+def write(bootstrap: str, partitions: list[int]) -> dict[int, str]:
+    """Writes to these partitions; answers with the errors."""
+    errors: dict[int, str] = {}
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "message.timeout.ms": 4000, "log_level": 0})
+    for partition in partitions:
+        for number in range(RECORDS):
+            told = lambda error, _, partition=partition: errors.update({partition: error.name()}) if error else None  # noqa: E731
+            producer.produce(TOPIC, f"{partition}/{number}", partition=partition, on_delivery=told)
+    if left := producer.flush(SECONDS):
+        raise Failed(f"{left} records were neither taken nor refused")
+    return errors
+
+
+def read(bootstrap: str, partition: int) -> int:
+    """Reads a partition to its end; answers with the number of records."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.partition.eof": True, "log_level": 0})
+    consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING)])
+    count = 0
+    try:
+        while (message := consumer.poll(SECONDS)) is not None:
+            error = message.error()
+            if error is None:
+                count += 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return count
+            else:
+                raise KafkaException(error)
+    finally:
+        consumer.close()
+    raise Failed(f"the end of partition {partition} was not reached in {SECONDS} s")
+
+
+def expect_all(bootstrap: str, times: int, who: str) -> None:
+    counts = {partition: read(bootstrap, partition) for partition in range(PARTITIONS)}
+    if set(counts.values()) != {times * RECORDS}:
+        raise Failed(f"{who}: {counts} instead of {times * RECORDS} records in each")
+
+
+def described(bootstrap: str) -> dict[str, list[str]]:
+    """What Kafka's own tool says lies in which directory."""
+    tool = kafka_tool()
+    assert tool is not None
+    done = subprocess.run([*tool, "log-dirs", "--bootstrap-server", bootstrap, "--describe"], capture_output=True, text=True, timeout=60, check=False)
+    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or len(found) != 1:
+        raise Failed(f"log-dirs: {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
+    dirs = json.loads(found[0])["brokers"][0]["logDirs"]
+    return {one["logDir"]: sorted(part["partition"] for part in one["partitions"] if part["partition"].startswith(TOPIC)) for one in dirs}
+
+
+def spread_and_found_again(broker: Two) -> None:
+    broker.start()
+    admin.create_topics(broker.bootstrap, [TOPIC], PARTITIONS)
+    if errors := write(broker.bootstrap, list(range(PARTITIONS))):
+        raise Failed(f"refused: {errors}")
+    placed = broker.spread()
+    if sorted(placed.values()) != [0] * (PARTITIONS // 2) + [1] * (PARTITIONS // 2):
+        raise Failed(f"not spread: {placed}")
+    if kafka_tool():
+        expected = {str(root): sorted(f"{TOPIC}-{number}" for number, place in placed.items() if place == index) for index, root in enumerate([broker.directory, broker.right])}
+        if (said := described(broker.bootstrap)) != expected:
+            raise Failed(f"Kafka's log-dirs says {said} instead of {expected}")
+    broker.kill()
+    broker.start()
+    expect_all(broker.bootstrap, 1, "after kill -9")
+    broker.stop()
+    for root in (broker.directory, broker.right):
+        if not (root / ".kafka_cleanshutdown").exists() or not (root / "recovery-point-offset-checkpoint").exists():
+            raise Failed(f"{root} was not closed: {sorted(one.name for one in root.iterdir())}")
+    print("spread over two directories, and found again after kill -9", flush=True)
+
+
+def refusals(broker: Two, work: pathlib.Path) -> None:
+    broker.directories = [broker.directory, broker.directory / ".." / "left"]
+    broker.refuses("are the same")
+    copied = work / "copied"
+    shutil.copytree(broker.right, copied)
+    broker.directories = [broker.directory, broker.right, copied]
+    broker.refuses("same directory.id")
+    broker.directories = [broker.directory, broker.right]
+    number = next(number for number, place in broker.spread().items() if place == 1)
+    shutil.copytree(broker.right / f"{TOPIC}-{number}", broker.directory / f"{TOPIC}-{number}")
+    broker.refuses(f"partition {TOPIC}-{number} lies in both")
+    shutil.rmtree(broker.directory / f"{TOPIC}-{number}")
+    print("refused: the same directory twice, a copy of one, a partition in both", flush=True)
+
+
+def taken_away(broker: Two) -> None:
+    placed = broker.spread()
+    broker.directories = [broker.directory]
+    broker.start()
+    errors = write(broker.bootstrap, [number for number, place in placed.items() if place == 0])
+    if errors:
+        raise Failed(f"the directory that is there does not take records: {errors}")
+    gone = next(number for number, place in placed.items() if place == 1)
+    if gone not in write(broker.bootstrap, [gone]):
+        raise Failed("a partition whose directory is not there took records")
+    broker.stop()
+    broker.directories = [broker.directory, broker.right]
+    broker.start()
+    if errors := write(broker.bootstrap, [number for number, place in placed.items() if place == 1]):
+        raise Failed(f"the directory that came back does not take records: {errors}")
+    expect_all(broker.bootstrap, 2, "after a directory was away")
+    if broker.spread() != placed:
+        raise Failed(f"partitions moved: {placed} became {broker.spread()}")
+    broker.check_log()
+    broker.stop()
+    print("a directory that was away cost its own partitions, and they are back with it", flush=True)
+
+
+class KafkaTwo(Kafka):
+    """Apache Kafka on two directories that are formatted already."""
+
+    def __init__(self, scratch: pathlib.Path, port: int, directories: list[pathlib.Path]) -> None:
+        super().__init__(scratch, port)
+        self.directories = directories
+
+    def prepare(self) -> None:
+        self.write_properties()
+        meta = dict(line.split("=", 1) for line in (self.directories[0] / "meta.properties").read_text().splitlines() if "=" in line)
+        text = self.properties.read_text()
+        text = re.sub(r"(?m)^log\.dirs=.*$", "log.dirs=" + ",".join(map(str, self.directories)), text)
+        text = re.sub(r"(?m)^node\.id=.*$", f"node.id={meta['node.id']}", text)
+        text = re.sub(r"(?m)^controller\.quorum\.voters=\d+@", f"controller.quorum.voters={meta['node.id']}@", text)
+        self.properties.write_text(text)
+
+
+def to_kafka_and_back(broker: Two, work: pathlib.Path) -> None:
+    placed = broker.spread()
+    kafka = KafkaTwo(work / "kafka", cluster.free_port(broker.port + 4), [broker.directory, broker.right])
+    try:
+        kafka.start()
+        expect_all(kafka.bootstrap, 2, "Kafka on the broker's directories")
+        if errors := write(kafka.bootstrap, list(range(PARTITIONS))):
+            raise Failed(f"Kafka refused: {errors}")
+        kafka.stop()
+    finally:
+        kafka.kill()
+    if broker.spread() != placed:
+        raise Failed("Kafka moved partitions")
+    broker.start()
+    expect_all(broker.bootstrap, 3, "the broker on the directories that Kafka left")
+    broker.check_log()
+    broker.stop()
+    print("two directories went to Kafka and came back", flush=True)
+
+
+def main() -> int:
+    chosen = cluster.arguments(__doc__).parse_args()
+    if chosen.broker != "strandline":
+        print("left out: the broker is started here")
+        return 0
+    with cluster.workspace(chosen.work) as work:
+        broker = Two(work, cluster.free_port(chosen.port))
+        try:
+            spread_and_found_again(broker)
+            refusals(broker, work)
+            taken_away(broker)
+            if kafka_tool():
+                to_kafka_and_back(broker, work)
+        finally:
+            broker.kill()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
