@@ -228,7 +228,7 @@ impl Log {
             self.settle_swap_of(segment.base);
         }
         let log = self.segment_file(segment.base, SegmentFile::Log);
-        let marked = FilePath::inside(&self.directory, &format!("{}.deleted", SegmentFile::Log.name(segment.base)));
+        let marked = self.directory.child(&format!("{}.deleted", SegmentFile::Log.name(segment.base)));
         let rename = DiskOp::Rename { from: log, to: marked.clone() };
         let kinds = [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TransactionIndex, SegmentFile::Snapshot];
         let indexes = kinds.map(|kind| DiskOp::Delete { file: self.segment_file(segment.base, kind) });

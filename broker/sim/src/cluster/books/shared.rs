@@ -45,7 +45,9 @@ impl Shared {
         for offset in records.first..=records.last {
             let known = known.entry(offset).or_default();
             known.deliveries = known.deliveries.max(deliveries);
-            if let Some((at_us, by)) = known.over.as_ref().filter(|(at_us, _)| asked_us.is_some_and(|asked_us| *at_us < asked_us)) {
+            if let Some((at_us, by)) =
+                known.over.as_ref().filter(|(at_us, _)| asked_us.is_some_and(|asked_us| *at_us < asked_us))
+            {
                 let Records { key, member, .. } = records;
                 return Err(format!("{key} {offset} is given to {member}, {by}'s word on it counted at {at_us} us"));
             }

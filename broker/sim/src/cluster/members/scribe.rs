@@ -215,8 +215,8 @@ impl Scribe {
         let count = self.waiting.len().min(CONSUMED_MAX);
         let taken: Vec<(PartitionKey, i64)> = self.waiting.drain(..count).collect();
         let number = core.books.transactions.begin();
-        let (mut consumed, mut parts): (BTreeMap<PartitionKey, i64>, BTreeMap<i32, Vec<(PartitionKey, i64)>>) =
-            Default::default();
+        let mut consumed: BTreeMap<PartitionKey, i64> = BTreeMap::new();
+        let mut parts: BTreeMap<i32, Vec<(PartitionKey, i64)>> = BTreeMap::new();
         for (key, offset) in taken {
             consumed.insert(key, offset + 1);
             let partition = i32::try_from(dice.index(sink.partitions.unsigned_abs() as usize)).unwrap_or(0);
