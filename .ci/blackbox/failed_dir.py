@@ -38,15 +38,15 @@ def lie_in(directory: pathlib.Path) -> set[int]:
     return {int(one.name.rsplit("-", 1)[1]) for one in directory.glob(f"{TOPIC}-*") if one.name.rsplit("-", 1)[1].isdigit()}
 
 
-def errors_told(bootstrap: str, node: int) -> list[str | None]:
-    """What Kafka's log-dirs says of the directories of a broker."""
+def failed_as_told(bootstrap: str, node: int) -> list[pathlib.Path]:
+    """The directories of a broker that have an error, as Kafka's log-dirs says (in the order of a hash map)."""
     tool = kafka_tool()
     assert tool is not None
     done = subprocess.run([*tool, "log-dirs", "--bootstrap-server", bootstrap, "--describe", "--broker-list", str(node)], capture_output=True, text=True, timeout=60, check=False)
     told = next((line for line in done.stdout.splitlines() if line.startswith("{")), "")
     if not told:
         raise Failed(f"log-dirs: {done.stdout[-500:]}{done.stderr[-500:]}")
-    return [one["error"] for one in json.loads(told)["brokers"][0]["logDirs"]]
+    return [pathlib.Path(one["logDir"]) for one in json.loads(told)["brokers"][0]["logDirs"] if one["error"]]
 
 
 def fail_and_come_back(nodes: Cluster, disk: power.Disk, victim: int) -> None:
@@ -67,8 +67,8 @@ def fail_and_come_back(nodes: Cluster, disk: power.Disk, victim: int) -> None:
         raise Failed(f"out of sync at broker {victim}: {sorted(lost)}; in the failed directory lie {sorted(there)}")
     if not any(leader == victim for leader, _, _ in state.values()):
         raise Failed(f"broker {victim} leads nothing any more: {state}")
-    if kafka_tool() and [bool(error) for error in errors_told(nodes.bootstrap, victim)] != [False, True]:
-        raise Failed(f"Kafka's log-dirs says {errors_told(nodes.bootstrap, victim)}")
+    if kafka_tool() and (told := failed_as_told(nodes.bootstrap, victim)) != node.further:
+        raise Failed(f"Kafka's log-dirs says that {told} failed, not {node.further}")
     node.stop()
     disk.power_up()
     node.start()
