@@ -291,7 +291,11 @@ mod tests {
     }
 
     fn controller(data: &Path) -> FormatArgs {
-        let set = ["node.id=3", "listeners=PLAINTEXT://h:1,CONTROLLER://h:2", "controller.quorum.bootstrap.servers=h:2"];
+        let set = [
+            "node.id=3",
+            "listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2",
+            "controller.quorum.bootstrap.servers=h:2",
+        ];
         FormatArgs { set: set.map(str::to_owned).to_vec(), ..arguments(data) }
     }
 
