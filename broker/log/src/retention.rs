@@ -123,12 +123,14 @@ impl Log {
         self.drop_cache();
         self.epochs.clear();
         self.producers = None;
+        let overlaps = offset <= self.positions.log_end;
+        // First of all: what the end of the old segment makes durable is nothing of the new log, which may begin below that end.
+        self.positions = Positions::at(offset);
         self.roll(now_ms, offset);
         while !self.sealed.is_empty() {
-            self.remove_oldest();
+            if overlaps { self.replace_oldest() } else { self.remove_oldest() }
         }
         self.epochs_dirty = false;
-        self.positions = Positions::at(offset);
         self.recovery_point = self.recovery_point.min(offset);
         self.cleaned_below = self.cleaned_below.map(|below| below.min(offset));
         self.written = Written { base: offset, bytes: 0 };
@@ -216,6 +218,25 @@ impl Log {
         files.extend(kinds.map(|kind| self.segment_file(segment.base, kind)));
         let step = Step::Do { op: DiskOp::Rename { from: log, to: marked }, then: Then::Doomed { files } };
         self.queue.push(Step::Release(vec![step]), self.config.durability);
+    }
+
+    /// Removes the oldest segment before anything else is written: a start after a crash in between would take the new log for the
+    /// continuation of the old one, and the first segment of the new one may have its name.
+    fn replace_oldest(&mut self) {
+        let segment = self.sealed.remove(0);
+        if segment.place == Place::Swap {
+            self.settle_swap_of(segment.base);
+        }
+        let log = self.segment_file(segment.base, SegmentFile::Log);
+        let marked = self.directory.child(&format!("{}.deleted", SegmentFile::Log.name(segment.base)));
+        let rename = DiskOp::Rename { from: log, to: marked.clone() };
+        let kinds = [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::TransactionIndex, SegmentFile::Snapshot];
+        let indexes = kinds.map(|kind| DiskOp::Delete { file: self.segment_file(segment.base, kind) });
+        self.queue.order_all(self.config.durability);
+        self.queue.push(Step::Do { op: rename, then: Then::Doomed { files: vec![marked] } }, self.config.durability);
+        for op in indexes {
+            self.queue.push(Step::plain(op), self.config.durability);
+        }
     }
 
     pub(crate) fn doom(&mut self, now_ms: i64, files: Vec<FilePath>) {

@@ -146,7 +146,7 @@ fn read(
     let mut data = PartitionData {
         partition_index: target.key.partition,
         high_watermark,
-        last_stable_offset: stable,
+        last_stable_offset: if flaws::is(Flaw::StableIgnoresOpen) { high_watermark } else { stable },
         log_start_offset: log_start,
         aborted_transactions: None,
         records: Some(Records::default()),
@@ -164,6 +164,7 @@ fn read(
     let below = match fetch.isolation {
         Isolation::ReadUncommitted if flaws::is(Flaw::ReadsAboveHw) => replica.log.positions().readable_end,
         Isolation::ReadUncommitted => high_watermark,
+        Isolation::ReadCommitted if flaws::is(Flaw::StableIgnoresOpen) => high_watermark,
         Isolation::ReadCommitted => stable,
     };
     let limit = bytes_max.min(i64::from(target.wanted.bytes_max)).max(0);
@@ -173,6 +174,7 @@ fn read(
     if fetch.isolation == Isolation::ReadCommitted {
         data.aborted_transactions = Some(Vec::new());
         aborted = Some(replica.log.aborted(from, below)).filter(|query| !query.indexes.is_empty());
+        aborted = aborted.filter(|_| !flaws::is(Flaw::AbortedNotTold));
     }
     Ok(Read { data, slices: read.slices, aborted, bytes: i64::try_from(read.bytes_estimate).unwrap_or(i64::MAX) })
 }

@@ -23,6 +23,7 @@ use crate::coordinator::transaction::Decided;
 use crate::coordinator::transaction::entry::{Place, Producer, by_topic};
 use crate::coordinator::transaction::status::End;
 use crate::coordinator::{enter_transactions, epoch_of};
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::io::{Asker, Effect, Lane, Now, PeerLost, Tag};
 
@@ -185,7 +186,7 @@ pub(crate) fn on_response(
         if !done.is_empty() {
             told(broker, now, &errand, &done, outbox);
         }
-        if !again.is_empty() {
+        if !again.is_empty() && !flaws::is(Flaw::MarkersNotSentAgain) {
             postpone(broker, now, errand.of(again));
         }
     }

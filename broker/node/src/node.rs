@@ -458,6 +458,9 @@ impl Node {
         for (offset, record) in self.broker.controller.take_committed() {
             self.on_committed(now, offset, &record, outbox);
         }
+        if let Some(below) = self.broker.controller.taken_below() {
+            self.broker.image.end = self.broker.image.end.max(below);
+        }
         leading::expand_again(&mut self.broker, now);
         let before = self.broker.controller.committed();
         if let Phase::Starting { serving_at: Some(at) } = self.phase

@@ -191,12 +191,16 @@ impl Survey {
         let mut opened = recover(files, &recovery)?;
         opened.log.set_cleaned_below(found.cleaned_below);
         let topic = opened.log.topic_id();
+        // The checkpoints know partitions by name, and an earlier topic may have had the same: where the recovery point is not this
+        // log's, the high watermark may not be either, and records that nobody else has would count as replicated.
+        let is_known = found.shutdown == Shutdown::Clean || opened.log.recovery_point() > opened.log.positions().log_start;
+        let high_watermark = if is_known { found.checkpoints.high_watermark } else { opened.log.positions().log_start };
         let recovered = RecoveredPartition {
             topic,
             name: found.topic.clone(),
             partition: found.partition,
             log: opened.log,
-            high_watermark: found.checkpoints.high_watermark,
+            high_watermark,
         };
         Ok(Opened { recovered, repairs: opened.repairs, report: opened.report })
     }

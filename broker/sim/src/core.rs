@@ -10,6 +10,7 @@ use bytes::Bytes;
 use strandline_node::io::{ConnectionId, JobId, ListenerKind, PeerLost, Sequence, Tag};
 use strandline_protocol::api::{ApiKey, Response};
 
+use crate::cluster::books::Books;
 use crate::cluster::judge::Judge;
 use crate::dice::Dice;
 use crate::flaw::Flaw;
@@ -126,7 +127,7 @@ pub enum MachineEvent {
 #[derive(Debug)]
 pub enum NetworkEvent {
     Connect { connection: ConnectionId, caller: Caller, listener: ListenerKind },
-    Arrive { connection: ConnectionId, frame: Frame },
+    Arrive { connection: ConnectionId, caller: Caller, frame: Frame },
     Disconnect { connection: ConnectionId },
 }
 
@@ -170,6 +171,8 @@ pub struct Core {
     pub trace: Trace,
     pub history: History,
     pub topics: Topics,
+    /// What groups and transactions of a cluster were promised.
+    pub(crate) books: Books,
     pub flaw: Option<Flaw>,
     /// The first one; the run ends with it.
     pub violation: Option<Violation>,
@@ -198,6 +201,7 @@ impl Core {
             trace,
             history: History::default(),
             topics: Topics::default(),
+            books: Books::default(),
             flaw,
             violation: None,
             marks: BTreeMap::new(),
@@ -251,6 +255,11 @@ impl Core {
         let story = story.to_string();
         self.note(format_args!("VIOLATION {} {story}", invariant.number()));
         self.violation.get_or_insert(Violation::Invariant { invariant, story });
+    }
+
+    /// Whether a machine's node coordinates a group by the newest committed metadata.
+    pub(crate) fn coordinates(&self, group: &str, machine: MachineId) -> bool {
+        self.judge_of_cluster.as_ref().is_some_and(|judge| judge.coordinates(group, machine))
     }
 
     /// Asks the judge of the cluster, if this is one.

@@ -4,7 +4,7 @@
 //! or unknown (a lost reply): an unknown one counts as written only once it was seen. What can be told at once is told
 //! at once; the rest when everything was read at the end, by [`History::finish`].
 //!
-//! Not here: transactions, and what only the inside of the broker can tell (`invariants.rs`).
+//! Not here: which transactions are committed (`cluster/books`), and what only the inside of the broker can tell (`invariants.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,6 +28,9 @@ impl fmt::Display for PartitionKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Value(pub u64);
 
+/// What stands where a log holds a marker.
+const MARKER: Value = Value(u64::MAX);
+
 /// Whether sending again may store twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -46,6 +49,9 @@ pub struct Send {
     /// Hash over everything in the record that must come back as it was.
     pub content: u64,
     pub invoked_us: u64,
+    pub key: Option<u64>,
+    /// It deletes its key.
+    pub deletes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +136,8 @@ pub enum Anomaly {
     SessionOrder { partition: PartitionKey, earlier: (Value, i64), later: (Value, i64) },
     /// A send that was acknowledged before another began lies behind it.
     RealTimeOrder { partition: PartitionKey, earlier: (Value, i64), later: (Value, i64) },
+    /// Compaction took the newest record of a key, or brought an older one back.
+    LostKey { partition: PartitionKey, key: u64, newest: (Value, i64), found: Option<i64> },
     /// An offset by timestamp that is not the first one at or above it.
     WrongLookup { lookup: TimeLookupShown, better: Option<i64> },
 }
@@ -143,12 +151,26 @@ pub struct History {
     sent: Vec<Sent>,
     partitions: BTreeMap<PartitionKey, Partition>,
     excused: BTreeSet<PartitionKey>,
+    /// Partitions in which compaction removes records.
+    compacted: BTreeSet<PartitionKey>,
+    /// What is there at the end, by offset, of compacted partitions.
+    left: Option<BTreeMap<PartitionKey, BTreeMap<i64, Value>>>,
 }
 
 impl History {
     /// The value that the next record gets.
     pub fn next_value(&self) -> Value {
         Value(self.sent.len() as u64)
+    }
+
+    /// Compaction removes records of this partition whose key has a newer one.
+    pub fn compacts(&mut self, partition: PartitionKey) {
+        self.compacted.insert(partition);
+    }
+
+    /// From now on everything is read that is left.
+    pub fn begin_audit(&mut self) {
+        self.left = Some(BTreeMap::new());
     }
 
     /// A record is about to be sent.
@@ -225,11 +247,31 @@ impl History {
             }
             _ => {}
         }
+        if let Some(left) = self.left.as_mut().filter(|_| self.compacted.contains(&partition)) {
+            left.entry(partition).or_default().insert(offset, value);
+        }
         let known = self.partitions.entry(partition).or_default();
         let other = known.seen.insert(offset, (value, timestamp_ms)).map(|(value, _)| value);
         let other = other.or(known.acknowledged.get(&offset).copied());
         match other.filter(|other| *other != value) {
             Some(first) => Err(Anomaly::InconsistentOffset { partition, offset, first, second: value }),
+            None => Ok(()),
+        }
+    }
+
+    /// A consumer was given the end of a transaction.
+    ///
+    /// # Errors
+    /// [`Anomaly`]
+    pub fn see_marker(&mut self, partition: PartitionKey, offset: i64) -> Result<(), Anomaly> {
+        if self.excused.contains(&partition) {
+            return Ok(());
+        }
+        let known = self.partitions.entry(partition).or_default();
+        let other = known.seen.insert(offset, (MARKER, i64::MIN)).map(|(value, _)| value);
+        let other = other.or(known.acknowledged.get(&offset).copied());
+        match other.filter(|other| *other != MARKER) {
+            Some(first) => Err(Anomaly::InconsistentOffset { partition, offset, first, second: MARKER }),
             None => Ok(()),
         }
     }
@@ -284,6 +326,10 @@ impl History {
     pub fn finish(&self, reach: &BTreeMap<PartitionKey, Reach>) -> Result<(), Anomaly> {
         for (partition, reach) in reach {
             let Some(known) = self.partitions.get(partition) else { continue };
+            if self.compacted.contains(partition) {
+                self.newest_stays(*partition, known)?;
+                continue;
+            }
             no_holes(*partition, known, *reach)?;
             nothing_lost(*partition, known, *reach)?;
             self.real_time_order(*partition, known)?;
@@ -303,6 +349,32 @@ impl History {
             let last = self.partitions.get(partition).and_then(|known| known.seen.last_key_value());
             if let Some((offset, (value, _))) = last.filter(|(offset, _)| **offset >= reach.high_watermark) {
                 return Err(Anomaly::Lost { partition: *partition, value: *value, offset: *offset, reach: *reach });
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest record of every key is there, or a newer one; a deletion may be gone, and then everything before it.
+    fn newest_stays(&self, partition: PartitionKey, known: &Partition) -> Result<(), Anomaly> {
+        let key = |value: &Value| self.get(*value).and_then(|sent| sent.send.key);
+        let mut newest: BTreeMap<u64, (Value, i64)> = BTreeMap::new();
+        for (offset, value) in &known.acknowledged {
+            if let Some(key) = key(value) {
+                newest.insert(key, (*value, *offset));
+            }
+        }
+        let left = self.left.as_ref().and_then(|left| left.get(&partition));
+        let mut there: BTreeMap<u64, i64> = BTreeMap::new();
+        for (offset, value) in left.into_iter().flatten() {
+            if let Some(key) = key(value) {
+                there.insert(key, *offset);
+            }
+        }
+        for (key, newest) in newest {
+            let found = there.get(&key).copied();
+            let deletes = self.get(newest.0).is_some_and(|sent| sent.send.deletes);
+            if !found.map_or(deletes, |found| found >= newest.1) {
+                return Err(Anomaly::LostKey { partition, key, newest, found });
             }
         }
         Ok(())

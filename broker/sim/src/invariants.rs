@@ -61,6 +61,14 @@ pub enum Invariant {
     LateLeaderCommitsNothing,
     RecordsStay,
     AnsweredMetadataHolds,
+    CommittedOffsetsStay,
+    OneOwner,
+    SharedOnce,
+    GroupsSettle,
+    TransactionsWhole,
+    AbortedStaysUnseen,
+    StableOnlyRises,
+    ExactlyOnce,
 }
 
 /// Number and sentence of every row.
@@ -111,6 +119,14 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::LateLeaderCommitsNothing, 52, "a leader whose successor began commits nothing that the successor does not have"),
     (Invariant::RecordsStay, 53, "a record that a consumer saw stays where it is"),
     (Invariant::AnsweredMetadataHolds, 54, "what the controller answered is so: topics exist or are gone, settings are as set"),
+    (Invariant::CommittedOffsetsStay, 55, "a group reads back at least what it had committed before, and who is fenced commits nothing"),
+    (Invariant::OneOwner, 56, "a partition belongs to one member of a generation, and to one member of a consumer group as long as that is in"),
+    (Invariant::SharedOnce, 57, "a record of a share group that was acknowledged is given to nobody after"),
+    (Invariant::GroupsSettle, 58, "when faults are over every group is stable within the time, its partitions are all owned, and shared records are all done with"),
+    (Invariant::TransactionsWhole, 59, "who reads committed records finds a transaction as a whole or not at all, as its producer was told"),
+    (Invariant::AbortedStaysUnseen, 60, "what was aborted is not given to who reads committed records"),
+    (Invariant::StableOnlyRises, 61, "the last stable offset does not pass the high watermark or fall, and who reads committed records gets nothing behind it"),
+    (Invariant::ExactlyOnce, 62, "what a group consumed in transactions stands in its output once, up to its committed offsets and no further"),
 ];
 
 impl Invariant {

@@ -16,6 +16,7 @@ pub mod dice;
 pub mod disk;
 pub mod faults;
 pub mod flaw;
+pub(crate) mod flips;
 pub mod history;
 pub mod invariants;
 pub mod lanes;

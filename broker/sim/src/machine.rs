@@ -215,7 +215,7 @@ impl Machine {
     pub fn on_network(&mut self, core: &mut Core, event: NetworkEvent) {
         match event {
             NetworkEvent::Connect { connection, caller, listener } => self.connected(core, connection, caller, listener),
-            NetworkEvent::Arrive { connection, frame } => self.arrive(core, connection, frame),
+            NetworkEvent::Arrive { connection, caller, frame } => self.arrive(core, connection, caller, frame),
             NetworkEvent::Disconnect { connection } => self.hang_up(core, connection),
         }
     }
@@ -273,6 +273,7 @@ impl Machine {
         for op in self.lanes.abandon() {
             self.disk.interrupt(&op, &mut self.dice);
         }
+        core.judged(|judge, core| judge.unclean(core, self.id));
         self.end(core, ending);
     }
 
@@ -403,6 +404,10 @@ impl Machine {
             core.violate(Invariant::StartsAgain, format_args!("{:?} set aside: {}", aside.offline, aside.reason));
         }
         core.mark("damaged partition set aside");
+        if core.judge_of_cluster.is_some() {
+            // It is made anew from its leader, or waits for the end of the run.
+            return;
+        }
         let delay_us = core.dice.spread(200 * MS, 8 * SECOND);
         self.post(core, delay_us, MachineEvent::Mend);
     }

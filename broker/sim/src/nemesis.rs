@@ -1,25 +1,15 @@
 //! What does harm: at random moments one of the plan's faults.
 
-use strandline_log::disk::FilePath;
-use strandline_log::names::RECOVERY_POINT_CHECKPOINT;
-use strandline_protocol::records::{Batches, HEADER_BYTES, position};
-
 use crate::core::{Core, Event, MS, SECOND};
 use crate::dice::Dice;
 use crate::faults::Failure;
+use crate::flips::Flip;
 use crate::invariants::Ending;
 use crate::machine::{Machine, Phase};
 use crate::plan::{Fault, Plan};
 
 /// The wall clock is never off by more than this: producers would be forgotten that were idle for a day.
 const WALL_OFFSET_MS_MAX: i64 = 6 * 60 * 60 * 1000;
-
-/// A bit that becomes another one.
-struct Flip {
-    file: FilePath,
-    byte: usize,
-    bit: u8,
-}
 
 #[derive(Debug)]
 pub struct Nemesis {
@@ -129,54 +119,9 @@ impl Nemesis {
 
     /// Flips a bit among the records below the recovery point of some partition.
     fn flip(&mut self, core: &mut Core, machine: &mut Machine) -> bool {
-        let Some(flip) = self.choose_flip(machine) else { return false };
+        let Some(flip) = Flip::choose(&mut self.dice, &machine.disk, |_, _| true) else { return false };
         core.note(format_args!("bit {} of byte {} of {} flips", flip.bit, flip.byte, flip.file));
         machine.disk.damage(&flip.file, flip.byte, flip.bit);
         true
     }
-
-    /// A byte of a batch whose damage a reader can find: the checksum and what it covers, but not what the broker itself keeps
-    /// in memory from headers (timestamps, producers, attributes), for that outlives the damage.
-    fn damaged_byte(&mut self, batch_bytes: usize) -> usize {
-        match self.dice.below(8) {
-            0 => position::MAGIC + self.dice.index(position::ATTRIBUTES - position::MAGIC),
-            1 => position::LAST_OFFSET_DELTA + self.dice.index(position::BASE_TIMESTAMP - position::LAST_OFFSET_DELTA),
-            2 => position::RECORD_COUNT + self.dice.index(position::RECORDS - position::RECORD_COUNT),
-            _ => HEADER_BYTES + self.dice.index(batch_bytes.saturating_sub(HEADER_BYTES)),
-        }
-    }
-
-    fn choose_flip(&mut self, machine: &Machine) -> Option<Flip> {
-        let points = machine.disk.contents(&FilePath::top(RECOVERY_POINT_CHECKPOINT))?;
-        let points = strandline_log::checkpoints::parse(points).ok()?;
-        let point = self.dice.pick(&points)?;
-        let directory = strandline_log::names::partition_directory(&point.topic, point.partition);
-        let named = |ending: &'static str| {
-            let inside = |path: &&FilePath| {
-                path.as_str().strip_prefix(&directory).is_some_and(|rest| rest.starts_with('/') && rest.ends_with(ending))
-            };
-            machine.disk.paths().filter(inside).collect::<Vec<&FilePath>>()
-        };
-        // An earlier topic of the same name may have left the recovery point: as recovery does, it is believed up to the
-        // newest snapshot.
-        let confirmed = named(".snapshot").last().and_then(|path| offset_in(path)).unwrap_or(0);
-        let durable = point.offset.0.min(confirmed);
-        let logs = named(".log");
-        let file = (*self.dice.pick(&logs)?).clone();
-        let contents = machine.disk.contents(&file)?;
-        let batches = Batches::new(contents).map_while(Result::ok);
-        let below: Vec<(usize, usize)> = batches
-            .filter(|batch| batch.header.next_offset() <= durable)
-            .map(|batch| (batch.position, batch.bytes.len()))
-            .collect();
-        let (begin, bytes) = *self.dice.pick(&below)?;
-        let byte = begin + self.damaged_byte(bytes);
-        Some(Flip { file, byte, bit: u8::try_from(self.dice.below(8)).unwrap_or(0) })
-    }
-}
-
-/// The offset in the name of a segment's file.
-fn offset_in(path: &FilePath) -> Option<i64> {
-    let name = path.as_str().rsplit('/').next()?;
-    name.split('.').next()?.parse().ok()
 }

@@ -149,6 +149,7 @@ fn broker(dice: &mut Dice) -> Vec<(&'static str, String)> {
         pick("replica.high.watermark.checkpoint.interval.ms", &[100, 1000, 5000]),
         pick("log.retention.check.interval.ms", &[300, 2000, 20_000]),
         pick("tail.cache.bytes", &[0, 2000, 64 << 10, 128 << 20]),
+        pick("log.cleaner.backoff.ms", &[100, 1000, 15_000]),
         pick("max.incremental.fetch.session.cache.slots", &[0, 1, 1000]),
         // Most runs make snapshots often, and keep little behind them.
         pick("metadata.log.max.record.bytes.between.snapshots", &[1, 500, 5000, 20 << 20]),
@@ -160,7 +161,7 @@ fn broker(dice: &mut Dice) -> Vec<(&'static str, String)> {
 }
 
 fn topics(dice: &mut Dice) -> Vec<Planned> {
-    let uses = [Use::Keeping, Use::Keeping, Use::DeletingRecords, Use::Expiring, Use::Churning];
+    let uses = [Use::Keeping, Use::DeletingRecords, Use::Expiring, Use::Churning, Use::Compacting, Use::Compacting];
     let count = dice.between(1, 4);
     let mut topics: Vec<Planned> = Vec::new();
     for number in 0..count {
@@ -171,8 +172,8 @@ fn topics(dice: &mut Dice) -> Vec<Planned> {
 }
 
 fn planned(dice: &mut Dice, number: u64, used_for: Use) -> Planned {
-    let promise = if dice.one_in(5) { Promise::Replicated } else { Promise::Fsync };
-    let mut configs = segments(dice);
+    let promise = if used_for != Use::Compacting && dice.one_in(5) { Promise::Replicated } else { Promise::Fsync };
+    let mut configs = if used_for == Use::Compacting { compaction(dice) } else { segments(dice) };
     if promise == Promise::Replicated {
         configs.push(("durability".to_owned(), "replicated".to_owned()));
     }
@@ -194,6 +195,18 @@ fn planned(dice: &mut Dice, number: u64, used_for: Use) -> Planned {
     }
     let partitions = i32::try_from(dice.between(1, 3)).unwrap_or(1);
     Planned { name: format!("topic-{number}"), partitions, used_for, promise, configs }
+}
+
+/// Settings by which logs are compacted soon, and deletions kept for more or less long.
+pub(crate) fn compaction(dice: &mut Dice) -> Vec<(String, String)> {
+    let mut pick = |key: &str, values: &[&str]| (key.to_owned(), values[dice.index(values.len())].to_owned());
+    vec![
+        ("cleanup.policy".to_owned(), "compact".to_owned()),
+        pick("segment.ms", &["100", "1000", "5000"]),
+        pick("min.cleanable.dirty.ratio", &["0.0", "0.1", "0.5"]),
+        pick("delete.retention.ms", &["0", "500", "86400000"]),
+        pick("min.compaction.lag.ms", &["0", "0", "2000"]),
+    ]
 }
 
 /// Settings that make segments end early: by time, or by the size of their indexes.

@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use strandline_log::cut;
-use strandline_log::disk::{DiskError, Files};
+use strandline_log::disk::{DiskError, FilePath, Files};
 use strandline_log::slice::Slice;
 use strandline_log::transactions::aborted;
 use strandline_node::io::{Asked, BatchOutcome, CheckedProduce, FetchReply, PartitionRules, PartitionSlices, RulesTable};
@@ -13,7 +13,8 @@ use strandline_protocol::ids::Offset;
 use strandline_protocol::messages::fetch::{AbortedTransaction, FetchResponse, PartitionData};
 use strandline_protocol::messages::produce::{ProduceRequest, TopicProduceData};
 use strandline_protocol::records::{
-    Action, BatchHeader, Limits, ProduceRules, Refusal, Scratch, examine, judge, offenders, rewrite, set_max_timestamp,
+    Action, BatchHeader, Batches, Limits, ProduceRules, Refusal, Scratch, crc32c, examine, judge, offenders, position, rewrite,
+    set_max_timestamp,
 };
 use strandline_protocol::wire::{Reader, Records, WireError, Writer};
 
@@ -67,6 +68,11 @@ pub fn decode_request(
         Request::Produce(request) => Asked::Produce(Box::new(check(request, version, rules, now_ms, scratch, flaw))),
         other => Asked::Other(Box::new(other)),
     })
+}
+
+/// Whether the checksums of whole batches hold.
+fn holds(bytes: &Bytes) -> bool {
+    Batches::new(bytes).all(|batch| batch.is_ok_and(|batch| crc32c(&batch.bytes[position::ATTRIBUTES..]) == batch.header.crc))
 }
 
 /// How long a request allows the broker to wait before it answers.
@@ -149,14 +155,36 @@ fn checked(
     Ok(BatchOutcome::Checked { bytes, header, log_append_time_ms: verdict.log_append_time_ms })
 }
 
+/// What could not be read, and of which segment its checksums do not hold.
+#[derive(Debug)]
+pub struct Unread {
+    pub error: DiskError,
+    pub damaged: Option<(FilePath, Offset)>,
+}
+
+impl From<DiskError> for Unread {
+    fn from(error: DiskError) -> Self {
+        Self { error, damaged: None }
+    }
+}
+
+/// Who compares the checksums of what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// The broker: what does not hold is not served.
+    Broker,
+    /// Clients alone: the broker's own comparison is not to hide what it serves.
+    Clients,
+}
+
 /// Puts the records into a Fetch response. A partition whose records cannot be read says so, and the others are as usual.
-pub fn fill(fetch: FetchReply, files: &dyn Files, flaw: Option<Flaw>) -> (FetchResponse, Vec<DiskError>) {
+pub fn fill(fetch: FetchReply, files: &dyn Files, checks: Checks, flaw: Option<Flaw>) -> (FetchResponse, Vec<Unread>) {
     let FetchReply { mut response, slices } = fetch;
     let mut errors = Vec::new();
     for slices in slices {
         let topic = response.responses.get_mut(slices.topic);
         if let Some(data) = topic.and_then(|topic| topic.partitions.get_mut(slices.partition))
-            && let Err(reason) = fill_partition(data, slices, files, flaw)
+            && let Err(reason) = fill_partition(data, slices, files, checks, flaw)
         {
             errors.push(reason);
             data.error_code = ErrorCode::KAFKA_STORAGE_ERROR;
@@ -170,8 +198,9 @@ fn fill_partition(
     data: &mut PartitionData,
     slices: PartitionSlices,
     files: &dyn Files,
+    checks: Checks,
     flaw: Option<Flaw>,
-) -> Result<(), DiskError> {
+) -> Result<(), Unread> {
     let mut pieces = Vec::new();
     for slice in slices.slices {
         match slice {
@@ -182,7 +211,12 @@ fn fill_partition(
                 if flaw == Some(Flaw::ReadsAhead) {
                     (file.below, file.position_end) = (Offset::MAX, u64::MAX);
                 }
-                pieces.push(cut::read(files, &file)?);
+                let batches = cut::read(files, &file)?;
+                if checks == Checks::Broker && !holds(&batches) {
+                    let error = DiskError::Failed { file: file.log.clone(), reason: "a checksum does not hold".to_owned() };
+                    return Err(Unread { error, damaged: Some((file.log, file.base_offset)) });
+                }
+                pieces.push(batches);
             }
         }
         pieces.retain(|piece| !piece.is_empty());

@@ -16,6 +16,8 @@ pub enum Use {
     DeletingRecords,
     /// Retention removes segments.
     Expiring,
+    /// Compaction removes records whose key has a newer one.
+    Compacting,
     /// It is deleted and made again under the same name.
     Churning,
 }

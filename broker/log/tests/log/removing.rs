@@ -210,3 +210,15 @@ fn a_log_can_begin_again_at_another_offset() {
     world.reopen(Default::default(), Shutdown::Unclean);
     assert_eq!(world.ends(), (500, 501, 501, 501));
 }
+
+#[test]
+fn a_log_can_begin_again_below_its_end() {
+    let mut world = twenty(small());
+    world.log.restart_at(world.now_ms, Offset(15));
+    world.drain();
+    assert_eq!(world.ends(), (15, 15, 15, 15), "the end of the old segment is nothing of the new log");
+    world.append(&Batch::default());
+    assert_eq!(world.offsets(15), [15]);
+    world.reopen(Default::default(), Shutdown::Unclean);
+    assert_eq!(world.ends(), (15, 16, 16, 16));
+}

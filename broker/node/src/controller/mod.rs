@@ -354,6 +354,14 @@ impl Controller {
         taken
     }
 
+    /// Where what is committed and here ends, if all of it was taken: control records behind the last record change no image, but an
+    /// image that has them behind it stands there too.
+    pub(crate) fn taken_below(&self) -> Option<Offset> {
+        let committed = self.committed().min(self.log.positions().durable_end);
+        let waits = self.uncommitted.front().is_some_and(|(offset, _)| *offset < committed) || self.transactions.holds();
+        (!waits).then_some(committed)
+    }
+
     /// A committed record is applied to the broker's image: to this one too, unless it was when it was emitted.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use super::kind::Kind;
 use super::shard::Waiter;
 use super::turn::{Said, When};
 use crate::broker::Broker;
+use crate::flaws::{self, Flaw};
 use crate::handlers::Answer;
 use crate::io::{Effect, Now, Reply, RequestContext};
 use crate::parked::{Parked, ParkedId, Place, Until};
@@ -74,6 +75,9 @@ pub(super) fn say(broker: &mut Broker, now: Now, slot: u32, said: Said, outbox: 
 fn wait(broker: &mut Broker, slot: u32, parked: ParkedId) -> bool {
     let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return false };
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return false };
+    if flaws::is(Flaw::CoordinatorAnswersAtOnce) {
+        return false;
+    }
     let waits = shard.wait(high_watermark, Waiter::Reply(parked)).is_none();
     if waits
         && let Some(Until::CoordinatorCommitted { outstanding, .. }) =

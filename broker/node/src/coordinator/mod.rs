@@ -10,7 +10,7 @@ mod failed;
 pub(crate) mod group;
 pub(crate) mod kind;
 pub mod loading;
-mod placement;
+pub mod placement;
 pub(crate) mod settings;
 mod shard;
 pub(crate) mod share;
@@ -39,6 +39,7 @@ use self::timers::{Timer, Timers};
 use self::transaction::Transactions;
 use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
+use crate::flaws::{self, Flaw};
 use crate::io::{Effect, Job, Now};
 
 pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
@@ -229,6 +230,9 @@ fn step<T>(
 fn later(broker: &mut Broker, slot: u32, task: Task) {
     let Some(high_watermark) = broker.replicas.get(slot).map(|replica| replica.high_watermark()) else { return };
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
+    if flaws::is(Flaw::MarkersBeforeDecision) {
+        return go_on(broker, slot, task);
+    }
     if let Some(Waiter::Task(task)) = shard.wait(high_watermark, Waiter::Task(task)) {
         go_on(broker, slot, task);
     }
@@ -244,12 +248,15 @@ fn go_on(broker: &mut Broker, slot: u32, task: Task) {
 pub(crate) fn on_leader(broker: &mut Broker, slot: u32, epoch: LeaderEpoch, outbox: &mut Vec<Effect>) {
     let Some(replica) = broker.replicas.get(slot) else { return };
     let Some(kind) = Kind::of_topic(replica.name.as_str()) else { return };
-    let (partition, positions) = (replica.partition, replica.log.positions());
+    let (partition, positions, high_watermark) = (replica.partition, replica.log.positions(), replica.high_watermark());
     if broker.coordinators.shards.get(&slot).is_some_and(|shard| shard.epoch >= epoch) {
         return;
     }
     on_resigned(broker, slot, outbox);
-    let shard = Shard::new(kind, partition, epoch, positions.log_start, positions.log_end);
+    let mut shard = Shard::new(kind, partition, epoch, positions.log_start, positions.log_end);
+    if flaws::is(Flaw::LoadsToHw) {
+        shard.phase = Phase::Loading { next: positions.log_start, below: high_watermark };
+    }
     broker.coordinators.shards.insert(slot, shard);
     broker.coordinators.by_partition.insert((kind, partition), slot);
     broker.coordinators.unsettled.insert(slot);
@@ -342,7 +349,7 @@ pub(crate) fn settle(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) {
 fn go_on_loading(broker: &mut Broker, now: Now, slot: u32, next: Offset, below: Offset, outbox: &mut Vec<Effect>) {
     let Some(shard) = broker.coordinators.shards.get_mut(&slot) else { return };
     let (kind, epoch) = (shard.kind, shard.epoch);
-    if next >= below {
+    if next >= below || flaws::is(Flaw::ServesBeforeLoaded) {
         shard.phase = Phase::Active;
         return step(broker, now, slot, outbox, |state, turn| state.on_loaded(turn));
     }

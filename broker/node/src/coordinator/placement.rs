@@ -3,7 +3,7 @@
 /// The partition of a group or transactional id among `partitions`, which is not 0.
 ///
 /// Source: `Utils.abs(key.hashCode) % partitions`, where the absolute value of the smallest number is 0.
-pub(crate) fn partition_of(key: &str, partitions: i32) -> i32 {
+pub fn partition_of(key: &str, partitions: i32) -> i32 {
     let hash = java_hash(key);
     let positive = if hash == i32::MIN { 0 } else { hash.abs() };
     positive % partitions

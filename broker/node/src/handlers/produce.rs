@@ -106,7 +106,8 @@ fn ability(context: &RequestContext) -> Ability {
 
 /// Whether partitions take records of a transaction that they know nothing of only once its coordinator was asked.
 fn is_verified(broker: &Broker, context: &RequestContext) -> bool {
-    broker.coordinators.settings.verifies_partitions || ability(context) == Ability::Added
+    let verifies = broker.coordinators.settings.verifies_partitions && !flaws::is(Flaw::RecordsUnverified);
+    verifies || ability(context) == Ability::Added
 }
 
 /// Partitions led here in which the producer's transaction has no records yet, with guards.

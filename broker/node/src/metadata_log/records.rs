@@ -67,6 +67,11 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
+    /// Whether records are held back.
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// The records that count now.
     pub(crate) fn pass(&mut self, offset: Offset, record: MetadataRecord) -> Vec<(Offset, MetadataRecord)> {
         match record {

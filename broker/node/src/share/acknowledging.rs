@@ -8,6 +8,7 @@ use super::partition::{Acknowledgement, Limit, Taker, Verdict};
 use super::sessions::{Owner, Place};
 use crate::broker::Broker;
 use crate::coordinator::share::ShareKey;
+use crate::flaws::{self, Flaw};
 use crate::io::Now;
 
 /// Acknowledgements of one partition.
@@ -74,7 +75,11 @@ fn try_acknowledge(broker: &mut Broker, now: Now, owner: &Owner, said: Said, ren
     let is_unsaved = partition.is_unsaved();
     broker.shares.changed.insert(key.clone());
     broker.shares.wake(&key);
-    Ok(if is_unsaved { Decided::With(write) } else { Decided::Now(ErrorCode::NONE) })
+    Ok(if is_unsaved && !flaws::is(Flaw::ShareAcknowledgesAtOnce) {
+        Decided::With(write)
+    } else {
+        Decided::Now(ErrorCode::NONE)
+    })
 }
 
 /// A reply waits for what was decided in one partition.

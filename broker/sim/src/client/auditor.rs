@@ -129,6 +129,7 @@ impl Auditor {
         };
         match self.stage {
             Stage::Reading => {
+                core.history.begin_audit();
                 let targets: Vec<(usize, i32, i64)> =
                     self.reach.iter().map(|((topic, partition), reach)| (*topic, *partition, reach.log_start)).collect();
                 self.reader.audit(core, &targets);

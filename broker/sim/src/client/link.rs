@@ -26,13 +26,31 @@ pub struct Link {
     floor_us: u64,
     /// How long the client waits for a reply.
     patience_us: u64,
+    /// One request in so many stays on its way for seconds; 0 for none.
+    dawdles_one_in: u64,
     turn: u64,
 }
 
 impl Link {
     pub fn new(id: ClientId, machine: MachineId, dice: &mut Dice) -> Self {
         let patience_us = [2 * SECOND, 7 * SECOND, 30 * SECOND][dice.index(3)];
-        Self { id, machine, connection: None, next_correlation: 0, open: BTreeMap::new(), floor_us: 0, patience_us, turn: 0 }
+        Self {
+            id,
+            machine,
+            connection: None,
+            next_correlation: 0,
+            open: BTreeMap::new(),
+            floor_us: 0,
+            patience_us,
+            dawdles_one_in: 0,
+            turn: 0,
+        }
+    }
+
+    /// One request in so many stays on its way for longer than the client waits, and what is behind it too.
+    pub fn dawdle(&mut self, one_in: u64) {
+        self.dawdles_one_in = one_in;
+        self.patience_us = self.patience_us.min(2 * SECOND);
     }
 
     /// A version of an API that is served, the newest as often as all others together.
@@ -54,8 +72,13 @@ impl Link {
         self.next_correlation += 1;
         self.open.insert(correlation, key);
         let frame = Frame { key, version, correlation, body: rim::encode_request(request, version) };
+        if self.dawdles_one_in > 0 && !core.draining && core.dice.one_in(self.dawdles_one_in) {
+            core.mark("request stayed on its way");
+            self.floor_us = self.floor_us.max(core.now_us + core.dice.between(SECOND, 6 * SECOND));
+        }
         let delay_us = self.delay_us(core);
-        core.after(delay_us, Event::Network { machine: self.machine, what: NetworkEvent::Arrive { connection, frame } });
+        let what = NetworkEvent::Arrive { connection, caller: Caller::Client(self.id), frame };
+        core.after(delay_us, Event::Network { machine: self.machine, what });
         let what = ClientEvent::Overdue { connection, correlation };
         core.after(self.patience_us, Event::Client { client: self.id, what });
         Ticket(correlation)

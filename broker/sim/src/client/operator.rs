@@ -332,7 +332,7 @@ impl Operator {
             (Asked::Lookup { topic, partition, target_ms, acknowledged_end }, Response::ListOffsets(response)) => {
                 let result = response.topics.first().and_then(|topic| topic.partitions.first());
                 // Retention may be undone by a crash: what was the first record then need not be it at the end.
-                let known = core.topics.get(topic).filter(|topic| topic.used_for != Use::Expiring);
+                let known = core.topics.get(topic).filter(|topic| !matches!(topic.used_for, Use::Expiring | Use::Compacting));
                 let key = known.map(|topic| topic.key(partition));
                 if let (Some(result), Some(partition)) = (result, key)
                     && result.error_code == ErrorCode::NONE
@@ -354,6 +354,9 @@ impl Operator {
     fn learn(&mut self, core: &mut Core, row: usize, id: strandline_protocol::ids::TopicId, partitions: i32) {
         let topic = Topic::new(&self.plan[row], row, id, partitions);
         core.note(format_args!("topic {} is {id} with {partitions} partitions", topic.name));
+        if topic.used_for == Use::Compacting {
+            (0..PARTITIONS_MAX).for_each(|partition| core.history.compacts(topic.key(partition)));
+        }
         core.topics.learn(topic);
     }
 }

@@ -10,15 +10,26 @@ use strandline_protocol::records::{
 use crate::core::Core;
 use crate::dice::{Dice, fnv, fnv_onto};
 use crate::history::{Delivery, PartitionKey, Send, Value};
+use crate::topics::Use;
 
 /// Value and timestamp.
 const HEAD_BYTES: usize = 16;
+/// The header that says in a deletion what the payload says in other records.
+const HEAD: &[u8] = b"head";
 
 /// Records of one batch, and the batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) values: Vec<Value>,
     pub(crate) bytes: Bytes,
+}
+
+/// So many keys a partition of a compacted topic has.
+const COMPACTED_KEYS: u64 = 6;
+
+/// Which keys records of a topic have.
+pub(crate) fn keys(used_for: Use) -> Keys {
+    if used_for == Use::Compacting { Keys::Among(COMPACTED_KEYS) } else { Keys::Any }
 }
 
 /// How a batch is made.
@@ -30,11 +41,27 @@ pub(crate) struct Recipe {
     pub(crate) timestamp_ms: i64,
     pub(crate) stamp: ProducerStamp,
     pub(crate) delivery: Delivery,
+    pub(crate) transactional: bool,
+    pub(crate) keys: Keys,
+}
+
+/// Which keys records have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// One of its own, or none.
+    Any,
+    /// One of so many, and now and then the record deletes it.
+    Among(u64),
 }
 
 /// Makes a batch whose records are noted as sent.
 pub(crate) fn make(core: &mut Core, dice: &mut Dice, scratch: &mut Scratch, recipe: &Recipe) -> Made {
-    let options = BatchOptions { compression: compression(dice), producer: recipe.stamp, ..BatchOptions::default() };
+    let options = BatchOptions {
+        compression: compression(dice),
+        producer: recipe.stamp,
+        transactional: recipe.transactional,
+        ..BatchOptions::default()
+    };
     let mut builder = BatchBuilder::new(options);
     let mut values = Vec::new();
     let filler_bytes = filler_bytes(dice);
@@ -45,14 +72,26 @@ pub(crate) fn make(core: &mut Core, dice: &mut Dice, scratch: &mut Scratch, reci
         payload.extend_from_slice(&value.0.to_be_bytes());
         payload.extend_from_slice(&timestamp.to_be_bytes());
         payload.resize(HEAD_BYTES + filler_bytes, value.0 as u8);
-        let key = dice.one_in(2).then(|| dice.roll().to_be_bytes());
+        let (key, deletes) = match recipe.keys {
+            Keys::Any => (dice.one_in(2).then(|| dice.roll()), false),
+            Keys::Among(count) => (Some(dice.below(count)), dice.one_in(6)),
+        };
+        let key_bytes = key.map(u64::to_be_bytes);
         let header = [Header { key: b"h", value: Some(b"1") }];
-        let headers = if dice.one_in(4) { &header[..] } else { &[] };
-        let record = NewRecord { timestamp, key: key.as_ref().map(|key| &key[..]), value: Some(&payload), headers };
+        let head = [Header { key: HEAD, value: Some(&payload[..HEAD_BYTES]) }];
+        let headers = if deletes {
+            &head[..]
+        } else if dice.one_in(4) {
+            &header[..]
+        } else {
+            &[]
+        };
+        let body = (!deletes).then_some(&payload[..]);
+        let record = NewRecord { timestamp, key: key_bytes.as_ref().map(|key| &key[..]), value: body, headers };
         builder.append(&record).expect("a small record fits");
         let content = content(record.key, record.value, headers.iter().copied());
         let (partition, session, invoked_us) = (recipe.partition, recipe.session, core.now_us);
-        values.push(core.history.send(Send { partition, session, content, invoked_us }));
+        values.push(core.history.send(Send { partition, session, content, invoked_us, key, deletes }));
         if recipe.delivery == Delivery::MayRepeat {
             core.history.may_repeat(value);
         }
@@ -92,7 +131,8 @@ pub(crate) struct ReadRecord {
 
 /// Reads what `make` wrote; nothing if it is no such record.
 pub(crate) fn read(header: &BatchHeader, record: &Record<'_>) -> Option<ReadRecord> {
-    let payload = record.value?;
+    let head = record.headers.into_iter().find(|header| header.key == HEAD);
+    let payload = record.value.or_else(|| head?.value)?;
     let value = u64::from_be_bytes(*payload.first_chunk()?);
     let sent_ms = i64::from_be_bytes(*payload.get(8..)?.first_chunk()?);
     let (timestamp_ms, timestamp_kept) = match header.timestamp_type() {

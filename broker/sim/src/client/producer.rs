@@ -13,7 +13,7 @@ use strandline_protocol::messages::produce::{PartitionProduceData, ProduceReques
 use strandline_protocol::records::{ProducerStamp, Scratch};
 
 use super::link::{Link, Ticket};
-use super::payload::{Made, Recipe, make};
+use super::payload::{Made, Recipe, keys, make};
 use crate::core::{ClientEvent, ClientId, Core, MS, SECOND};
 use crate::dice::Dice;
 use crate::history::Delivery;
@@ -194,7 +194,9 @@ impl Producer {
         };
         let session = (self.link.id as u64) << 32 | self.session;
         let timestamp_ms = core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(0);
-        let recipe = Recipe { partition: topic.key(partition), session, records, timestamp_ms, stamp, delivery };
+        let (partition_key, keys) = (topic.key(partition), keys(topic.used_for));
+        let recipe =
+            Recipe { partition: partition_key, session, records, timestamp_ms, stamp, delivery, transactional: false, keys };
         let made = make(core, &mut self.dice, &mut self.scratch, &recipe);
         self.sequences.insert(partition, sequence + i32::try_from(records).unwrap_or(0));
         made

@@ -21,6 +21,8 @@ pub(super) struct LogSeen<'a> {
     /// Everything below is committed, it says.
     pub(super) committed: i64,
     pub(super) epochs: &'a LeaderEpochs,
+    /// Records may be missing in the middle, and with them the epochs that wrote nothing else: who follows now is not told of those.
+    pub(super) is_compacted: bool,
 }
 
 impl LogSeen<'_> {
@@ -74,7 +76,8 @@ impl Committed {
         let begins = log.epochs.entries().iter().find(|entry| entry.epoch.0 == epoch).map_or(log.end, |entry| entry.start.0);
         self.leaders.insert(epoch, (machine, begins));
         let needed = self.by_epoch.range(..epoch).map(|(_, end)| *end).max().unwrap_or(0);
-        let has_it = begins >= needed && (needed <= log.start || log.epoch_before(needed) == self.epoch_before(needed));
+        let same = || needed <= log.start || log.is_compacted || log.epoch_before(needed) == self.epoch_before(needed);
+        let has_it = begins >= needed && same();
         if has_it { Ok(()) } else { Err(Wrong::Incomplete { epoch, needed }) }
     }
 
@@ -89,7 +92,7 @@ impl Committed {
         let (epoch, known) = (log.epoch_before(agreed), self.epoch_before(agreed));
         // A node may begin to lead and end it within one step: then its records say of which epoch it speaks.
         let claimer = log.leads.or(log.led).or_else(|| log.epoch_before(claimed));
-        if epoch.is_some() && epoch != known || (rises && claimer.is_none() && !alone) {
+        if epoch.is_some() && epoch != known && !log.is_compacted || (rises && claimer.is_none() && !alone) {
             return Err(Wrong::Differs { claimed, epoch, known });
         }
         if let Some(epoch) = claimer {

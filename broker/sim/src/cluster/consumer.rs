@@ -1,24 +1,22 @@
 //! A consumer of a cluster: reads partitions from their leaders, believes no older leader than it knows, and tells the
 //! history what it was given. At the end one of them reads everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
 use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
-use strandline_protocol::records::{Batches, Scratch, crc32c, open, position};
+use strandline_protocol::records::Scratch;
 
+use super::reader::StableEnds;
+use super::reading::{Isolation, Wanted, unfold};
 use super::router::{Heard, Lead, Posted, Router};
-use crate::client::payload;
 use crate::core::{ClientEvent, Core, MS, SECOND};
 use crate::dice::Dice;
-use crate::history::{PartitionKey, Reach, Seen};
+use crate::history::{PartitionKey, Reach, Value};
 use crate::invariants::Invariant;
-use crate::topics::{Existence, Topic};
-
-/// Bytes that the records of one batch may unfold to; batches of the simulation are far smaller.
-const DECOMPRESSED_BYTES_MAX: usize = 16 << 20;
+use crate::topics::{Existence, Topic, Use};
 
 /// The first version of Fetch that names topics by id.
 const IDS_FROM_VERSION: i16 = 13;
@@ -31,6 +29,7 @@ pub(super) struct Habit {
     pub(super) pause_us: u64,
     /// Once in so many fetches it goes back; 0 for never.
     pub(super) seek_one_in: u64,
+    pub(super) isolation: Isolation,
 }
 
 /// What is read.
@@ -52,12 +51,25 @@ pub(super) struct Consumer {
     /// What was asked, of whom, and believing in which leader.
     under_way: Option<(Posted, i16, BTreeMap<PartitionKey, Lead>)>,
     audits: bool,
+    /// What it found of committed records, if it reads those.
+    found: BTreeSet<Value>,
+    stable: StableEnds,
     scratch: Scratch,
 }
 
 impl Consumer {
     pub(super) fn new(router: Router, dice: Dice, habit: Habit) -> Self {
-        Self { router, dice, habit, cursors: Vec::new(), under_way: None, audits: false, scratch: Scratch::default() }
+        Self {
+            router,
+            dice,
+            habit,
+            cursors: Vec::new(),
+            under_way: None,
+            audits: false,
+            found: BTreeSet::new(),
+            stable: StableEnds::default(),
+            scratch: Scratch::default(),
+        }
     }
 
     pub(super) fn start(&mut self, core: &mut Core) {
@@ -78,6 +90,11 @@ impl Consumer {
             })
             .collect();
         self.router.turn_after(core, 0);
+    }
+
+    /// What it found, if it reads committed records.
+    pub(super) fn found(&self) -> &BTreeSet<Value> {
+        &self.found
     }
 
     /// Everything that was to be read was.
@@ -183,6 +200,7 @@ impl Consumer {
             max_bytes: 8 << 20,
             session_id: 0,
             session_epoch: -1,
+            isolation_level: self.habit.isolation as i8,
             topics: topics.collect(),
             ..FetchRequest::default()
         };
@@ -209,7 +227,7 @@ impl Consumer {
     fn partition(&mut self, core: &mut Core, topic: &Topic, place: usize, lead: Option<Lead>, data: PartitionData) {
         let cursor = self.cursors[place];
         match data.error_code {
-            ErrorCode::NONE => self.records(core, topic, place, data),
+            ErrorCode::NONE => self.records(core, topic, place, lead, data),
             ErrorCode::NOT_LEADER_OR_FOLLOWER
             | ErrorCode::FENCED_LEADER_EPOCH
             | ErrorCode::UNKNOWN_LEADER_EPOCH
@@ -249,59 +267,27 @@ impl Consumer {
         }
     }
 
-    fn records(&mut self, core: &mut Core, topic: &Topic, place: usize, data: PartitionData) {
-        let cursor = &mut self.cursors[place];
-        let bytes = data.records.unwrap_or_default().into_bytes();
-        let wanted = cursor.position;
-        for batch in Batches::new(&bytes) {
-            let Ok(batch) = batch else {
-                core.damage_read = true;
-                return;
-            };
-            if crc32c(&batch.bytes[position::ATTRIBUTES..]) != batch.header.crc {
-                core.damage_read = true;
-                return;
-            }
-            let Ok((header, records)) = open(batch.bytes, DECOMPRESSED_BYTES_MAX, &mut self.scratch) else {
-                return core.violate(Invariant::DamageIsNotServed, format_args!("{} {}", topic.name, cursor.key));
-            };
-            for record in records {
-                let Ok(record) = record else {
-                    return core.violate(Invariant::DamageIsNotServed, format_args!("{} {}", topic.name, cursor.key));
-                };
-                let offset = header.base_offset + i64::from(record.offset_delta);
-                if offset < cursor.position {
-                    continue;
-                }
-                if offset > cursor.position {
-                    let story = format_args!("{} {} gives {offset} for {}", topic.name, cursor.key, cursor.position);
-                    return core.violate(Invariant::ReadsWithoutGap, story);
-                }
-                if offset >= data.high_watermark.0 {
-                    let story = format_args!("{} {} gives {offset} of {}", topic.name, cursor.key, data.high_watermark);
-                    return core.violate(Invariant::ReadsBelowHighWatermark, story);
-                }
-                let Some(read) = payload::read(&header, &record).filter(|read| read.timestamp_kept) else {
-                    let story = format_args!("{} {} at {offset} is no record of ours", topic.name, cursor.key);
-                    return core.violate(Invariant::DamageIsNotServed, story);
-                };
-                let seen = Seen {
-                    partition: cursor.key,
-                    offset,
-                    value: read.value,
-                    content: read.content,
-                    timestamp_ms: read.timestamp_ms,
-                };
-                let judgement = core.history.see(seen);
-                core.judge(judgement);
-                cursor.position += 1;
-            }
+    fn records(&mut self, core: &mut Core, topic: &Topic, place: usize, lead: Option<Lead>, data: PartitionData) {
+        let cursor = self.cursors[place];
+        if let Some(lead) = lead {
+            self.stable.told(core, cursor.key, lead, data.last_stable_offset.0);
         }
-        if cursor.position > wanted {
-            core.note(format_args!(
-                "c{} reads {}-{} {wanted}..{}",
-                self.router.id, topic.name, cursor.key.partition, cursor.position
-            ));
+        let isolation = self.habit.isolation;
+        let wanted = Wanted { topic, key: cursor.key, position: cursor.position, isolation };
+        // Deletions that are over leave nothing behind, also at the end of a compacted log.
+        let has_nothing = data.records.as_ref().is_none_or(|records| records.is_empty());
+        let end = cursor.until.filter(|_| has_nothing && topic.used_for == Use::Compacting).unwrap_or(0);
+        let found = &mut self.found;
+        let at = unfold(core, &mut self.scratch, &wanted, data, |_, read| {
+            if isolation == Isolation::Committed {
+                found.insert(read.value);
+            }
+        });
+        let at = at.max(end);
+        if at > cursor.position {
+            self.cursors[place].position = at;
+            let (name, partition) = (&topic.name, cursor.key.partition);
+            core.note(format_args!("c{} reads {name}-{partition} {}..{at}", self.router.id, cursor.position));
         }
     }
 }
@@ -313,5 +299,6 @@ pub(super) fn habit(dice: &mut Dice) -> Habit {
         partition_bytes_max: [1, 1000, 1 << 20][dice.index(3)],
         pause_us: dice.spread(5 * MS, SECOND),
         seek_one_in: [0, 30, 8][dice.index(3)],
+        isolation: if dice.one_in(3) { Isolation::Committed } else { Isolation::Uncommitted },
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::{DiskOp, Durability};
+use strandline_node::coordinator::placement::partition_of;
 use strandline_node::inspect::{PartitionView, PlacedPartition};
 use strandline_node::{METADATA_SLOT, Node};
 use strandline_protocol::ids::{Offset, TopicId, Uuid};
@@ -15,6 +16,11 @@ use super::ledger::{Ledger, LogKey, Written};
 use crate::core::{Core, MachineId};
 use crate::history::PartitionKey;
 use crate::invariants::Invariant;
+use crate::topics::Use;
+
+/// Where groups are kept, and transactions.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
 /// What a replica said last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +70,9 @@ struct Track {
     placed: Option<Placed>,
     /// Replicas that may have lost what they had not synced, and have not come back into the in-sync set since.
     lossy: BTreeSet<MachineId>,
+    /// Replicas whose process ended without closing its logs, and that have not come back into the in-sync set since. What one of
+    /// them may have lost the controller cannot know: to its elections all of them are alike.
+    unclean: BTreeSet<MachineId>,
     /// More of them than the topic's promise covers: nothing is promised any more.
     void: bool,
 }
@@ -84,6 +93,8 @@ pub struct Judge {
     change_asked_us: u64,
     metadata: Track,
     partitions: BTreeMap<PartitionKey, Track>,
+    /// Topics of coordinators, with the number of their partitions.
+    internal: BTreeMap<String, (TopicId, i32)>,
     gone: BTreeSet<TopicId>,
     applied: Offset,
     ledger: Ledger,
@@ -99,6 +110,7 @@ impl Judge {
             change_asked_us: 0,
             metadata: Track::default(),
             partitions: BTreeMap::new(),
+            internal: BTreeMap::new(),
             gone: BTreeSet::new(),
             applied: Offset::ZERO,
             ledger: Ledger::default(),
@@ -108,6 +120,24 @@ impl Judge {
     /// The newest committed state of a partition.
     pub fn placed(&self, key: PartitionKey) -> Option<&Placed> {
         self.partitions.get(&key)?.placed.as_ref()
+    }
+
+    /// Whether this machine's node leads a partition by the newest committed metadata.
+    pub fn leads_now(&self, key: PartitionKey, machine: MachineId) -> bool {
+        self.placed(key).is_some_and(|placed| self.machine_of(placed.leader) == Some(machine))
+    }
+
+    /// Whether this machine's node coordinates a group by the newest committed metadata.
+    pub fn coordinates(&self, group: &str, machine: MachineId) -> bool {
+        self.internal.get(OFFSETS_TOPIC).is_some_and(|(topic, partitions)| {
+            let partition = partition_of(group, *partitions);
+            self.leads_now(PartitionKey { topic: *topic, partition }, machine)
+        })
+    }
+
+    /// Topics of coordinators, with how many partitions they have.
+    pub fn internal(&self) -> impl Iterator<Item = (String, i32)> {
+        self.internal.iter().map(|(name, (_, partitions))| (name.clone(), *partitions))
     }
 
     /// How far a partition is committed.
@@ -183,10 +213,18 @@ impl Judge {
             let Some(topic) = core.topics.by_id(key.topic) else { continue };
             let Some(overlapping) = topic.losses_covered else { continue };
             track.lossy.insert(machine);
-            if track.lossy.len() > overlapping && !track.void {
-                track.void = true;
-                core.history.excuse(*key);
-                core.mark("more power cuts than a replicated topic covers");
+            track.unclean.insert(machine);
+            track.excuse(core, *key, overlapping);
+        }
+    }
+
+    /// A machine's process ended without closing its logs.
+    pub fn unclean(&mut self, core: &mut Core, machine: MachineId) {
+        for (key, track) in &mut self.partitions {
+            let covered = core.topics.by_id(key.topic).and_then(|topic| topic.losses_covered);
+            if let Some(overlapping) = covered {
+                track.unclean.insert(machine);
+                track.excuse(core, *key, overlapping);
             }
         }
     }
@@ -202,7 +240,8 @@ impl Judge {
         } else {
             let Some(view) = node.partitions().find(|view| view.slot == slot) else { return };
             let key = key_of(&view);
-            (LogKey::Partition(key), view.epochs, self.is_void(key))
+            // A replica that was away is sent what compaction left of a batch.
+            (LogKey::Partition(key), view.epochs, self.is_void(key) || is_compacted(core, &view))
         };
         for mut batch in parts.iter().filter_map(Written::of).filter(|_| !void) {
             batch.before = epochs.epoch_of(Offset(batch.base - 1)).map(|epoch| epoch.0);
@@ -223,6 +262,7 @@ impl Judge {
             held: quorum.positions.durable_end.0,
             committed: quorum.committed.0,
             epochs: quorum.epochs,
+            is_compacted: false,
         };
         let voters: Vec<MachineId> = node.voters().filter_map(|(id, _)| self.machine_of(id)).collect();
         let moved = match self.metadata.take(machine, &seen, voters == [machine]) {
@@ -251,6 +291,10 @@ impl Judge {
         for placed in node.placed() {
             let key = PartitionKey { topic: placed.topic, partition: placed.partition };
             existing.insert(placed.topic);
+            if placed.name.as_str().starts_with("__") {
+                let (_, partitions) = self.internal.entry(placed.name.to_string()).or_insert((placed.topic, 0));
+                *partitions = (*partitions).max(placed.partition + 1);
+            }
             let track = self.partitions.entry(key).or_default();
             let now = Placed::of(&placed);
             if track.placed.as_ref() == Some(&now) {
@@ -274,6 +318,7 @@ impl Judge {
                     now.isr.contains(&number) && !before.isr.contains(&number) && now.isr.len() > 1
                 };
                 track.lossy.retain(|machine| !returned(machine));
+                track.unclean.retain(|machine| !returned(machine));
             }
             self.held(core, key);
         }
@@ -301,6 +346,7 @@ impl Judge {
             },
             committed: view.high_watermark.0,
             epochs: view.epochs,
+            is_compacted: is_compacted(core, view),
         };
         let track = self.partitions.entry(key).or_default();
         match track.take(machine, &seen, false) {
@@ -340,6 +386,15 @@ impl Judge {
 }
 
 impl Track {
+    /// Nothing is promised any more once more replicas may have lost something than the topic covers, and one of them did.
+    fn excuse(&mut self, core: &mut Core, key: PartitionKey, overlapping: usize) {
+        if self.unclean.len() > overlapping && !self.lossy.is_empty() && !self.void {
+            self.void = true;
+            core.history.excuse(key);
+            core.mark("more power cuts than a replicated topic covers");
+        }
+    }
+
     fn holds(&self, machine: MachineId) -> i64 {
         self.said.get(&machine).map_or(0, |said| said.held)
     }
@@ -356,6 +411,14 @@ impl Track {
         let rose = self.committed.claimed(&LogSeen { led, ..*seen }, alone)?;
         Ok(rose || before.is_some_and(|before| said.held < before.held))
     }
+}
+
+/// Whether records may be missing in the middle of a log.
+fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
+    let known = core.topics.by_id(view.topic);
+    view.name.as_str() == OFFSETS_TOPIC
+        || view.name.as_str() == TRANSACTIONS_TOPIC
+        || known.is_some_and(|topic| topic.used_for == Use::Compacting)
 }
 
 fn key_of(view: &PartitionView<'_>) -> PartitionKey {

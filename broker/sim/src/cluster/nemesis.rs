@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::core::{Core, Event, MS, MachineId, SECOND};
 use crate::dice::Dice;
 use crate::faults::Failure;
+use crate::flips::Flip;
 use crate::invariants::Ending;
 use crate::machine::{Machine, Phase};
 use crate::plan::Fault;
@@ -30,6 +31,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::OneWayCut,
     Fault::Split,
     Fault::Refusals,
+    Fault::BitFlip,
 ];
 
 /// What ends after a while.
@@ -105,6 +107,7 @@ impl Nemesis {
                 self.disconnect(core, count, victim, fault);
             }
             Fault::ClockJump => self.jump(core, machine),
+            Fault::BitFlip => return self.flip(core, machines, victim),
             _ if machine.is_off() => return false,
             Fault::Kill => machine.crash(core, Ending::Killed),
             Fault::Shutdown if machine.phase() == Some(Phase::Serving) => machine.shut_down(core),
@@ -173,6 +176,23 @@ impl Nemesis {
         core.note(format_args!("wall clock off by {offset} ms"));
     }
 
+    /// Flips a bit of a replica while every other one is in sync and whole: its partition must not lose anything.
+    fn flip(&mut self, core: &mut Core, machines: &mut [Machine], victim: MachineId) -> bool {
+        if machines.iter().any(|machine| machine.disk.has_flips()) {
+            return false;
+        }
+        let may = |name: &str, partition: i32| {
+            let topic = core.topics.existing().find(|(_, topic)| topic.name.as_str() == name).map(|(_, topic)| topic);
+            let key = topic.filter(|topic| topic.losses_covered.is_none()).map(|topic| topic.key(partition));
+            let placed = key.and_then(|key| core.judge_of_cluster.as_ref()?.placed(key));
+            placed.is_some_and(|placed| placed.isr.len() > 1 && placed.isr.len() == placed.replicas.len() && !placed.is_moving)
+        };
+        let Some(flip) = Flip::choose(&mut self.dice, &machines[victim].disk, may) else { return false };
+        core.note(format_args!("bit {} of byte {} of {} flips", flip.bit, flip.byte, flip.file));
+        machines[victim].disk.damage(&flip.file, flip.byte, flip.bit);
+        true
+    }
+
     /// A fault that lasts is over.
     pub(super) fn relieve(&mut self, core: &mut Core, machines: &mut [Machine], number: u64) {
         match self.lasting.remove(&number) {
@@ -191,6 +211,10 @@ impl Nemesis {
         for machine in machines {
             machine.faults.doomed = None;
             machine.faults.slowness = 1;
+            machine.disk.heal();
+            if machine.has_offline_partitions() {
+                machine.crash(core, Ending::Killed);
+            }
         }
     }
 }

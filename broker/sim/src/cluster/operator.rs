@@ -24,6 +24,9 @@ use crate::dice::Dice;
 use crate::invariants::Invariant;
 use crate::topics::{Existence, Topic, Use};
 
+/// The kind of resource that a group is.
+const GROUP_RESOURCE: i8 = 32;
+
 #[derive(Clone, Debug)]
 enum Asked {
     Create {
@@ -41,6 +44,8 @@ enum Asked {
         key: String,
         value: String,
     },
+    /// A share group begins with the first record.
+    Begin,
     /// Its answer promises nothing that is looked at later.
     Other,
 }
@@ -50,6 +55,8 @@ pub(super) struct Operator {
     dice: Dice,
     rows: Vec<Row>,
     brokers: Vec<i32>,
+    /// The share group that is still to be told where to begin.
+    to_begin: Option<String>,
     interval_us: u64,
     under_way: Option<(Posted, Asked)>,
     /// Rows whose topic may be there without an answer that says so.
@@ -57,9 +64,9 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    pub(super) fn new(router: Router, mut dice: Dice, rows: Vec<Row>, brokers: Vec<i32>) -> Self {
+    pub(super) fn new(router: Router, mut dice: Dice, rows: Vec<Row>, brokers: Vec<i32>, to_begin: Option<String>) -> Self {
         let interval_us = dice.spread(200 * MS, 3000 * MS);
-        Self { router, dice, rows, brokers, interval_us, under_way: None, in_doubt: Vec::new() }
+        Self { router, dice, rows, brokers, to_begin, interval_us, under_way: None, in_doubt: Vec::new() }
     }
 
     pub(super) fn start(&mut self, core: &mut Core) {
@@ -69,7 +76,7 @@ impl Operator {
     /// Nothing is under way or half done.
     pub(super) fn is_settled(&self, core: &Core) -> bool {
         let halfway = core.topics.iter().any(|topic| topic.existence == Existence::InDoubt);
-        self.under_way.is_none() && self.in_doubt.is_empty() && !halfway
+        self.under_way.is_none() && self.in_doubt.is_empty() && self.to_begin.is_none() && !halfway
     }
 
     pub(super) fn on_event(&mut self, core: &mut Core, event: ClientEvent) {
@@ -111,6 +118,10 @@ impl Operator {
         if let Some(row) = self.in_doubt.first().copied() {
             return self.identify(core, row);
         }
+        // Topics come after: until then no member of the group asks for anything.
+        if let Some(group) = self.to_begin.clone() {
+            return self.begin(core, group);
+        }
         if core.draining {
             return;
         }
@@ -130,6 +141,14 @@ impl Operator {
             (3..=6, _) => self.reassign(core, topic),
             _ => self.elect(core),
         }
+    }
+
+    fn begin(&mut self, core: &mut Core, group: String) {
+        let value = Some("earliest".to_owned());
+        let set = AlterableConfig { name: "share.auto.offset.reset".to_owned(), config_operation: 0, value };
+        let resource = AlterConfigsResource { resource_type: GROUP_RESOURCE, resource_name: group, configs: vec![set] };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        self.ask(core, ApiKey::IncrementalAlterConfigs, 0, request, Asked::Begin);
     }
 
     fn create(&mut self, core: &mut Core, row: usize) {
@@ -177,8 +196,18 @@ impl Operator {
 
     /// Moves a partition to other brokers, or gives up a move that is under way.
     fn reassign(&mut self, core: &mut Core, topic: usize) {
-        let Some(known) = core.topics.get(topic) else { return };
-        let partition_index = i32::try_from(self.dice.index(known.partitions.unsigned_abs() as usize)).unwrap_or(0);
+        let Some(known) = core.topics.get(topic).cloned() else { return };
+        let (mut name, mut partitions) = (known.name.clone(), known.partitions);
+        let judge = core.judge_of_cluster.as_ref();
+        let internal: Vec<(String, i32)> = judge.map_or_else(Vec::new, |judge| judge.internal().collect());
+        let chosen = self.dice.pick(&internal);
+        if self.dice.one_in(3)
+            && let Some((topic, count)) = chosen
+        {
+            (name, partitions) = (TopicName::from(topic.as_str()), *count);
+            core.mark("coordinators moved");
+        }
+        let partition_index = i32::try_from(self.dice.index(partitions.unsigned_abs() as usize)).unwrap_or(0);
         let replicas = if self.dice.one_in(6) {
             None
         } else {
@@ -191,7 +220,7 @@ impl Operator {
             Some(chosen)
         };
         let partitions = vec![ReassignablePartition { partition_index, replicas }];
-        let topics = vec![ReassignableTopic { name: known.name.clone(), partitions }];
+        let topics = vec![ReassignableTopic { name, partitions }];
         let request = AlterPartitionReassignmentsRequest { timeout_ms: 3000, topics, ..Default::default() };
         self.ask(core, ApiKey::AlterPartitionReassignments, 0, request, Asked::Other);
     }
@@ -244,6 +273,12 @@ impl Operator {
                     known.configs.insert(key, value);
                 }
             }
+            (Asked::Begin, Response::IncrementalAlterConfigs(response)) => {
+                let code = response.responses.first().map(|result| result.error_code);
+                if code == Some(ErrorCode::NONE) {
+                    self.to_begin = None;
+                }
+            }
             (Asked::Other, Response::AlterPartitionReassignments(response)) if response.error_code == ErrorCode::NONE => {
                 core.mark("reassignment asked for");
             }
@@ -262,6 +297,9 @@ impl Operator {
         let mut topic = Topic::new(&planned.topic, row, id, planned.topic.partitions);
         topic.losses_covered = planned.losses_covered;
         core.note(format_args!("topic {} is {id}", topic.name));
+        if topic.used_for == Use::Compacting {
+            (0..topic.partitions).for_each(|partition| core.history.compacts(topic.key(partition)));
+        }
         core.topics.learn(topic);
     }
 }

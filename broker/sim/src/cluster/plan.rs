@@ -7,11 +7,12 @@ use super::consumer::{Habit, habit};
 use super::nemesis::FAULTS;
 use super::producer::{Manner, manner};
 use super::voters::Electorate;
+use super::work::Work;
 use crate::core::{MS, MachineId, SECOND};
 use crate::dice::Dice;
 use crate::disk::Access;
 use crate::machine::CONTROLLER_PORT;
-use crate::plan::Fault;
+use crate::plan::{Fault, compaction};
 use crate::topics::{Planned, Promise, Use};
 
 /// A topic to be made.
@@ -45,6 +46,7 @@ pub(super) struct Plan {
     pub(super) outage_us: u64,
     pub(super) producers: Vec<Manner>,
     pub(super) consumers: Vec<Habit>,
+    pub(super) work: Work,
     /// Added to the delay of the network at most.
     pub(super) network_us: u64,
     pub(super) faults: Vec<Fault>,
@@ -54,29 +56,37 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn draw(dice: &mut Dice) -> Self {
+        let mut own = dice.fork("work");
         let nodes = nodes(dice);
         let brokers = nodes.iter().filter(|kind| **kind != Kind::Controller).count();
-        let rows: Vec<Row> = (0..dice.between(1, 3)).map(|number| row(dice, number, brokers)).collect();
+        let mut rows: Vec<Row> = (0..dice.between(1, 3)).map(|number| row(dice, number, brokers)).collect();
         let producers = (0..dice.between(1, 4)).map(|_| {
             let row = dice.index(rows.len());
             manner(dice, row)
         });
-        let producers = producers.collect();
+        let mut producers: Vec<Manner> = producers.collect();
         let consumers = (0..dice.between(1, 2)).map(|_| habit(dice)).collect();
+        let work = Work::draw(&mut own, rows.len());
+        rows.extend(work.rows(&mut own, brokers));
+        producers.extend(work.producer(&mut own));
+        let mut keys = keys(dice);
+        keys.extend(work.keys(&mut own));
         Self {
             run_us: dice.between(15, 60) * SECOND,
-            keys: keys(dice),
+            keys,
             access: if dice.one_in(2) { Access::Buffered } else { Access::Direct { allocation_bytes: 4096 } },
             write_us: dice.spread(60, 8 * MS),
             outage_us: [2 * SECOND, 6 * SECOND, 15 * SECOND][dice.index(3)],
             network_us: [0, 0, 2 * MS, 20 * MS][dice.index(4)],
-            faults: faults(dice),
+            // Whoever reads shared records, or what coordinators wrote, compares no checksums here.
+            faults: faults(dice).into_iter().filter(|fault| *fault != Fault::BitFlip || !work.is_any()).collect(),
             fault_interval_us: dice.spread(700 * MS, 12 * SECOND),
             electorate: Electorate::draw(dice, &nodes),
             nodes,
             rows,
             producers,
             consumers,
+            work,
         }
     }
 
@@ -159,6 +169,11 @@ fn keys(dice: &mut Dice) -> Vec<(&'static str, String)> {
         pick("replica.fetch.max.bytes", &[500, 5000, 1 << 20]),
         pick("broker.session.timeout.ms", &[1500, 3000]),
         pick("leader.imbalance.check.interval.seconds", &[2, 10, 300]),
+        pick("log.cleaner.backoff.ms", &[500, 15_000]),
+        // Most runs make snapshots of the metadata often, and keep little behind them.
+        pick("metadata.log.max.record.bytes.between.snapshots", &[500, 5000, 20 << 20]),
+        pick("metadata.log.max.snapshot.interval.ms", &[0, 700, 3_600_000]),
+        pick("metadata.max.retention.bytes", &[1, 3000, 100 << 20]),
         ("auto.create.topics.enable", "false".to_owned()),
     ]
 }
@@ -166,14 +181,20 @@ fn keys(dice: &mut Dice) -> Vec<(&'static str, String)> {
 fn row(dice: &mut Dice, number: u64, brokers: usize) -> Row {
     let replicas = if dice.percent(80) { brokers.min(3) } else { dice.index(brokers) + 1 };
     let min_isr = dice.index(replicas.min(2)) + 1;
-    let promise = if dice.one_in(4) { Promise::Replicated } else { Promise::Fsync };
-    let used_for = if number > 0 && dice.one_in(4) { Use::Churning } else { Use::Keeping };
+    let used_for = match dice.below(8) {
+        0 | 1 if number > 0 => Use::Churning,
+        2 if number > 0 => Use::Compacting,
+        _ => Use::Keeping,
+    };
+    let promise = if used_for != Use::Compacting && dice.one_in(4) { Promise::Replicated } else { Promise::Fsync };
     let mut configs = vec![("retention.ms".to_owned(), "-1".to_owned())];
     configs.push(("min.insync.replicas".to_owned(), min_isr.to_string()));
     if promise == Promise::Replicated {
         configs.push(("durability".to_owned(), "replicated".to_owned()));
     }
-    if dice.percent(40) {
+    if used_for == Use::Compacting {
+        configs.extend(compaction(dice));
+    } else if dice.percent(40) {
         configs.push(("segment.ms".to_owned(), dice.spread(500, 20_000).to_string()));
     }
     let partitions = i32::try_from(dice.between(1, 3)).unwrap_or(1);

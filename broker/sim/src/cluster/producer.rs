@@ -14,7 +14,7 @@ use strandline_protocol::messages::produce::{PartitionProduceData, ProduceReques
 use strandline_protocol::records::{ProducerStamp, Scratch};
 
 use super::router::{Heard, Posted, Router};
-use crate::client::payload::{Made, Recipe, make};
+use crate::client::payload::{Made, Recipe, keys, make};
 use crate::core::{ClientEvent, Core, MS, SECOND};
 use crate::dice::Dice;
 use crate::history::Delivery;
@@ -173,6 +173,8 @@ impl Producer {
             timestamp_ms: core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(0),
             stamp,
             delivery: if self.manner.style == Style::Idempotent { Delivery::AtMostOnce } else { Delivery::MayRepeat },
+            transactional: false,
+            keys: keys(topic.used_for),
         };
         let made = make(core, &mut self.dice, &mut self.scratch, &recipe);
         self.sequences.insert(partition, sequence + i32::try_from(records).unwrap_or(0));

@@ -1,5 +1,5 @@
 //! A client of a cluster: one connection a broker, and what metadata it was told. It asks any broker for metadata, believes
-//! no older leader epoch than it knows, and asks again when an answer shows that it was wrong.
+//! no older leader epoch than it knows, and asks again when an answer shows that it was wrong. Coordinators: `seats.rs`.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{TopicId, TopicName};
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 
+use super::seats::{Office, Seats, question};
 use crate::client::link::{Link, Ticket};
 use crate::core::{ClientEvent, ClientId, Core, MS, MachineId};
 use crate::dice::Dice;
@@ -30,7 +31,7 @@ pub(super) enum Heard {
     Reply(Posted, Box<Response>),
     /// Nothing that was posted there will be answered.
     Lost(MachineId),
-    /// New metadata.
+    /// New metadata, or who coordinates something.
     Metadata,
     Nothing,
 }
@@ -52,6 +53,7 @@ pub(super) struct Router {
     leads: BTreeMap<(TopicId, i32), (i32, Option<Lead>)>,
     asked: Option<Posted>,
     not_before_us: u64,
+    seats: Seats,
     dice: Dice,
 }
 
@@ -60,7 +62,7 @@ impl Router {
     pub(super) fn new(id: ClientId, brokers: &[MachineId], numbers: &[i32], mut dice: Dice) -> Self {
         let links = brokers.iter().map(|machine| (*machine, Link::new(id, *machine, &mut dice))).collect();
         let numbers = numbers.to_vec();
-        Self { id, links, numbers, leads: BTreeMap::new(), asked: None, not_before_us: 0, dice }
+        Self { id, links, numbers, leads: BTreeMap::new(), asked: None, not_before_us: 0, seats: Seats::default(), dice }
     }
 
     /// The client is to act after a while; an earlier appointment is void.
@@ -92,6 +94,37 @@ impl Router {
         self.asked = Some(self.post(core, to, version, &request.into()));
     }
 
+    /// Who coordinates a key; whoever does not know asks some broker, unless it did a moment ago.
+    pub(super) fn seat(&mut self, core: &mut Core, office: Office, key: &str) -> Option<MachineId> {
+        let known = self.seats.get(office, key);
+        if known.is_none() && self.seats.may_ask(core.now_us, office, key) {
+            let least = if office == Office::Transaction { 1 } else { 0 };
+            let version = self.version(core, ApiKey::FindCoordinator, least);
+            let to = self.anybody();
+            let posted = self.post(core, to, version, &question(office, key, version).into());
+            self.seats.asked(office, key, posted, core.now_us + 100 * MS);
+        }
+        known
+    }
+
+    /// Who was believed to coordinate a key does not.
+    pub(super) fn unseat(&mut self, office: Office, key: &str) {
+        self.seats.forget(office, key);
+    }
+
+    /// One frame in so many stays on its way for seconds, and what is behind it too.
+    pub(super) fn dawdle(&mut self, one_in: u64) {
+        self.links.iter_mut().for_each(|(_, link)| link.dawdle(one_in));
+    }
+
+    /// The process is gone: its connections break, and it knows nothing.
+    pub(super) fn crash(&mut self, core: &mut Core) {
+        self.links.iter_mut().for_each(|(_, link)| link.hang_up(core));
+        self.leads.clear();
+        self.seats = Seats::default();
+        self.asked = None;
+    }
+
     pub(super) fn anybody(&mut self) -> MachineId {
         let place = self.dice.index(self.links.len());
         self.links[place].0
@@ -117,6 +150,7 @@ impl Router {
             if link.breaks(core, &event) {
                 let machine = *machine;
                 self.asked.take_if(|asked| asked.to == machine);
+                self.seats.lost(machine);
                 return Heard::Lost(machine);
             }
         }
@@ -126,6 +160,9 @@ impl Router {
             .iter_mut()
             .find_map(|(machine, link)| link.receive(connection, correlation).map(|ticket| Posted { to: *machine, ticket }));
         let Some(posted) = answered else { return Heard::Nothing };
+        if self.seats.hear(posted, &response, &self.numbers) {
+            return Heard::Metadata;
+        }
         if self.asked.take_if(|asked| *asked == posted).is_none() {
             return Heard::Reply(posted, response);
         }

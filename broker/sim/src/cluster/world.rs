@@ -1,21 +1,29 @@
 //! A cluster in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_node::Node;
 
 use super::consumer::{Consumer, Habit};
 use super::judge::{Judge, Voters};
+use super::members::Membership;
+use super::members::classic::Classic;
+use super::members::modern::Modern;
+use super::members::scribe::Scribe;
+use super::members::sharer::Sharer;
+use super::members::worker::Worker;
 use super::nemesis::Nemesis;
 use super::operator::Operator;
 use super::plan::{Kind, Plan, number};
 use super::producer::Producer;
+use super::reading::Isolation;
 use super::router::Router;
 use super::voters::VotersOperator;
+use super::work::Protocol;
 use crate::core::{ClientEvent, Core, Event, MS, SECOND};
 use crate::dice::Dice;
 use crate::disk::SimDisk;
-use crate::history::{PartitionKey, Reach};
+use crate::history::{PartitionKey, Reach, Value};
 use crate::invariants::Invariant;
 use crate::machine::{Build, Machine, Phase};
 use crate::topics::Existence;
@@ -36,6 +44,8 @@ enum Client {
     Voters(Box<VotersOperator>),
     Producer(Box<Producer>),
     Consumer(Box<Consumer>),
+    Worker(Box<Worker>),
+    Sharer(Box<Sharer>),
 }
 
 impl Client {
@@ -45,6 +55,8 @@ impl Client {
             Self::Voters(operator) => operator.start(core),
             Self::Producer(producer) => producer.start(core),
             Self::Consumer(consumer) => consumer.start(core),
+            Self::Worker(worker) => worker.start(core),
+            Self::Sharer(sharer) => sharer.start(core),
         }
     }
 
@@ -54,6 +66,8 @@ impl Client {
             Self::Voters(operator) => operator.on_event(core, event),
             Self::Producer(producer) => producer.on_event(core, event),
             Self::Consumer(consumer) => consumer.on_event(core, event),
+            Self::Worker(worker) => worker.on_event(core, event),
+            Self::Sharer(sharer) => sharer.on_event(core, event),
         }
     }
 
@@ -62,6 +76,8 @@ impl Client {
             Self::Operator(operator) => operator.is_settled(core),
             Self::Voters(operator) => operator.is_settled(),
             Self::Producer(producer) => producer.is_idle(),
+            Self::Worker(worker) => worker.is_settled(core),
+            Self::Sharer(sharer) => sharer.is_settled(core),
             Self::Consumer(_) => true,
         }
     }
@@ -149,7 +165,9 @@ impl ClusterWorld {
         let begun_us = self.core.now_us;
         if !self.until(begun_us + AVAILABLE_WITHIN_US, |world| world.is_available()) {
             let story = self.unavailable();
-            self.core.violate(Invariant::DrainEnds, format_args!("{story}"));
+            let others = self.missing().is_none() && self.unstable().is_some();
+            let invariant = if others { Invariant::GroupsSettle } else { Invariant::DrainEnds };
+            self.core.violate(invariant, format_args!("{story}"));
         }
         let took_us = self.core.now_us - begun_us;
         self.core.mark(match took_us / SECOND {
@@ -160,7 +178,8 @@ impl ClusterWorld {
     }
 
     fn is_available(&self) -> bool {
-        self.clients.iter().all(|client| client.is_settled(&self.core)) && self.missing().is_none()
+        let settled = self.clients.iter().all(|client| client.is_settled(&self.core));
+        settled && self.missing().is_none() && self.unstable().is_none()
     }
 
     /// What is not as it is to be when faults are over.
@@ -202,7 +221,7 @@ impl ClusterWorld {
     fn unavailable(&self) -> String {
         let clients: Vec<usize> =
             (0..self.clients.len()).filter(|place| !self.clients[*place].is_settled(&self.core)).collect();
-        format!("clients {clients:?} do not settle; {:?}", self.missing())
+        format!("clients {clients:?} do not settle; {:?}; {:?}", self.missing(), self.unstable())
     }
 
     fn audit(&mut self) {
@@ -212,23 +231,89 @@ impl ClusterWorld {
         self.core.note(format_args!("audit"));
         self.hold_answers_against_metadata();
         let reach = self.reach();
+        self.core.history.begin_audit();
+        self.read_all(&reach, Isolation::Uncommitted);
+        let judgement = self.core.history.finish(&reach).and_then(|()| self.core.history.nothing_vanished(&reach));
+        self.core.judge(judgement);
+        self.core.note(format_args!("judged {} partitions", reach.len()));
+        if self.plan.work.is_any() && self.core.violation.is_none() {
+            let found = self.read_all(&reach, Isolation::Committed);
+            self.judge_transactions(&found);
+        }
+    }
+
+    /// Reads everything to its end; answers with what was found, of committed records.
+    fn read_all(&mut self, reach: &BTreeMap<PartitionKey, Reach>, isolation: Isolation) -> BTreeSet<Value> {
         let id = self.clients.len();
         let numbers: Vec<i32> = (0..self.plan.nodes.len()).map(number).collect();
         let router = Router::new(id, &self.plan.brokers(), &numbers, self.dice.fork("auditor's router"));
-        let habit = Habit { wait_ms: 0, partition_bytes_max: 1 << 20, pause_us: MS, seek_one_in: 0 };
+        let habit = Habit { wait_ms: 0, partition_bytes_max: 1 << 20, pause_us: MS, seek_one_in: 0, isolation };
         let mut auditor = Consumer::new(router, self.dice.fork("auditor"), habit);
-        auditor.audit(&mut self.core, &reach);
+        auditor.audit(&mut self.core, reach);
         self.clients.push(Client::Consumer(Box::new(auditor)));
         let through = |world: &Self| match world.clients.last() {
             Some(Client::Consumer(auditor)) => auditor.is_through(),
             _ => false,
         };
         if !self.until(self.core.now_us + AUDIT_US, through) {
-            return self.core.violate(Invariant::DrainEnds, format_args!("the audit does not end"));
+            self.core.violate(Invariant::DrainEnds, format_args!("the audit of {isolation:?} records does not end"));
         }
-        let judgement = self.core.history.finish(&reach).and_then(|()| self.core.history.nothing_vanished(&reach));
-        self.core.judge(judgement);
-        self.core.note(format_args!("judged {} partitions", reach.len()));
+        match self.clients.last() {
+            Some(Client::Consumer(auditor)) => auditor.found().clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Holds what readers of committed records find against what producers and groups were told.
+    fn judge_transactions(&mut self, found: &BTreeSet<Value>) {
+        if let Err(story) = self.core.books.transactions.whole(found) {
+            self.core.violate(Invariant::TransactionsWhole, format_args!("{story}"));
+        }
+        let groups: BTreeSet<&str> = self
+            .clients
+            .iter()
+            .filter_map(|client| match client {
+                Client::Worker(worker) if worker.is_transactional() => Some(worker.group()),
+                _ => None,
+            })
+            .collect();
+        for group in groups {
+            let stood: BTreeMap<PartitionKey, i64> = self.core.books.offsets.of_group(group);
+            let stood = stood.into_iter().map(|(key, offset)| (key, offset.max(0))).collect();
+            if let Err(story) = self.core.books.transactions.exactly_once(group, &stood, found) {
+                self.core.violate(Invariant::ExactlyOnce, format_args!("{group}: {story}"));
+            }
+        }
+    }
+
+    /// What a group lacks when faults are over.
+    fn unstable(&self) -> Option<String> {
+        let work = &self.plan.work;
+        let topic =
+            self.core.topics.current(work.row).and_then(|topic| self.core.topics.get(topic)).filter(|_| work.is_any())?;
+        for team in &work.teams {
+            let (mut owned, mut epochs) = (BTreeSet::new(), BTreeSet::new());
+            let members = self.clients.iter().filter_map(|client| match client {
+                Client::Worker(worker) if worker.group() == team.group => Some(worker),
+                _ => None,
+            });
+            for member in members {
+                let (epoch, _) = (member.membership.epoch(), epochs.insert(member.membership.epoch()));
+                if let Some(twice) = member.membership.owned().iter().find(|key| !owned.insert(**key)) {
+                    return Some(format!("{}: {twice} is owned twice in {epoch}", team.group));
+                }
+            }
+            if epochs.len() > 1 || i32::try_from(owned.len()) != Ok(topic.partitions) {
+                return Some(format!("{} is in {epochs:?} and has {owned:?} of {}", team.group, topic.partitions));
+            }
+        }
+        let pool = work.pool.as_ref()?;
+        let judge = self.core.judge_of_cluster.as_ref()?;
+        (0..topic.partitions).map(|partition| topic.key(partition)).find_map(|key| {
+            let end = judge.committed_end(key);
+            let left = self.core.books.shared.left(&pool.group, key, end, work.deliveries_max)?;
+            Some(format!("{} of {key} to {end} is still to be shared", left))
+        })
     }
 
     /// From where to where every partition that still means something can be read.
@@ -326,7 +411,8 @@ fn clients(dice: &Dice, plan: &Plan, numbers: &[i32]) -> Vec<Client> {
     let router = |id: usize, own: &Dice| Router::new(id, &brokers, numbers, own.fork("router"));
     let own = dice.fork("operator");
     let named: Vec<i32> = brokers.iter().map(|machine| numbers[*machine]).collect();
-    clients.push(Client::Operator(Box::new(Operator::new(router(0, &own), own, plan.rows.clone(), named))));
+    let to_begin = plan.work.pool.as_ref().map(|pool| pool.group.clone());
+    clients.push(Client::Operator(Box::new(Operator::new(router(0, &own), own, plan.rows.clone(), named, to_begin))));
     for manner in &plan.producers {
         let (id, own) = (clients.len(), dice.fork(&format!("producer {}", clients.len())));
         clients.push(Client::Producer(Box::new(Producer::new(router(id, &own), own, *manner))));
@@ -338,6 +424,28 @@ fn clients(dice: &Dice, plan: &Plan, numbers: &[i32]) -> Vec<Client> {
     for habit in &plan.consumers {
         let (id, own) = (clients.len(), dice.fork(&format!("consumer {}", clients.len())));
         clients.push(Client::Consumer(Box::new(Consumer::new(router(id, &own), own, *habit))));
+    }
+    for team in &plan.work.teams {
+        for (place, (diligence, script)) in team.members.iter().enumerate() {
+            let (id, mut own) = (clients.len(), dice.fork(&format!("{} {place}", team.group)));
+            let mut router = router(id, &own);
+            let membership = match team.protocol {
+                Protocol::Classic => Membership::Classic(Classic::new(&team.group, plan.work.row, team.timing)),
+                Protocol::Modern => Membership::Modern(Modern::new(&team.group, plan.work.row, team.timing, &mut own)),
+            };
+            if script.is_some_and(|script| script.version >= 2) {
+                router.dawdle(40);
+            }
+            let scribe = script.map(|script| Scribe::new(&format!("scribe-{place}"), &team.group, script));
+            let worker = Worker::new(router, own, (&team.group, plan.work.row), membership, *diligence, scribe);
+            clients.push(Client::Worker(Box::new(worker)));
+        }
+    }
+    for (pool, place) in plan.work.pool.iter().flat_map(|pool| (0..pool.members.len()).map(move |place| (pool, place))) {
+        let (id, own) = (clients.len(), dice.fork(&format!("{} {place}", pool.group)));
+        let diligence = pool.members[place];
+        let sharer = Sharer::new(router(id, &own), own, &pool.group, plan.work.row, diligence, pool.beat_us);
+        clients.push(Client::Sharer(Box::new(sharer)));
     }
     debug_assert!(plan.nodes.contains(&Kind::Combined) || plan.nodes.contains(&Kind::Broker));
     clients

@@ -145,6 +145,10 @@ impl SimFile {
         self.flipped.push((byte, bit));
     }
 
+    pub(super) fn has_flips(&self) -> bool {
+        !self.flipped.is_empty()
+    }
+
     /// Damage is undone.
     pub(super) fn heal(&mut self) {
         for (byte, bit) in std::mem::take(&mut self.flipped) {

@@ -161,6 +161,11 @@ impl SimDisk {
         }
     }
 
+    /// Whether a bit is still another one.
+    pub fn has_flips(&self) -> bool {
+        self.damaged && self.files.values().any(SimFile::has_flips)
+    }
+
     /// Whether a file may be damaged.
     pub fn is_damaged(&self) -> bool {
         self.damaged

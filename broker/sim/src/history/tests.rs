@@ -6,7 +6,7 @@ const KEY: PartitionKey = PartitionKey { topic: TopicId([1; 16]), partition: 0 }
 const OTHER: PartitionKey = PartitionKey { topic: TopicId([1; 16]), partition: 1 };
 
 fn send(history: &mut History, session: u64, invoked_us: u64) -> Value {
-    history.send(Send { partition: KEY, session, content: 7, invoked_us })
+    history.send(Send { partition: KEY, session, content: 7, invoked_us, key: None, deletes: false })
 }
 
 fn seen(offset: i64, value: Value) -> Seen {
@@ -170,4 +170,33 @@ fn what_the_power_cut_was_allowed_to_take_is_forgiven() {
     history.acknowledge(next, 1, 51).unwrap();
     history.see(seen(1, next)).unwrap();
     assert_eq!(finish(&history, 0, 2), Ok(()));
+}
+
+/// Two records of one key, the second of which may be a deletion; at the end these offsets are left.
+fn compacted(deletes: bool, left: &[i64]) -> Result<(), Anomaly> {
+    let mut history = History::default();
+    history.compacts(KEY);
+    let mut values = Vec::new();
+    for (offset, deletes) in [(0, false), (1, deletes)] {
+        let send = Send { partition: KEY, session: 1, content: 7, invoked_us: 0, key: Some(4), deletes };
+        let value = history.send(send);
+        history.acknowledge(value, offset, 5).unwrap();
+        history.see(seen(offset, value)).unwrap();
+        values.push(value);
+    }
+    history.begin_audit();
+    for offset in left {
+        history.see(seen(*offset, values[*offset as usize])).unwrap();
+    }
+    finish(&history, 0, 2)
+}
+
+#[test]
+fn compaction_leaves_the_newest_record_of_a_key() {
+    assert_eq!(compacted(false, &[0, 1]), Ok(()));
+    assert_eq!(compacted(false, &[1]), Ok(()));
+    assert!(matches!(compacted(false, &[0]), Err(Anomaly::LostKey { found: Some(0), .. })));
+    assert!(matches!(compacted(false, &[]), Err(Anomaly::LostKey { found: None, .. })));
+    assert_eq!(compacted(true, &[]), Ok(()), "a deletion goes after a while");
+    assert!(matches!(compacted(true, &[0]), Err(Anomaly::LostKey { .. })), "what was deleted is back");
 }

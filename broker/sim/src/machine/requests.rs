@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use strandline_log::disk::{DiskError, FilePath};
-use strandline_node::io::{ConnectionId, Input, ListenerKind, Reply, RequestContext, Sequence};
+use strandline_node::io::{ConnectionId, Input, ListenerKind, PeerLost, Reply, RequestContext, Sequence};
 use strandline_protocol::api::{ApiKey, Response};
 
 use super::{Machine, State};
 use crate::core::{Caller, ClientEvent, Core, Event, Frame, MS, MachineEvent, NetworkEvent};
 use crate::desk::{Answer, Misplaced, Next};
 use crate::invariants::Invariant;
-use crate::rim;
+use crate::rim::{self, Checks};
 
 impl Machine {
-    pub(super) fn arrive(&mut self, core: &mut Core, connection: ConnectionId, frame: Frame) {
+    pub(super) fn arrive(&mut self, core: &mut Core, connection: ConnectionId, caller: Caller, frame: Frame) {
+        if self.desk.get_mut(connection).is_none() && !self.dark {
+            // The process that had the connection is gone; the machine says so to whoever still sends on it.
+            core.mark("connection that nobody knows any more");
+            return self.tell_gone(core, caller, connection, PeerLost::Broken);
+        }
         if !matches!(self.state, State::Running { .. }) {
             return;
         }
@@ -135,16 +140,23 @@ impl Machine {
         let Some(fetch) = self.desk.take_reading(connection, sequence) else { return };
         let (response, errors) = if self.faults.read_errors_one_in > 0 && self.dice.one_in(self.faults.read_errors_one_in) {
             core.mark("read failed");
-            rim::fill(*fetch, &Unreadable, core.flaw)
+            rim::fill(*fetch, &Unreadable, Checks::Clients, core.flaw)
         } else {
-            rim::fill(*fetch, &self.disk, core.flaw)
+            let checks = if core.judge_of_cluster.is_some() { Checks::Broker } else { Checks::Clients };
+            rim::fill(*fetch, &self.disk, checks, core.flaw)
         };
-        for error in errors {
-            core.note(format_args!("m{} read: {error}", self.id));
+        let mut damaged = Vec::new();
+        for unread in errors {
+            core.note(format_args!("m{} read: {}", self.id, unread.error));
+            damaged.extend(unread.damaged);
         }
         let body = rim::encode_response(&Response::Fetch(response), question.version);
         self.desk.read(connection, sequence, body);
         self.flush(core, connection);
+        for (log, base_offset) in damaged {
+            core.mark("damage found by a reader");
+            self.step(core, Input::Damaged { log, base_offset });
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::Groups;
 use super::classic::ClassicGroup;
 use super::offsets::{Committed, Place, record};
 use crate::coordinator::turn::{Emitted, Transactional, Turn};
+use crate::flaws::{self, Flaw};
 
 /// Who commits.
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ impl Groups {
         let now_ms = turn.now.wall_ms;
         if let Some(group) = self.consumer.get(commit.group) {
             return match commit.transaction {
+                Some(_) if flaws::is(Flaw::TransactionsUnfenced) => Ok(()),
                 // A producer that knows nothing of groups may commit for them (KIP-447).
                 Some(_) if commit.generation < 0 && commit.member.is_empty() => Ok(()),
                 _ => group.check_commit(commit.member, commit.generation).map_err(|code| (commit.stale)(code)),
@@ -106,7 +108,8 @@ impl Groups {
 
     /// A transaction that committed offsets here has ended.
     pub(crate) fn end_transaction(&mut self, turn: &mut Turn<'_>, transaction: Transactional, marker: Marker) {
-        self.offsets.decide(transaction.producer_id, marker.outcome == Outcome::Commit);
+        let commits = marker.outcome == Outcome::Commit || flaws::is(Flaw::AbortCommitsOffsets);
+        self.offsets.decide(transaction.producer_id, commits);
         turn.emitted.push(Emitted::Marker { transaction, marker });
     }
 
@@ -123,7 +126,7 @@ impl Groups {
 
     /// What is committed at a place.
     pub(crate) fn fetch(&self, group: &GroupId, place: &Place, require_stable: bool) -> Fetched {
-        if require_stable && self.offsets.is_pending(group, place) {
+        if require_stable && !flaws::is(Flaw::StableNotAwaited) && self.offsets.is_pending(group, place) {
             return Fetched::Undecided;
         }
         self.offsets.get(group, place).cloned().map_or(Fetched::Nothing, Fetched::Committed)

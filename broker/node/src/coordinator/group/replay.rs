@@ -10,6 +10,7 @@ use super::share::{ShareGroup, share_group};
 use super::{Groups, offsets};
 use crate::coordinator::loading::Loaded;
 use crate::coordinator::state::StateRecord;
+use crate::flaws::{self, Flaw};
 
 impl Groups {
     /// Takes one thing that the log says.
@@ -33,7 +34,9 @@ impl Groups {
                     self.replay_group_of_offsets(&group);
                 }
                 match (producer, committed) {
-                    (Some(producer), Some(committed)) => self.offsets.apply_pending(producer, group, place, committed),
+                    (Some(producer), Some(committed)) if !flaws::is(Flaw::PendingCountsWhenLoaded) => {
+                        self.offsets.apply_pending(producer, group, place, committed)
+                    }
                     (_, committed) => self.offsets.apply(group, place, committed),
                 }
             }

@@ -10,6 +10,7 @@ use super::entry::{Entry, LAST_GIVEN_EPOCH, Place, Producer};
 use super::status::{End, Status};
 use super::{Decided, RAISING_VERSION, Refusal, Transactions, cluster_version, emit};
 use crate::coordinator::turn::{Task, Turn};
+use crate::flaws::{self, Flaw};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ impl Transactions {
         for place in places {
             entry.unmarked.remove(place);
         }
-        if entry.unmarked.is_empty() {
+        if entry.unmarked.is_empty() || flaws::is(Flaw::CompletesEarly) {
             entry.complete(turn, id, end);
         }
     }
@@ -124,7 +125,7 @@ impl Entry {
         if raises && self.is_exhausted() {
             self.next_id = fresh.ok_or(Refusal::NeedsProducerId)?;
         }
-        if raises {
+        if raises && !flaws::is(Flaw::EndKeepsEpoch) {
             self.last_epoch = self.producer.epoch;
             self.producer.epoch = self.next_epoch();
         }

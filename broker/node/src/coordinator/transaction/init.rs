@@ -10,6 +10,7 @@ use super::entry::{Entry, NEVER, Producer};
 use super::status::Status;
 use super::{Refusal, Transactions, emit};
 use crate::coordinator::turn::Turn;
+use crate::flaws::{self, Flaw};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ impl Entry {
         if self.is_exhausted() {
             self.producer = Producer { id: fresh.ok_or(Refusal::NeedsProducerId)?, epoch: ProducerEpoch(0) };
             self.previous_id = current.id;
-        } else {
+        } else if !flaws::is(Flaw::InitKeepsEpoch) {
             self.producer.epoch = self.next_epoch();
         }
         self.last_epoch = last;

@@ -27,6 +27,7 @@ use super::state::StateRecord;
 use super::timers::Timer;
 use super::turn::{Task, Turn};
 use crate::features::TRANSACTION_VERSION;
+use crate::flaws::{self, Flaw};
 
 pub(crate) use self::ending::EndRequest;
 pub(crate) use self::init::InitRequest;
@@ -88,6 +89,9 @@ impl Transactions {
         turn.set_timer(Timer::AbortTimedOut, turn.settings.abort_timed_out_interval_ms);
         turn.set_timer(Timer::ExpireTransactionalIds, turn.settings.remove_expired_interval_ms);
         for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.status.is_prepared()) {
+            if flaws::is(Flaw::DecisionsNotResumed) {
+                break;
+            }
             turn.when_committed(Task::SendMarkers { id: id.clone(), producer: entry.producer });
         }
     }

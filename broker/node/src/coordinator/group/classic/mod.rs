@@ -30,6 +30,7 @@ pub(crate) use self::sync::refusal as sync_refusal;
 use super::consumer::{ClassicSide, Convert, Member as ConsumerMember};
 use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::Turn;
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 
 /// The protocol type of consumers: only of these is it known what they subscribe to.
@@ -241,7 +242,7 @@ impl ClassicGroup {
         }
         if generation >= 0 || !member.is_empty() || instance.is_some() {
             self.check_member(member, instance)?;
-            if generation != self.generation {
+            if generation != self.generation && !flaws::is(Flaw::GenerationIgnored) {
                 return Err(ErrorCode::ILLEGAL_GENERATION);
             }
         } else if self.state != State::Empty {
@@ -256,6 +257,9 @@ impl ClassicGroup {
     /// # Errors
     /// UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, FENCED_INSTANCE_ID.
     pub(crate) fn check_transactional(&self, member: &str, instance: Option<&str>, generation: i32) -> Result<(), ErrorCode> {
+        if flaws::is(Flaw::TransactionsUnfenced) {
+            return Ok(());
+        }
         if !member.is_empty() || instance.is_some() {
             self.check_member(member, instance)?;
         }

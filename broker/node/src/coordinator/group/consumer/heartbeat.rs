@@ -13,6 +13,7 @@ use super::parts::Parts;
 use super::subscription::compile;
 use crate::coordinator::group::Asker;
 use crate::coordinator::turn::Turn;
+use crate::flaws::{self, Flaw};
 
 /// The epoch of a member that joins.
 pub(crate) const JOINING: i32 = 0;
@@ -118,7 +119,9 @@ impl ConsumerGroup {
         let Some(member) = self.members.get(id) else { return };
         let target = self.target.get(id).cloned().unwrap_or_default();
         let mut next = member.clone();
-        next.advance(self.assignment_epoch, &target, owned, |topic, index| !self.holders.contains_key(&(topic, index)));
+        next.advance(self.assignment_epoch, &target, owned, |topic, index| {
+            flaws::is(Flaw::GivesWhatIsHeld) || !self.holders.contains_key(&(topic, index))
+        });
         let (was, is) = (member.progress, next.progress);
         let timeout_ms = u64::try_from(next.rebalance_timeout_ms).unwrap_or(0);
         self.put(turn, next);

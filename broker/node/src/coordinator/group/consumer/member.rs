@@ -17,6 +17,7 @@ use strandline_protocol::messages::join_group::JoinGroupRequestProtocol;
 
 use super::parts::Parts;
 use crate::config::consumer::ConsumerConfig;
+use crate::flaws::{self, Flaw};
 
 /// The epoch of a static member that left and is expected back.
 pub(crate) const LEFT_FOR_A_WHILE: i32 = -2;
@@ -138,6 +139,9 @@ impl Member {
 
     /// Everything that nobody else may have.
     pub(crate) fn holds(&self) -> Parts {
+        if flaws::is(Flaw::RevokingIsFree) {
+            return self.assigned.clone();
+        }
         self.assigned.with(&self.revoking)
     }
 
