@@ -136,6 +136,11 @@ impl Log {
         Ok(())
     }
 
+    /// Whether the log takes batches: nobody closes it, and it has not failed.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
     /// Whether the log was closed or deleted, and everything for that is done.
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed

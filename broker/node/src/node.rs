@@ -598,7 +598,10 @@ impl Node {
     fn on_metadata_read(&mut self, result: JobResult, outbox: &mut Vec<Effect>) {
         let JobResult::Truncated(cut) = result else { return };
         match cut {
-            Ok(cut) => self.broker.controller.on_scanned(*cut),
+            Ok(cut) => {
+                self.broker.controller.on_scanned(*cut);
+                self.stop_when_closed(outbox);
+            }
             Err(error) => outbox.push(unusable(&error)),
         }
     }
@@ -702,6 +705,8 @@ impl Node {
 
     fn stop_when_closed(&mut self, outbox: &mut Vec<Effect>) {
         let Phase::Stopping { closing } = &self.phase else { return };
+        // The metadata log may have been cut back, or begun anew, since it was closed: another one has its place, which is open.
+        let _ = self.broker.controller.log_mut().close();
         if !closing.is_empty() || !self.broker.controller.log().is_closed() || self.broker.snapshots.give_up() {
             return;
         }

@@ -113,9 +113,9 @@ impl Controller {
         self.quorum.epoch()
     }
 
-    /// Whether this node is the active controller.
+    /// Whether this node is the active controller; one that closes its log decides nothing any more, for nothing would be written.
     pub fn is_active(&self) -> bool {
-        self.leads.is_some()
+        self.leads.is_some() && self.log.is_open()
     }
 
     pub fn log(&self) -> &Log {

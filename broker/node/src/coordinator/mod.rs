@@ -410,7 +410,7 @@ pub(crate) fn write(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<E
     });
     match end.filter(|_| written) {
         Some(end) => {
-            shard.state.on_written(from);
+            shard.state.on_written(from, end);
             shard.on_written(end);
         }
         None => reload(broker, slot, outbox),

@@ -59,10 +59,10 @@ impl State {
         }
     }
 
-    /// What was emitted in this burst is written from `from` on.
-    pub(crate) fn on_written(&mut self, from: Offset) {
+    /// What was emitted in this burst is written from `from` up to `end`.
+    pub(crate) fn on_written(&mut self, from: Offset, end: Offset) {
         if let Self::Shares(states) = self {
-            states.on_written(from);
+            states.on_written(from, end);
         }
     }
 }

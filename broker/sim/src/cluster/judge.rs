@@ -9,7 +9,7 @@ use strandline_log::disk::{DiskOp, Durability};
 use strandline_node::coordinator::placement::partition_of;
 use strandline_node::inspect::{PartitionView, PlacedPartition};
 use strandline_node::{METADATA_SLOT, Node};
-use strandline_protocol::ids::{Offset, TopicId};
+use strandline_protocol::ids::{Offset, TopicId, Uuid};
 
 use super::committed::{Committed, LogSeen, Wrong};
 use super::ledger::{Ledger, LogKey, Written};
@@ -89,6 +89,8 @@ pub struct Judge {
     /// By machine, the number of its node.
     numbers: Vec<i32>,
     are_voters_fixed: bool,
+    lost_directories: BTreeSet<Uuid>,
+    change_asked_us: u64,
     metadata: Track,
     partitions: BTreeMap<PartitionKey, Track>,
     /// Topics of coordinators, with the number of their partitions.
@@ -104,6 +106,8 @@ impl Judge {
         Self {
             numbers,
             are_voters_fixed: voters == Voters::Fixed,
+            lost_directories: BTreeSet::new(),
+            change_asked_us: 0,
             metadata: Track::default(),
             partitions: BTreeMap::new(),
             internal: BTreeMap::new(),
@@ -152,8 +156,24 @@ impl Judge {
     }
 
     /// A machine has another disk: what it said of the old one is void.
-    pub fn disk_replaced(&mut self, machine: MachineId) {
+    pub fn disk_replaced(&mut self, machine: MachineId, directory: Uuid) {
         self.metadata.said.remove(&machine);
+        self.lost_directories.insert(directory);
+    }
+
+    /// Whether this directory lay on a disk that is gone.
+    pub fn is_lost(&self, directory: Uuid) -> bool {
+        self.lost_directories.contains(&directory)
+    }
+
+    /// An operator asks for other voters.
+    pub fn change_asked(&mut self, now_us: u64) {
+        self.change_asked_us = now_us;
+    }
+
+    /// Since when nobody has asked for other voters.
+    pub fn unchanged_since_us(&self) -> u64 {
+        self.change_asked_us
     }
 
     /// How far the metadata is committed.

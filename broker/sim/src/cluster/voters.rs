@@ -1,8 +1,9 @@
 //! Voters that stand in the metadata log (KIP-853): which controllers are formatted as such, an operator who adds and removes voters, and
 //! disks of controllers that are replaced by empty ones.
 //!
-//! A disk goes only where what is committed stays: nobody's log has a change of the voters that is not committed, no other voter's
-//! disk is gone, at least two others are left, and all of those have everything. Only controllers that are no brokers lose theirs; what
+//! A disk goes only where what is committed stays: nobody's log has a change of the voters that is not committed, nobody has asked for one
+//! lately, no other voter's disk is gone, at least two others are left, and all of those have everything. A voter whose disk is gone is
+//! removed before anybody else is. Only controllers that are no brokers lose theirs; what
 //! becomes of partitions when a broker's disk is replaced is another question.
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use strandline_protocol::messages::remove_raft_voter::RemoveRaftVoterRequest;
 
 use super::plan::{Kind, number};
 use super::router::{Heard, Posted, Router};
-use crate::core::{ClientEvent, Core, MS, MachineId};
+use crate::core::{ClientEvent, Core, MS, MachineId, SECOND};
 use crate::dice::Dice;
 use crate::disk::SimDisk;
 use crate::invariants::Invariant;
@@ -29,6 +30,9 @@ use crate::machine::{CONTROLLER_PORT, Machine};
 const LISTENER: &str = "CONTROLLER";
 /// Directories are told from version 2 on.
 const DIRECTORIES_FROM: i16 = 2;
+
+/// What was asked for is done, or refused, within this.
+const UNCHANGED_US: u64 = 5 * SECOND;
 
 /// How the voters of a run come about, if they stand in the log.
 #[derive(Clone, Copy, Debug)]
@@ -100,13 +104,41 @@ impl Electorate {
             return None;
         }
         let victim = dice.index(self.controllers);
-        if kinds[victim] != Kind::Controller || !may_go(core, machines, victim) {
+        if kinds[victim] != Kind::Controller || !self.may_go(core, machines, victim) {
             return None;
         }
+        let lost = machines[victim].directory();
         machines[victim].replace_disk(core);
-        core.judged(|judge, _| judge.disk_replaced(victim));
+        core.judged(|judge, _| judge.disk_replaced(victim, lost));
         core.mark("disk of a controller replaced");
         Some(victim)
+    }
+
+    fn may_go(&self, core: &Core, machines: &[Machine], victim: MachineId) -> bool {
+        let Some(judge) = &core.judge_of_cluster else { return false };
+        if core.now_us < judge.unchanged_since_us() + UNCHANGED_US {
+            return false;
+        }
+        let mut known: Option<BTreeMap<i32, Uuid>> = None;
+        for machine in machines {
+            let Some(node) = machine.node() else { return false };
+            let voters: BTreeMap<i32, Uuid> = node.voters().collect();
+            if !node.has_settled_voters() || known.is_some_and(|known| known != voters) {
+                return false;
+            }
+            known = Some(voters);
+        }
+        let voters = known.unwrap_or_default();
+        if !voters.contains_key(&number(victim)) {
+            // It may be about to join.
+            return !self.joins;
+        }
+        let is_whole = |(id, directory): (&i32, &Uuid)| {
+            judge
+                .machine_of(*id)
+                .is_some_and(|machine| judge.has_all_metadata(machine) && machines[machine].directory() == *directory)
+        };
+        voters.len() >= 3 && voters.iter().all(is_whole)
     }
 }
 
@@ -115,29 +147,6 @@ pub(crate) fn directory(machine: MachineId, replaced: u8) -> Uuid {
     let mut id = [u8::try_from(machine + 9).unwrap_or(u8::MAX); 16];
     id[15] = id[15].wrapping_add(replaced);
     Uuid(id)
-}
-
-fn may_go(core: &Core, machines: &[Machine], victim: MachineId) -> bool {
-    let Some(judge) = &core.judge_of_cluster else { return false };
-    let mut known: Option<BTreeMap<i32, Uuid>> = None;
-    for machine in machines {
-        let Some(node) = machine.node() else { return false };
-        let voters: BTreeMap<i32, Uuid> = node.voters().collect();
-        if !node.has_settled_voters() || known.is_some_and(|known| known != voters) {
-            return false;
-        }
-        known = Some(voters);
-    }
-    let voters = known.unwrap_or_default();
-    if !voters.contains_key(&number(victim)) {
-        return true;
-    }
-    let is_whole = |(id, directory): (&i32, &Uuid)| {
-        judge
-            .machine_of(*id)
-            .is_some_and(|machine| judge.has_all_metadata(machine) && machines[machine].directory() == *directory)
-    };
-    voters.len() >= 3 && voters.iter().all(is_whole)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +225,8 @@ impl VotersOperator {
         let is_controller = |replica: &&ReplicaState| (1..=self.electorate.controllers).contains(&place(replica));
         let others: Vec<&ReplicaState> = quorum.observers.iter().filter(is_controller).collect();
         let voters = &quorum.current_voters;
-        let lost = voters.iter().find(|voter| others.iter().any(|other| other.replica_id == voter.replica_id));
+        let judge = core.judge_of_cluster.as_ref();
+        let lost = voters.iter().find(|voter| judge.is_some_and(|judge| judge.is_lost(voter.replica_directory_id)));
         let newcomers: Vec<&ReplicaState> =
             others.iter().copied().filter(|other| voters.iter().all(|voter| voter.replica_id != other.replica_id)).collect();
         let leaver = self.dice.pick(voters).filter(|_| voters.len() > 1).map(key);
@@ -236,19 +246,23 @@ impl VotersOperator {
     fn add(&mut self, core: &mut Core, (id, directory): (BrokerId, Uuid)) {
         core.note(format_args!("operator wants {id} to vote, with {directory}"));
         let host = format!("machine-{}", i32::from(id) - 1);
+        let now_us = core.now_us;
+        core.judged(|judge, _| judge.change_asked(now_us));
         let request = AddRaftVoterRequest {
+            cluster_id: None,
             timeout_ms: 3000,
             voter_id: id,
             voter_directory_id: directory,
             listeners: vec![Listener { name: LISTENER.to_owned(), host, port: CONTROLLER_PORT }],
             ack_when_committed: true,
-            ..AddRaftVoterRequest::default()
         };
         self.ask(core, ApiKey::AddRaftVoter, 0, request, Asked::Change);
     }
 
     fn remove(&mut self, core: &mut Core, (id, directory): (BrokerId, Uuid)) {
         core.note(format_args!("operator wants {id} to vote no more, with {directory}"));
+        let now_us = core.now_us;
+        core.judged(|judge, _| judge.change_asked(now_us));
         let request = RemoveRaftVoterRequest { cluster_id: None, voter_id: id, voter_directory_id: directory };
         self.ask(core, ApiKey::RemoveRaftVoter, 0, request, Asked::Change);
     }

@@ -80,6 +80,9 @@ struct ShareState {
     updates: i64,
     /// No record before this one of the log is needed for it.
     kept_from: Offset,
+    /// Where a newer snapshot of it was written, and where what was written with it ends: it counts once that is committed. A leader
+    /// that does not come so far would leave nobody the older one.
+    written: Option<(Offset, Offset)>,
 }
 
 /// The states of one shard.
@@ -119,6 +122,7 @@ impl ShareStates {
             created_ms: turn.now.wall_ms,
             updates: 0,
             kept_from: before.map_or(Offset::MAX, |before| before.kept_from),
+            written: before.and_then(|before| before.written),
         };
         self.states.insert(key.clone(), state);
         self.snapshot(turn, key);
@@ -199,18 +203,23 @@ impl ShareStates {
         self.fresh.push(key.clone());
     }
 
-    /// What was emitted is written from `from` on.
-    pub(crate) fn on_written(&mut self, from: Offset) {
+    /// What was emitted is written from `from` up to `end`.
+    pub(crate) fn on_written(&mut self, from: Offset, end: Offset) {
         for key in std::mem::take(&mut self.fresh) {
             if let Some(state) = self.states.get_mut(&key) {
-                state.kept_from = from;
+                state.written = Some((from, end));
             }
         }
     }
 
-    /// The first record that is still needed; `end` if none is.
-    pub(crate) fn kept_from(&self, end: Offset) -> Offset {
-        self.states.values().map(|state| state.kept_from).min().unwrap_or(end).min(end)
+    /// The first record that is still needed; `committed`, where the log is committed to, if none is.
+    pub(crate) fn kept_from(&mut self, committed: Offset) -> Offset {
+        for state in self.states.values_mut() {
+            if let Some((from, _)) = state.written.take_if(|(_, end)| *end <= committed) {
+                state.kept_from = from;
+            }
+        }
+        self.states.values().map(|state| state.kept_from).min().unwrap_or(committed).min(committed)
     }
 
     /// Writes snapshots of states that hold the log's front back and were not touched since the last round.
@@ -221,7 +230,7 @@ impl ShareStates {
             // Less was written than snapshots of all would be: that would never end.
             return;
         }
-        let cold = self.states.iter().filter(|(_, state)| state.kept_from < before);
+        let cold = self.states.iter().filter(|(_, state)| state.kept_from < before && state.written.is_none());
         let cold: Vec<ShareKey> = cold.map(|(key, _)| key.clone()).collect();
         cold.iter().for_each(|key| self.snapshot(turn, key));
     }
@@ -352,6 +361,7 @@ impl ShareState {
             updates: 0,
             // Where it was read is not told; no later than this reading began.
             kept_from: Offset::ZERO,
+            written: None,
         }
     }
 
@@ -379,4 +389,20 @@ fn snapshot_key(key: &ShareKey) -> ShareSnapshotKey {
 
 fn update_key(key: &ShareKey) -> ShareUpdateKey {
     ShareUpdateKey { group_id: key.group.clone(), topic_id: key.topic, partition: key.partition }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_snapshot_is_needed_until_the_newer_one_is_committed() {
+        let key = ShareKey { group: GroupId::from("g"), topic: TopicId([1; 16]), partition: 0 };
+        let mut states = ShareStates::default();
+        states.replay_record(ShareGroupStateRecord::ShareSnapshot(snapshot_key(&key), Some(ShareSnapshotValue::default())));
+        states.fresh.push(key);
+        states.on_written(Offset(10), Offset(12));
+        assert_eq!(states.kept_from(Offset(11)), Offset::ZERO);
+        assert_eq!(states.kept_from(Offset(12)), Offset(10));
+    }
 }

@@ -313,7 +313,10 @@ impl Scribe {
             }
             Stage::Ending { commits } => {
                 open.ends += 1;
-                open.ended_us = core.now_us;
+                if open.ends == 1 {
+                    // An answer that is lost came from the decision all the same: a later question only repeats it.
+                    open.ended_us = core.now_us;
+                }
                 let request =
                     EndTxnRequest { transactional_id: self.id.clone(), producer_id, producer_epoch, committed: commits };
                 (ApiKey::EndTxn, if old { 0 } else { 5 }, if old { 4 } else { 5 }, request.into())

@@ -390,7 +390,9 @@ impl Sharer {
         for said in under_way.said.iter().filter(|said| said.verdict != Verdict::Release) {
             let records =
                 Records { group: self.group.as_str(), member: &self.member, key: said.key, first: said.first, last: said.last };
-            match codes.get(&said.key) {
+            let code = codes.get(&said.key);
+            core.note(format_args!("c{} said {said:?}: {code:?}", self.router.id));
+            match code {
                 Some(&ErrorCode::NONE) => {
                     core.mark("shared records acknowledged");
                     core.books.shared.over(&records, core.now_us);
@@ -429,10 +431,8 @@ impl Sharer {
             | ErrorCode::FENCED_LEADER_EPOCH
             | ErrorCode::KAFKA_STORAGE_ERROR => {
                 core.mark("shared partition could not be read");
+                // It stays in the session until the broker is told to forget it: else it goes on saying so for ever.
                 self.held.retain(|held| held.key != key);
-                if let Some(session) = self.sessions.get_mut(&under_way.posted.to) {
-                    session.places.remove(&key);
-                }
                 return self.router.forget(key.topic, key.partition);
             }
             other => return core.violate(Invariant::AnswersAsAsked, format_args!("{other:?} for {key} of {}", self.group)),
@@ -443,6 +443,8 @@ impl Sharer {
         for acquired in &data.acquired_records {
             let (first, last) = (acquired.first_offset.0, acquired.last_offset.0);
             core.mark("shared records given");
+            let (id, count) = (self.router.id, acquired.delivery_count);
+            core.note(format_args!("c{id} is given {key} {first} to {last} by m{from}, delivery {count}"));
             let records = self.records(key, first, last);
             // What a leader of the past gives is given in vain: see `books`.
             let asked_us = (leads && under_way.led.contains(&key)).then_some(under_way.sent_us);
