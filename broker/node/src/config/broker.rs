@@ -147,6 +147,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("producer.id.expiration.ms", Kind::Int { least: 1, most: INT_MAX }, Some("86400000"), "ms", "A partition forgets an idle producer after this long."),
     start("queued.max.request.bytes", Kind::Long { least: 1_048_576, most: LONG_MAX }, Some("268435456"), "bytes", "Most bytes of requests held at a time; connections wait unread above it. Kafka has no limit by default."),
     start("queued.max.requests", Kind::Int { least: 1, most: INT_MAX }, Some("500"), "requests", "Most requests of one connection under way at a time; it waits unread above it."),
+    dynamic("replica.alter.log.dirs.io.max.bytes.per.second", Kind::Long { least: 1, most: LONG_MAX }, Some(LONG_MAX_TEXT), "bytes a second", "How fast replicas are copied between the data directories of a broker, all of them together."),
     start("replica.fetch.backoff.ms", Kind::Int { least: 0, most: INT_MAX }, Some("250"), "ms", "How long a follower waits before it asks a leader again that could not answer. Kafka waits a second."),
     start("replica.fetch.max.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("1048576"), "bytes", "Most bytes that a follower asks for of one partition at a time, its first batch excepted."),
     start("replica.fetch.min.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("1"), "bytes", "Bytes that a follower waits for at its leader."),

@@ -23,7 +23,7 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Step;
 use crate::replica::in_sync::{self, Slots, Verdict};
 use crate::replica::truncation::{Cut, Step as CutStep, Truncation};
-use crate::replica::{Replica, Role, assign, assignments, leading, renewal};
+use crate::replica::{Replica, Role, assign, assignments, leading, moving, renewal};
 use crate::upkeep;
 
 /// How long the leader may be silent beyond the time that it may wait for news.
@@ -264,7 +264,7 @@ fn altered(broker: &mut Broker, now: Now, number: u64, response: AlterPartitionR
 pub(crate) fn continue_cut(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
     let Some(replica) = broker.replicas.get_mut(slot) else { return };
     let Some(truncation) = &mut replica.truncation else { return };
-    if !matches!(truncation.step, CutStep::Quiet) || !replica.log.is_idle() {
+    if !matches!(truncation.step, CutStep::Quiet) || !replica.log.is_idle() || broker.moves.holds(slot) {
         return;
     }
     match truncation.cut {
@@ -343,6 +343,7 @@ fn finish(broker: &mut Broker, now: Now, slot: u32, log: strandline_log::log::Lo
     }
     broker.mark_dirty(slot);
     follow_again(broker, slot);
+    moving::on_cut(broker, now, slot, outbox);
     // The metadata may have moved on meanwhile.
     let state = broker.image.topics.by_id(topic).and_then(|topic| topic.partitions.get(&partition)).cloned();
     let mut parked = state.map_or_else(Vec::new, |state| assign::assume(broker, now, slot, &state));
