@@ -378,8 +378,7 @@ impl Broker {
     /// The broker's own keys changed: every topic is read anew.
     pub fn refresh_all_topics(&mut self) {
         self.default_config = Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(None));
-        let throttles = Throttles::read(&self.image.layers(&self.config, self.identity.node_id));
-        if std::mem::replace(&mut self.throttles, throttles) != throttles {
+        if self.throttles.refresh(&self.image.layers(&self.config, self.identity.node_id)) {
             self.moves.on_throttle();
         }
         let ids: Vec<TopicId> = self.image.topics.iter().map(|topic| topic.id).collect();

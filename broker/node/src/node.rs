@@ -141,6 +141,7 @@ impl Node {
         if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory { .. }, .. }) {
             return;
         }
+        self.broker.throttles.begin_step(now.monotonic_ms);
         let from = outbox.len();
         match input {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
@@ -672,6 +673,11 @@ impl Node {
             snapshot::consider(&mut self.broker, now, outbox);
             cleaning::run(&mut self.broker, now, outbox);
             moving::on_tick(&mut self.broker, now);
+            for slot in self.broker.throttles.take_left_out() {
+                for parked in self.broker.followers.news(slot) {
+                    self.try_follower(parked, outbox);
+                }
+            }
             while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
                 self.broker.removals.remove(&(due, slot));
                 self.broker.mark_dirty(slot);

@@ -56,6 +56,7 @@ impl Due {
         let logs = self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms);
         let logs = logs.min(broker.cleaning.next_due_ms());
         logs.min(broker.moves.next_due_ms().unwrap_or(u64::MAX))
+            .min(broker.throttles.next_due_ms())
             .min(self.rebalance_ms)
             .min(self.in_sync_ms)
             .min(broker.controller.liveness.next_deadline())

@@ -66,8 +66,6 @@ pub(crate) struct Moves {
     awake: BTreeSet<u32>,
     /// Looked at again then: the bandwidth is used up, or the disk does not answer.
     resting: BTreeSet<(u64, u32)>,
-    /// When the bandwidth allows the next read.
-    rested_ms: u64,
     /// Jobs that read, and replicas that wait for one to end.
     reads: usize,
     queueing: VecDeque<u32>,
@@ -163,7 +161,6 @@ impl Moves {
 
     /// The bandwidth is another one.
     pub(crate) fn on_throttle(&mut self) {
-        self.rested_ms = 0;
         self.resting.clear();
         self.wake_all();
     }

@@ -113,11 +113,13 @@ fn name_in_target(broker: &Broker, slot: u32) -> FilePath {
 }
 
 fn read(broker: &mut Broker, now: Now, slot: u32, until: Offset, outbox: &mut Vec<Effect>) {
-    let rested_ms = broker.moves.rested_ms;
+    let rest_ms = broker.throttles.moves_rest_ms();
     let Some(moving) = broker.moves.by_slot.get_mut(&slot) else { return };
     // Nobody may wait for bandwidth while others wait for the log.
-    if rested_ms > now.monotonic_ms && moving.step < Step::Held {
-        broker.moves.resting.insert((rested_ms, slot));
+    if let Some(until_ms) = rest_ms
+        && moving.step < Step::Held
+    {
+        broker.moves.resting.insert((until_ms, slot));
         return;
     }
     let Some(replica) = broker.replicas.get(slot) else { return };
@@ -209,7 +211,7 @@ fn take(broker: &mut Broker, now: Now, slot: u32, pieces: Vec<Bytes>, until: Off
     moving.is_near = moving.next >= until;
     follow_start(copy, log_start);
     let copy = moving.copy;
-    broker.moves.rested_ms = broker.throttles.move_paid_ms(broker.moves.rested_ms, now.monotonic_ms, bytes);
+    broker.throttles.moved(bytes);
     broker.mark_dirty(copy);
     broker.moves.awake.insert(slot);
 }
