@@ -50,6 +50,7 @@ impl Node {
             | JobResult::SnapshotRead(_)
             | JobResult::CoordinatorLoaded(_)
             | JobResult::ShareRead(_)
+            | JobResult::CopyRead(_)
             | JobResult::Cleaned { .. } => return,
         }
         *outstanding -= 1;
