@@ -219,7 +219,9 @@ fn a_log_that_begins_again_leaves_no_file_of_a_segment_that_was_still_empty() {
         world.drain();
         world.log.restart_at(world.now_ms, Offset(offset));
         world.drain();
-        (0..20).for_each(|_| drop(world.append(&Batch::default())));
+        for _ in 0..20 {
+            world.append(&Batch::default());
+        }
         world.reopen(Default::default(), Shutdown::Unclean);
         assert_eq!(world.ends(), (offset, offset + 20, offset + 20, offset + 20));
         assert!(world.disk.paths().all(|path| !path.as_str().ends_with("/00000000000000000020.log")), "it is of the old log");
