@@ -123,6 +123,7 @@ impl Log {
         self.epochs.clear();
         self.producers = None;
         let overlaps = offset <= self.positions.log_end;
+        self.remove_empty_active(offset);
         // First of all: what the end of the old segment makes durable is nothing of the new log, which may begin below that end.
         self.positions = Positions::at(offset);
         self.roll(now_ms, offset);
@@ -140,6 +141,17 @@ impl Log {
             self.write_empty_segment(offset);
         }
         self.check_positions();
+    }
+
+    /// An active segment to which nothing was written may have its file all the same, and a snapshot of the producers: of a log that
+    /// begins elsewhere they would be a segment without its records. They go first: the old log ends there also without them.
+    fn remove_empty_active(&mut self, offset: Offset) {
+        let empty = self.active.as_ref().filter(|active| active.bytes == 0 && active.base != offset);
+        let Some(base) = empty.map(|active| active.base).filter(|_| self.has_directory) else { return };
+        for kind in [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::Snapshot] {
+            let file = self.segment_file(base, kind);
+            self.queue.push(Step::plain(DiskOp::Delete { file }), self.config.durability);
+        }
     }
 
     fn expire_producers(&mut self, now_ms: i64) {

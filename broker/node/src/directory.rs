@@ -21,8 +21,8 @@ pub enum After {
     Kept,
     /// A reply is true only with these log starts on disk.
     Reply(ParkedId),
-    /// Log starts of deleted partitions are forgotten: their names may be used again.
-    ForgotLogStarts,
+    /// The checkpoints do not describe deleted partitions any more: their names may be used again.
+    ForgotDeleted,
     /// What a cut of this slot's log makes of it is noted: the cut may begin.
     Cut {
         slot: u32,

@@ -63,7 +63,7 @@ fn give_up(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) -> Ve
     for after in broker.directory.give_up(log_dir) {
         match after {
             After::Reply(waiting) => parked.push(waiting),
-            After::ForgotLogStarts => {
+            After::ForgotDeleted => {
                 for slot in broker.leaving.checkpointed() {
                     broker.mark_dirty(slot);
                 }

@@ -167,6 +167,12 @@ pub(crate) fn write_log_starts(broker: &mut Broker, log_dir: LogDir, after: Afte
     broker.directory.write_offsets(FilePath::of(log_dir, LOG_START_CHECKPOINT), &starts, after, outbox);
 }
 
+/// Writes what a start would believe of a partition by its name: deleted ones are forgotten.
+pub(crate) fn forget_deleted(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
+    write_high_watermarks(broker, log_dir, outbox);
+    write_log_starts(broker, log_dir, After::ForgotDeleted, outbox);
+}
+
 /// Writes the high watermarks of the partitions in a log directory.
 fn write_high_watermarks(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
     let mark = |replica: &Replica| replica.high_watermark().min(noted(replica).positions().readable_end);

@@ -13,7 +13,6 @@ use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use crate::broker::Broker;
 use crate::cleaning;
 use crate::coordinator;
-use crate::directory::After;
 use crate::image::Image;
 use crate::image::topics::Partition;
 use crate::io::{Effect, Now};
@@ -23,7 +22,6 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
 use crate::replica::{Replica, Role, moving, renewal};
-use crate::upkeep::write_log_starts;
 
 /// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
 /// belong to no such partition are deleted: their topic is gone, or its replicas are elsewhere now.
@@ -196,6 +194,7 @@ fn host(
 }
 
 fn host_new(broker: &mut Broker, id: TopicId, name: TopicName, index: i32, log_dir: LogDir) -> u32 {
+    broker.leaving.made(log_dir);
     let config = broker.topic_config(id).log.clone();
     let directory = FilePath::of(log_dir, &partition_directory(name.as_str(), index));
     broker.host(id, name, index, Log::new(directory, id, config), Offset::ZERO)
@@ -303,7 +302,6 @@ pub(crate) fn delete_files(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effe
     let Some(replica) = broker.replicas.get_mut(slot) else { return };
     // Only a failed log refuses, and that has ended the process.
     let _ = replica.log.delete(unique);
-    let log_starts = replica.log_start() > Offset::ZERO;
     let was_cleaned = replica.log.cleaned_below().is_some();
     let log_dir = replica.log_dir();
     if !replica.log.is_idle() {
@@ -313,8 +311,5 @@ pub(crate) fn delete_files(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effe
     if was_cleaned {
         cleaning::write_checkpoint(broker, log_dir, outbox);
     }
-    if log_starts {
-        broker.leaving.begin_checkpoint();
-        write_log_starts(broker, log_dir, After::ForgotLogStarts, outbox);
-    }
+    broker.leaving.deleted(log_dir);
 }
