@@ -61,6 +61,18 @@ impl Markers {
         self.decided.push((slot, id, producer));
     }
 
+    /// Transactions that a broker is still to be told of, once for each broker.
+    pub(crate) fn pending_count(&self) -> usize {
+        let ready = self.ready.values().map(Vec::len).sum::<usize>();
+        let under_way = self.under_way.values().map(|(_, errands)| errands.len()).sum::<usize>();
+        self.decided.len() + ready + under_way + self.postponed_count()
+    }
+
+    /// Of those the ones that are to be sent again, or whose partition nobody leads.
+    pub(crate) fn postponed_count(&self) -> usize {
+        self.later.values().map(Vec::len).sum()
+    }
+
     /// When something is to be sent again.
     pub(crate) fn next_due_ms(&self) -> u64 {
         self.later.keys().next().copied().unwrap_or(u64::MAX)

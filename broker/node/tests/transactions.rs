@@ -445,6 +445,43 @@ fn an_id_that_nobody_used_for_long_is_forgotten() {
 }
 
 #[test]
+fn what_becomes_of_transactions_is_counted() {
+    let mut broker = broker();
+    let mut first = producer(&mut broker, Way::Raising);
+    let gauges = |broker: &TestBroker| broker.node.gauges(broker.now.wall_ms).transactions;
+    first.write(&mut broker, 0, "a");
+    let open = gauges(&broker);
+    assert_eq!((open.ids["Ongoing"], open.ids["CompleteCommit"], open.producer_ids), (1, 0, 1));
+    first.end(&mut broker, true);
+    first.write(&mut broker, 0, "b");
+    first.end(&mut broker, false);
+    first.write(&mut broker, 0, "c");
+    (0..5).for_each(|_| broker.pass(10_000));
+    let over = gauges(&broker);
+    assert_eq!((over.totals.committed, over.totals.aborted, over.totals.timed_out), (1, 2, 1));
+    assert_eq!((over.ids["Ongoing"], over.ids["CompleteAbort"], over.markers_pending), (0, 1, 0));
+    let mut second = producer(&mut broker, Way::Adding);
+    assert_eq!(second.write_unadded(&mut broker, 0, "d"), ErrorCode::INVALID_TXN_STATE);
+    assert_eq!((gauges(&broker).verification_failures, gauges(&broker).late_partitions), (1, 0));
+}
+
+#[test]
+fn a_transaction_that_nobody_will_end_is_counted_as_late() {
+    let unverified = ("transaction.partition.verification.enable", "false");
+    let settings: Vec<_> = SETTINGS.iter().copied().chain([unverified]).collect();
+    let mut broker = TestBroker::on(Disk::default(), &settings);
+    broker.create_topic("t", 2, &[]);
+    find(&mut broker, 1, ID);
+    let mut producer = producer(&mut broker, Way::Adding);
+    assert_eq!(producer.write_unadded(&mut broker, 0, "of no transaction"), ErrorCode::NONE);
+    let late = |broker: &TestBroker| broker.node.gauges(broker.now.wall_ms).transactions.late_partitions;
+    broker.pass(20 * 60 * 1000);
+    assert_eq!(late(&broker), 0);
+    broker.pass(1);
+    assert_eq!(late(&broker), 1);
+}
+
+#[test]
 fn list_offsets_gives_readers_of_committed_records_the_last_stable_offset() {
     let mut broker = broker();
     let mut producer = producer(&mut broker, Way::Raising);

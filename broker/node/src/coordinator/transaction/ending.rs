@@ -147,6 +147,10 @@ impl Entry {
     }
 
     fn prepare(&mut self, turn: &mut Turn<'_>, id: &TransactionalId, end: End) {
+        match end {
+            End::Commit => turn.transaction_totals.committed += 1,
+            End::Abort => turn.transaction_totals.aborted += 1,
+        }
         self.status = end.prepared();
         self.updated_ms = turn.now.wall_ms;
         if self.partitions.is_empty() {

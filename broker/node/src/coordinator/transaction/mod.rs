@@ -60,6 +60,15 @@ pub(crate) struct Decided {
     pub places: Vec<Place>,
 }
 
+/// What was decided since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionTotals {
+    pub committed: u64,
+    pub aborted: u64,
+    /// Of those, the ones whose time was over.
+    pub timed_out: u64,
+}
+
 /// All transactional ids of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
@@ -93,6 +102,13 @@ impl Transactions {
                 break;
             }
             turn.when_committed(Task::SendMarkers { id: id.clone(), producer: entry.producer });
+        }
+    }
+
+    /// Counts ids by where they stand.
+    pub(crate) fn count_into(&self, counts: &mut BTreeMap<&'static str, usize>) {
+        for entry in self.entries.values() {
+            *counts.entry(entry.status.name()).or_default() += 1;
         }
     }
 
