@@ -24,6 +24,7 @@ use crate::coordinator::transaction::entry::{Place, Producer, by_topic};
 use crate::coordinator::transaction::status::End;
 use crate::coordinator::{enter_transactions, epoch_of};
 use crate::flaws::{self, Flaw};
+use crate::holding;
 use crate::image::Image;
 use crate::io::{Asker, Effect, Lane, Now, PeerLost, Tag};
 
@@ -217,7 +218,10 @@ fn told(broker: &mut Broker, now: Now, errand: &Errand, places: &[Place], outbox
     if epoch_of(broker, errand.slot) != Some(errand.epoch) {
         return;
     }
-    enter_transactions(broker, now, errand.slot, outbox, |transactions, turn| {
-        transactions.marked(turn, &errand.id, errand.what.producer, places);
+    let is_complete = enter_transactions(broker, now, errand.slot, outbox, |transactions, turn| {
+        transactions.marked(turn, &errand.id, errand.what.producer, places)
     });
+    if is_complete {
+        holding::on_complete(broker, now, errand.slot, &errand.id, outbox);
+    }
 }

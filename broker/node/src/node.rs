@@ -157,6 +157,7 @@ impl Node {
                 members::on_disconnected(&mut self.broker, connection, outbox);
                 share::on_disconnected(&mut self.broker, connection);
                 controller_channel::on_disconnected(&mut self.broker, connection);
+                self.broker.held.sweep(&self.broker.waiting);
                 self.broker.controller.post.forget(connection);
             }
             Input::Damaged { log, base_offset } => {
@@ -810,6 +811,10 @@ impl Node {
             Until::MetadataCommitted { response } | Until::Jobs { response, .. } => Reply::Body(response),
             Until::Checkpointed { response, .. } => Reply::Body(Box::new(delete_records::given_up(*response))),
             Until::GroupMoves { lost, .. } => Reply::Body(lost),
+            Until::TransactionEnds { slot, id: of, lost, .. } => {
+                self.broker.held.give_up(slot, of, id);
+                Reply::Body(lost)
+            }
             Until::CoordinatorCommitted { response, .. } => Reply::Body(Box::new(coordinator::failed_by_time(*response))),
         };
         outbox.push(Effect::Reply { connection, sequence, reply });

@@ -35,6 +35,11 @@ fn ended(transactions: &TransactionGauges) -> Values {
     all.map(|(how, count)| (vec![how.to_owned()], count as f64)).into()
 }
 
+fn held(transactions: &TransactionGauges) -> Values {
+    let all = [("carried_out", transactions.held.carried_out), ("refused", transactions.held.refused)];
+    all.map(|(how, count)| (vec![how.to_owned()], count as f64)).into()
+}
+
 fn acknowledgements(shares: &ShareGauges) -> Values {
     let totals = shares.acknowledgements;
     let all =
@@ -53,6 +58,8 @@ const ROWS: &[Row] = &[
     Row { name: "strandline_transactions_ended_total", kind: "counter", labels: &["how"], help: "Transactions whose end was decided here: committed, aborted, or aborted because their time was over.", values: |node| ended(&node.transactions) },
     Row { name: "strandline_transaction_markers_pending", kind: "gauge", labels: &[], help: "Decided transactions that brokers are still to be told of, once for each broker.", values: |node| one(node.transactions.markers_pending as f64) },
     Row { name: "kafka_coordinator_transaction_transactionmarkerchannelmanager_unknowndestinationqueuesize", kind: "gauge", labels: &[], help: "Of them those that are to be sent again, or whose partition nobody leads.", values: |node| one(node.transactions.markers_postponed as f64) },
+    Row { name: "strandline_transaction_requests_held", kind: "gauge", labels: &[], help: "Requests that wait for the end of the transaction before.", values: |node| one(node.transactions.held_requests as f64) },
+    Row { name: "strandline_transaction_requests_waited_total", kind: "counter", labels: &["how"], help: "Requests that waited for the end of the transaction before: carried out then, or refused because its markers took too long.", values: |node| held(&node.transactions) },
     Row { name: "kafka_server_addpartitionstotxnmanager_verificationfailurerate_count", kind: "counter", labels: &[], help: "Partitions of requests that the coordinator of their transaction did not let take part.", values: |node| one(node.transactions.verification_failures as f64) },
     Row { name: "kafka_server_replicamanager_produceridcount", kind: "gauge", labels: &[], help: "Producers that partitions of this broker remember.", values: |node| one(node.transactions.producer_ids as f64) },
     Row { name: "kafka_server_replicamanager_partitionswithlatetransactionscount", kind: "gauge", labels: &[], help: "Partitions whose oldest open transaction has had no record for five minutes longer than a transaction may take: nobody will end it.", values: |node| one(node.transactions.late_partitions as f64) },

@@ -6,6 +6,7 @@ use strandline_protocol::ids::{GroupId, TopicName};
 
 use crate::broker::Broker;
 use crate::coordinator::transaction::TransactionTotals;
+use crate::holding::HoldTotals;
 use crate::share::AcknowledgementTotals;
 
 /// A transaction is late if its producer has been silent for this much longer than a transaction may take. Source:
@@ -21,6 +22,9 @@ pub struct TransactionGauges {
     /// Transactions that some broker is still to be told of how they ended, and those of them that wait before it is tried again.
     pub markers_pending: usize,
     pub markers_postponed: usize,
+    /// Requests that wait for the end of the transaction before, and what became of those that did.
+    pub held_requests: usize,
+    pub held: HoldTotals,
     /// Partitions of requests that a coordinator did not let take part.
     pub verification_failures: u64,
     /// Producers that partitions of this broker remember.
@@ -46,6 +50,8 @@ pub(super) fn transactions(broker: &Broker, wall_ms: i64) -> TransactionGauges {
         totals: broker.coordinators.transaction_totals,
         markers_pending: broker.markers.pending_count(),
         markers_postponed: broker.markers.postponed_count(),
+        held_requests: broker.held.count(),
+        held: broker.held.totals,
         verification_failures: broker.verifying.failures,
         ..TransactionGauges::default()
     };

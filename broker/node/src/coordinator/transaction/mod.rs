@@ -121,10 +121,16 @@ impl Transactions {
         }
     }
 
-    /// The entry of a producer that must be the current one.
+    /// The entry of a producer that must be the current one, and whose transaction before is complete.
     fn of_producer(&mut self, id: &TransactionalId, producer: Producer) -> Result<&mut Entry, ErrorCode> {
-        let known = self.entries.get_mut(id).filter(|entry| entry.producer.id == producer.id);
-        let entry = known.ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+        let entry = self.entries.get_mut(id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+        // Whoever gets another id with this end was told so, and may be here already.
+        if entry.status.is_prepared() && [entry.producer, entry.producer_after()].contains(&producer) {
+            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+        }
+        if entry.producer.id != producer.id {
+            return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+        }
         if entry.producer.epoch != producer.epoch {
             return Err(ErrorCode::PRODUCER_FENCED);
         }
