@@ -4,7 +4,6 @@
 //! after `file.delete.delay.ms`, when no reader that was sent to it can still be under way, its files are removed. Segments go
 //! oldest first, so that what remains is always one piece.
 
-use bytes::Bytes;
 use strandline_protocol::ids::Offset;
 
 use crate::append::AppendError;
@@ -124,6 +123,7 @@ impl Log {
         self.epochs.clear();
         self.producers = None;
         let overlaps = offset <= self.positions.log_end;
+        self.remove_empty_active(offset);
         // First of all: what the end of the old segment makes durable is nothing of the new log, which may begin below that end.
         self.positions = Positions::at(offset);
         self.roll(now_ms, offset);
@@ -137,11 +137,21 @@ impl Log {
         if self.has_directory {
             let file = self.directory.child(LEADER_EPOCH_CHECKPOINT);
             let epochs = DiskOp::Write { file, contents: self.epochs.encode() };
-            let empty = DiskOp::Write { file: self.segment_file(offset, SegmentFile::Log), contents: Bytes::new() };
             self.queue.push(Step::plain(epochs), self.config.durability);
-            self.queue.push(Step::plain(empty), self.config.durability);
+            self.write_empty_segment(offset);
         }
         self.check_positions();
+    }
+
+    /// An active segment to which nothing was written may have its file all the same, and a snapshot of the producers: of a log that
+    /// begins elsewhere they would be a segment without its records. They go first: the old log ends there also without them.
+    fn remove_empty_active(&mut self, offset: Offset) {
+        let empty = self.active.as_ref().filter(|active| active.bytes == 0 && active.base != offset);
+        let Some(base) = empty.map(|active| active.base).filter(|_| self.has_directory) else { return };
+        for kind in [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::Snapshot] {
+            let file = self.segment_file(base, kind);
+            self.queue.push(Step::plain(DiskOp::Delete { file }), self.config.durability);
+        }
     }
 
     fn expire_producers(&mut self, now_ms: i64) {
@@ -168,8 +178,7 @@ impl Log {
             return;
         }
         self.roll(now_ms, end);
-        let file = self.segment_file(end, SegmentFile::Log);
-        self.queue.push(Step::plain(DiskOp::Write { file, contents: Bytes::new() }), self.config.durability);
+        self.write_empty_segment(end);
     }
 
     fn is_too_old(&self, segment: &Sealed, now_ms: i64) -> bool {

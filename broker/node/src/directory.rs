@@ -21,10 +21,14 @@ pub enum After {
     Kept,
     /// A reply is true only with these log starts on disk.
     Reply(ParkedId),
-    /// Log starts of deleted partitions are forgotten: their names may be used again.
-    ForgotLogStarts,
+    /// The checkpoints do not describe deleted partitions any more: their names may be used again.
+    ForgotDeleted,
     /// What a cut of this slot's log makes of it is noted: the cut may begin.
     Cut {
+        slot: u32,
+    },
+    /// What checkpoints have to say of the copy of this slot's log is noted: it may take the log's place.
+    Placed {
         slot: u32,
     },
     /// The directory can be written to, although this segment could not be read.

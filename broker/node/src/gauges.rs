@@ -28,6 +28,8 @@ pub struct Gauges {
     /// Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.
     pub offline_partitions: usize,
     pub offline_log_dirs: usize,
+    /// Replicas on their way to another log directory.
+    pub moving_replicas: usize,
     /// Partitions of the cluster that nobody leads.
     pub leaderless_partitions: usize,
     /// Replies that wait for something.
@@ -52,6 +54,7 @@ impl Node {
             hosted_partitions: broker.replicas.count(),
             offline_partitions: broker.offline.count(),
             offline_log_dirs: broker.log_dirs.iter().filter(|(_, directory)| directory.failed.is_some()).count(),
+            moving_replicas: broker.moves.count(),
             leaderless_partitions: broker.image.topics.leaderless_count(),
             parked_replies: broker.waiting.count(),
             fetch_sessions: broker.sessions.count(),
@@ -63,7 +66,7 @@ impl Node {
             shares: coordination::shares(broker),
             ..Gauges::default()
         };
-        for (_, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted) {
+        for (_, replica) in broker.replicas.iter().filter(|(_, replica)| replica.is_listed()) {
             let topic = gauges.topics.entry(replica.name.clone()).or_default();
             topic.partitions += 1;
             topic.log_bytes += replica.log.bytes();

@@ -155,7 +155,7 @@ impl Node {
 
     /// Every hosted partition, deleted ones included.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
-        self.broker.replicas.iter().map(|(slot, replica)| PartitionView {
+        self.broker.replicas.iter().filter(|(_, replica)| !replica.is_copy).map(|(slot, replica)| PartitionView {
             slot,
             topic: replica.topic,
             name: &replica.name,

@@ -3,14 +3,15 @@
 //! Phases, in this order: *starting* (the quorum has a leader, then the registration and new leader epochs are
 //! committed), *serving*, *leaving* (a cluster takes its partitions over), *stopping* (logs are closed, then the mark of a clean shutdown is written), *stopped*.
 
+mod replies;
+
 use std::collections::BTreeSet;
 
 use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskDone, DiskError, FilePath};
 use strandline_log::log::Log;
-use strandline_log::names::CLEAN_SHUTDOWN;
+use strandline_log::names::{CLEAN_SHUTDOWN, DirectoryName};
 use strandline_protocol::api::Response;
-use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 use strandline_protocol::metadata::MetadataRecord;
 
@@ -22,10 +23,7 @@ use crate::controller_channel;
 use crate::coordinator;
 use crate::directory::After;
 use crate::failing;
-use crate::fetching;
-use crate::handlers::{
-    Answer, delete_records, describe_log_dirs, fetch_snapshot, init_producer_id, list_offsets, metadata_fetch, produce,
-};
+use crate::handlers::{Answer, init_producer_id, metadata_fetch, produce};
 use crate::image::{Change, Resource};
 use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
@@ -33,12 +31,12 @@ use crate::io::{
 use crate::markers;
 use crate::membership::{self, Stage};
 use crate::metadata_log::{LoadError, SnapshotRead, unusable};
-use crate::parked::{AppendWait, ParkedId, Until};
+use crate::parked::Until;
 use crate::quorum::message::Leadership;
 use crate::registration;
-use crate::replica::leading::{self, News};
+use crate::replica::leading;
 use crate::replica::truncation::Truncation;
-use crate::replica::{Moved, assign, assignments, following, renewal};
+use crate::replica::{Moved, assign, assignments, following, moving, renewal};
 use crate::share;
 use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
@@ -102,6 +100,13 @@ pub struct RecoveredPartition {
     pub high_watermark: Offset,
 }
 
+impl RecoveredPartition {
+    /// Whether it is a copy that is being made of a partition in another log directory.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(DirectoryName::parse(self.log.directory().as_str()), DirectoryName::Future { .. })
+    }
+}
+
 impl Node {
     /// A node before its first step; see [`crate::boot::Boot`].
     pub(crate) fn new(broker: Broker, recovered: Vec<RecoveredPartition>) -> Self {
@@ -134,6 +139,7 @@ impl Node {
         if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory { .. }, .. }) {
             return;
         }
+        self.broker.throttles.begin_step(now.monotonic_ms);
         let from = outbox.len();
         match input {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
@@ -287,6 +293,11 @@ impl Node {
             let from = outbox.len();
             share::settle(&mut self.broker, now, outbox);
             coordinator::settle(&mut self.broker, now, outbox);
+            let log_dirs = &self.broker.log_dirs;
+            for log_dir in self.broker.leaving.take_due(|log_dir| log_dirs.is_working(log_dir)) {
+                upkeep::forget_deleted(&mut self.broker, log_dir, outbox);
+            }
+            moving::settle(&mut self.broker, now, outbox);
             self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
             for parked in std::mem::take(&mut self.broker.answer_now) {
                 self.answer_follower(parked, outbox);
@@ -346,14 +357,16 @@ impl Node {
         if let Phase::Stopping { closing } = &self.phase
             && closing.contains(&slot)
             && replica.truncation.is_none()
+            && !self.broker.moves.changes_places(slot)
         {
             // Refused if it is closing already.
             let _ = replica.log.close();
         }
         let acknowledged = replica.acknowledged();
         let fresh = !replica.deleted && replica.log.positions().readable_end == Offset::ZERO;
-        let held = fresh && self.broker.leaving.holds(slot, &replica.name, replica.partition);
+        let held = fresh && self.broker.leaving.holds(slot, replica.log.directory());
         let is_cut = replica.truncation.as_ref().is_some_and(Truncation::owns_the_disk);
+        let held = held || self.broker.moves.holds(slot);
         let op = if held || is_cut { None } else { replica.log.poll(now.wall_ms) };
         let finished = replica.log.is_closed();
         let due = replica.log.next_due();
@@ -372,6 +385,7 @@ impl Node {
             for slot in self.broker.leaving.renamed(slot) {
                 self.broker.mark_dirty(slot);
             }
+            self.broker.moves.wake_all();
         }
         if finished && deleted {
             self.broker.replicas.release(slot);
@@ -410,11 +424,16 @@ impl Node {
             Ok(progress) => progress,
             Err(reason) => return self.fail(now, reason, outbox),
         };
+        if replica.is_copy {
+            // Nobody reads it.
+            replica.log.drop_cache();
+        }
         let cached = replica.log.cached_bytes().saturating_sub(before);
         replica.advance(now.monotonic_ms);
         self.broker.mark_dirty(slot);
         self.tail.grown(&mut self.broker, slot, cached);
         following::wrote(&mut self.broker, slot);
+        moving::on_disk(&mut self.broker, slot, outbox);
         if progress.cleaning_written {
             cleaning::written(&mut self.broker, now, slot, outbox);
         }
@@ -519,12 +538,13 @@ impl Node {
             After::Nothing => {}
             After::Kept => voter::on_kept(&mut self.broker, now),
             After::Reply(id) => self.on_checkpointed(id, outbox),
-            After::ForgotLogStarts => {
+            After::ForgotDeleted => {
                 for slot in self.broker.leaving.checkpointed() {
                     self.broker.mark_dirty(slot);
                 }
             }
             After::Cut { slot } => self.on_repaired(now, slot, outbox),
+            After::Placed { slot } => moving::placed(&mut self.broker, slot),
             After::Proven { file, base_offset } => {
                 for parked in failing::proven(&mut self.broker, now, &file, base_offset, outbox) {
                     self.give_up(parked, outbox);
@@ -532,23 +552,6 @@ impl Node {
             }
             After::Stop if self.broker.directory.is_marking() => {}
             After::Stop => outbox.push(Effect::Stopped),
-        }
-    }
-
-    /// One of the checkpoints that a reply waits for is on disk.
-    fn on_checkpointed(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
-        let Some(parked) = self.broker.waiting.get_mut(id) else { return };
-        let Until::Checkpointed { outstanding, .. } = &mut parked.until else { return };
-        *outstanding -= 1;
-        if *outstanding == 0
-            && let Some(parked) = self.broker.waiting.take(id)
-            && let Until::Checkpointed { response, .. } = parked.until
-        {
-            outbox.push(Effect::Reply {
-                connection: parked.place.connection,
-                sequence: parked.place.sequence,
-                reply: Reply::Body(response),
-            });
         }
     }
 
@@ -586,6 +589,11 @@ impl Node {
             (Some(JobOwner::ShareRead { parked, index, key }), JobResult::ShareRead(result)) => {
                 share::waiting::read(&mut self.broker, now, parked, index, &key, result, outbox);
             }
+            (Some(JobOwner::Copy(wanted)), JobResult::CopyRead(result)) => {
+                for parked in moving::on_read(&mut self.broker, now, wanted, result, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
                     self.fail(now, reason, outbox);
@@ -607,35 +615,6 @@ impl Node {
         }
     }
 
-    fn on_reply_job(&mut self, id: ParkedId, topic: usize, partition: usize, result: JobResult, outbox: &mut Vec<Effect>) {
-        let Some(parked) = self.broker.waiting.get_mut(id) else { return };
-        let Until::Jobs { outstanding, response } = &mut parked.until else { return };
-        match result {
-            JobResult::FoundTimestamp(found) => list_offsets::looked_up(response, topic, partition, found),
-            JobResult::DirectoryMeasured { total_bytes, usable_bytes } => {
-                describe_log_dirs::measured(response, topic, total_bytes, usable_bytes)
-            }
-            JobResult::PieceRead(read) => fetch_snapshot::piece_read(response, read),
-            JobResult::Truncated(_)
-            | JobResult::SnapshotPiece(_)
-            | JobResult::SnapshotRead(_)
-            | JobResult::CoordinatorLoaded(_)
-            | JobResult::ShareRead(_)
-            | JobResult::Cleaned { .. } => return,
-        }
-        *outstanding -= 1;
-        if *outstanding == 0
-            && let Some(parked) = self.broker.waiting.take(id)
-            && let Until::Jobs { response, .. } = parked.until
-        {
-            outbox.push(Effect::Reply {
-                connection: parked.place.connection,
-                sequence: parked.place.sequence,
-                reply: Reply::Body(response),
-            });
-        }
-    }
-
     fn on_tick(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         voter::tick(&mut self.broker, now);
         while let Some(parked) = self.broker.waiting.overdue(now.monotonic_ms) {
@@ -649,6 +628,12 @@ impl Node {
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
             cleaning::run(&mut self.broker, now, outbox);
+            moving::on_tick(&mut self.broker, now);
+            for slot in self.broker.throttles.take_left_out() {
+                for parked in self.broker.followers.news(slot) {
+                    self.try_follower(parked, outbox);
+                }
+            }
             while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
                 self.broker.removals.remove(&(due, slot));
                 self.broker.mark_dirty(slot);
@@ -685,11 +670,13 @@ impl Node {
             self.give_up(parked, outbox);
         }
         self.broker.cleaning.stop();
+        moving::stop(&mut self.broker);
         outbox.push(Effect::Unlisten { hang_up: !self.broker.is_alone });
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
-            // A log that is being cut back is closed when it is whole.
-            if replica.truncation.is_some() || (replica.log.close().is_ok() && !replica.log.is_closed()) {
+            // A log that is being cut back is closed when it is whole, one that changes places when it has.
+            let is_busy = replica.truncation.is_some() || self.broker.moves.changes_places(slot);
+            if is_busy || (replica.log.close().is_ok() && !replica.log.is_closed()) {
                 closing.insert(slot);
             }
         }
@@ -705,7 +692,8 @@ impl Node {
     }
 
     fn stop_when_closed(&mut self, outbox: &mut Vec<Effect>) {
-        let Phase::Stopping { closing } = &self.phase else { return };
+        let Phase::Stopping { closing } = &mut self.phase else { return };
+        closing.retain(|slot| self.broker.replicas.get(*slot).is_some_and(|replica| !replica.deleted));
         // The metadata log may have been cut back, or begun anew, since it was closed: another one has its place, which is open.
         let _ = self.broker.controller.log_mut().close();
         if !closing.is_empty() || !self.broker.controller.log().is_closed() || self.broker.snapshots.give_up() {
@@ -713,128 +701,9 @@ impl Node {
         }
         let mark = CleanShutdown { broker_epoch: self.broker.identity.epoch };
         for log_dir in self.broker.log_dirs.working().collect::<Vec<_>>() {
-            upkeep::write_checkpoints(&mut self.broker, log_dir, outbox);
+            upkeep::write_checkpoints(&mut self.broker, log_dir, After::Nothing, outbox);
             self.broker.directory.write(FilePath::of(log_dir, CLEAN_SHUTDOWN), mark.encode(), After::Stop, outbox);
         }
         self.phase = Phase::Stopped;
-    }
-
-    /// A batch of a parked Produce is below the high watermark; the reply leaves with the last one.
-    fn acknowledge(&mut self, slot: u32, id: ParkedId, outbox: &mut Vec<Effect>) {
-        let Some(parked) = self.broker.waiting.get_mut(id) else { return };
-        let Until::HighWatermark(wait) = &mut parked.until else { return };
-        if let Some(index) = wait.pending.iter().position(|pending| pending.slot == slot) {
-            let pending = wait.pending.swap_remove(index);
-            let replica = self.broker.replicas.get(slot);
-            let code = replica.map_or(ErrorCode::NONE, |replica| produce::acknowledged_as(replica, pending.acknowledged));
-            if code != ErrorCode::NONE {
-                wait.response.fail(pending, code);
-            }
-        }
-        if wait.pending.is_empty()
-            && let Some(parked) = self.broker.waiting.take(id)
-            && let Until::HighWatermark(wait) = parked.until
-        {
-            let reply = Reply::Body(Box::new(wait.response.into()));
-            outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
-        }
-    }
-
-    /// A partition that a parked Fetch waits for moved.
-    fn try_fetch(&mut self, slot: u32, id: ParkedId, outbox: &mut Vec<Effect>) {
-        let Some(Until::BytesReadable(fetch)) = self.broker.waiting.get(id).map(|parked| &parked.until) else { return };
-        let served = fetching::serve(&self.broker, fetch);
-        if !served.is_enough(fetch.bytes_min) {
-            if let Some(replica) = self.broker.replicas.get_mut(slot) {
-                replica.fetch_waiters.push(id);
-            }
-            return;
-        }
-        let Some(parked) = self.broker.waiting.take(id) else { return };
-        let Until::BytesReadable(fetch) = parked.until else { return };
-        self.forget_waiter(id, &fetch);
-        let reply = fetching::reply(&mut self.broker, &fetch, served);
-        outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
-    }
-
-    /// A partition that a follower's parked fetch waits for has news.
-    fn try_follower(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
-        let Some(Until::FollowerNews(wait)) = self.broker.waiting.get(id).map(|parked| &parked.until) else { return };
-        let wait = wait.clone();
-        let news = leading::serve(&mut self.broker, &wait);
-        if news.is_enough(&wait) {
-            self.send_news(id, wait.session, news, outbox);
-        }
-    }
-
-    /// A follower's parked fetch is answered with whatever there is.
-    fn answer_follower(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
-        let Some(Until::FollowerNews(wait)) = self.broker.waiting.get(id).map(|parked| &parked.until) else { return };
-        let wait = wait.at_once();
-        let news = leading::serve(&mut self.broker, &wait);
-        self.send_news(id, wait.session, news, outbox);
-    }
-
-    fn send_news(&mut self, id: ParkedId, session: i32, news: News, outbox: &mut Vec<Effect>) {
-        let Some(parked) = self.broker.waiting.take(id) else { return };
-        if let Some(session) = self.broker.followers.get_mut(session) {
-            session.parked = None;
-        }
-        let reply = news.into_reply(session);
-        outbox.push(Effect::Reply { connection: parked.place.connection, sequence: parked.place.sequence, reply });
-    }
-
-    /// The time of a parked reply is over, or what it waits for will not come: it leaves as it stands.
-    fn give_up(&mut self, id: ParkedId, outbox: &mut Vec<Effect>) {
-        match self.broker.waiting.get(id).map(|parked| &parked.until) {
-            Some(Until::FollowerNews(_)) => return self.answer_follower(id, outbox),
-            // It has a way of its own: see `share::overdue`.
-            Some(Until::Share(_)) => return,
-            Some(Until::MetadataReadable(_)) => return metadata_fetch::end(&mut self.broker, id, outbox),
-            _ => {}
-        }
-        let Some(parked) = self.broker.waiting.take(id) else { return };
-        let (connection, sequence) = (parked.place.connection, parked.place.sequence);
-        let reply = match parked.until {
-            Until::HighWatermark(wait) => {
-                self.forget_batches(id, &wait);
-                Reply::Body(Box::new(produce::given_up(&self.broker, wait)))
-            }
-            Until::FollowerNews(_) | Until::Share(_) => return,
-            Until::BytesReadable(fetch) => {
-                self.forget_waiter(id, &fetch);
-                let served = fetching::serve(&self.broker, &fetch);
-                fetching::reply(&mut self.broker, &fetch, served)
-            }
-            // It has no deadline: an answer or its loss always comes.
-            Until::MetadataReadable(_) | Until::Verified(_) => return,
-            Until::MetadataCommitted { response } | Until::Jobs { response, .. } => Reply::Body(response),
-            Until::Checkpointed { response, .. } => Reply::Body(Box::new(delete_records::given_up(*response))),
-            Until::GroupMoves { lost, .. } => Reply::Body(lost),
-            Until::TransactionEnds { slot, id: of, lost, .. } => {
-                self.broker.held.give_up(slot, of, id);
-                Reply::Body(lost)
-            }
-            Until::CoordinatorCommitted { response, .. } => Reply::Body(Box::new(coordinator::failed_by_time(*response))),
-        };
-        outbox.push(Effect::Reply { connection, sequence, reply });
-    }
-
-    /// What a reply waited for in other partitions is waited for no more.
-    fn forget_batches(&mut self, id: ParkedId, wait: &AppendWait) {
-        for pending in &wait.pending {
-            if let Some(replica) = self.broker.replicas.get_mut(pending.slot) {
-                replica.produce_waiters.retain(|waiter| waiter.parked != id);
-                replica.leader_waiters.retain(|waiter| waiter.parked != id);
-            }
-        }
-    }
-
-    fn forget_waiter(&mut self, id: ParkedId, fetch: &fetching::FetchWait) {
-        for slot in fetch.wanted.iter().filter_map(|target| target.slot.ok()) {
-            if let Some(replica) = self.broker.replicas.get_mut(slot) {
-                replica.fetch_waiters.retain(|waiter| *waiter != id);
-            }
-        }
     }
 }

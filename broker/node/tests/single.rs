@@ -14,7 +14,7 @@ use strandline_protocol::messages::api_versions::ApiVersionsRequest;
 use strandline_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use strandline_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
-use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
+use strandline_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use strandline_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use strandline_protocol::messages::describe_topic_partitions::DescribeTopicPartitionsRequest;
 use strandline_protocol::messages::incremental_alter_configs::{
@@ -440,4 +440,22 @@ fn one_request_makes_at_most_ten_thousand_partitions_over_all_its_topics() {
     };
     assert_eq!(grow(&mut broker, [5001, 5001]), [ErrorCode::NONE; 2]);
     assert_eq!(grow(&mut broker, [5001, 5002]), [ErrorCode::POLICY_VIOLATION; 2]);
+}
+
+#[test]
+fn a_topic_that_is_made_again_does_not_take_the_high_watermark_of_the_one_before() {
+    let mut broker = TestBroker::new();
+    let marks = |broker: &TestBroker| {
+        let file = FilePath::top(strandline_log::names::HIGH_WATERMARK_CHECKPOINT);
+        String::from_utf8(broker.disk.0.contents(&file).expect("it was written").to_vec()).expect("text")
+    };
+    broker.create_topic("orders", 1, &[]);
+    broker.produce("orders", 0, &["first", "second"]);
+    broker.pass(10_000);
+    assert!(marks(&broker).contains("orders 0 2"), "{}", marks(&broker));
+    let topic = DeleteTopicState { name: Some(TopicName::from("orders")), ..Default::default() };
+    broker.call(6, DeleteTopicsRequest { topics: vec![topic], ..Default::default() });
+    broker.create_topic("orders", 1, &[]);
+    broker.produce("orders", 0, &["third"]);
+    assert!(!marks(&broker).contains("orders 0 2"), "a crash now must not find it: {}", marks(&broker));
 }

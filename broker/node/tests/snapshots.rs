@@ -4,6 +4,7 @@ mod harness;
 
 use harness::{Disk, TestBroker};
 use strandline_log::disk::{DiskOp, FilePath, Files};
+use strandline_log::epochs::LeaderEpochs;
 use strandline_node::metadata_log::{LoadError, load};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
@@ -148,6 +149,35 @@ fn a_log_that_does_not_reach_back_to_a_snapshot_is_refused() {
         disk.0.perform(&DiskOp::Delete { file: FilePath::inside(DIRECTORY, &name) }).expect("deleted");
     }
     assert!(matches!(load(&disk, 0), Err(LoadError::NoSnapshot { .. })));
+}
+
+/// The files do not say that the log begins within a segment: of its records below nobody knows the epoch any more.
+#[test]
+fn a_log_that_was_cut_within_a_segment_begins_where_its_epochs_are_known() {
+    let mut broker = TestBroker::on(Disk::default(), KEEPING);
+    create_topics(&mut broker);
+    let mut disk = broker.restart().disk;
+    let inside = |name: &str| FilePath::inside(DIRECTORY, name);
+    let snapshots = files(&disk, ".checkpoint");
+    let (older, newest) = (&snapshots[0], &snapshots[snapshots.len() - 1]);
+    let cut = Offset(5);
+    let between = format!("{:020}{}", cut.0, &older[20..]);
+    assert!(*older > between, "{older} ends behind the cut");
+    for name in snapshots.iter().filter(|name| *name != newest) {
+        disk.0.put(inside(&between), disk.0.contents(&inside(name)).expect("listed").to_vec());
+        disk.0.perform(&DiskOp::Delete { file: inside(name) }).expect("deleted");
+    }
+    let below = format!("{:020}{}", 2, &older[20..]);
+    disk.0.put(inside(&below), disk.0.contents(&inside(newest)).expect("listed").to_vec());
+    let epochs = inside("leader-epoch-checkpoint");
+    let mut known = LeaderEpochs::parse(disk.0.contents(&epochs).expect("it is there")).expect("whole");
+    assert!(known.truncate_from_start(cut));
+    disk.0.put(epochs, known.encode().to_vec());
+    let loaded = load(&disk, 0).expect("loads");
+    assert_eq!(loaded.log.positions().log_start, cut);
+    assert_eq!(loaded.snapshots.kept[0].id.end, cut, "what lies before the log is in its oldest snapshot");
+    assert!(loaded.repairs.contains(&DiskOp::Delete { file: inside(&below) }));
+    expect_topics(&mut TestBroker::on(disk, KEEPING), TOPICS, "from the log that was cut");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! `strandline-sim`: runs seeds until a time is over, and replays one.
 //!
 //! ```text
-//! strandline-sim run [--cluster] [--seconds N] [--seeds N] [--hours H] [--seed S] [--flaw NAME]
+//! strandline-sim run [--cluster] [--seconds N] [--seeds N] [--hours H] [--seed S] [--flaw NAME] [--keep-going]
 //! strandline-sim replay SEED [--cluster] [--flaw NAME] [--quiet]
 //! strandline-sim hunt [--seeds N] [--sample N]
 //! strandline-sim flaws
 //! ```
-//! `hunt` runs every seeded bug of the protocol until a seed catches it, or N seeds did not; with `--sample` only every so
-//! many of them. It needs the feature `flaws`.
+//! `run` ends with the first seed that fails, or tells of it and goes on. `hunt` runs every seeded bug of the protocol until a
+//! seed catches it, or N seeds did not; with `--sample` only every so many of them. It needs the feature `flaws`.
 //! Exit code 1 and a command to replay for a violation, 2 for a command line that cannot be read.
 
 use std::fmt::Write as _;
@@ -37,6 +37,7 @@ struct Arguments {
     sample: Option<u64>,
     hours: Option<u64>,
     quiet: bool,
+    keep_going: bool,
 }
 
 impl Arguments {
@@ -85,6 +86,7 @@ fn parse(words: &[String], seed: Option<&str>) -> Result<Arguments, String> {
             }
             "--cluster" => arguments.size = Size::Cluster,
             "--quiet" => arguments.quiet = true,
+            "--keep-going" => arguments.keep_going = true,
             other => return Err(format!("unknown option {other}")),
         }
     }
@@ -100,6 +102,7 @@ fn run_many(arguments: &Arguments) -> ExitCode {
     let began = Instant::now();
     let mut tally = Tally::default();
     let mut number = arguments.seed;
+    let mut failed = 0;
     let over = |tally: &Tally| {
         let time_is_over = arguments.seconds.is_some_and(|seconds| began.elapsed().as_secs() >= seconds);
         let enough = arguments.hours.is_some_and(|hours| tally.simulated_us >= hours * 3600 * SECOND);
@@ -108,6 +111,11 @@ fn run_many(arguments: &Arguments) -> ExitCode {
     while !over(&tally) {
         match run(arguments.seed(number, Keep::Nothing)) {
             Ended::Well(outcome) => tally.add(&outcome),
+            Ended::Badly(outcome, trouble) if arguments.keep_going => {
+                failed += 1;
+                println!("seed {number}: {}", sentence(&trouble));
+                tally.add(&outcome);
+            }
             Ended::Badly(_, trouble) => {
                 println!("{}", tally.speed(began.elapsed().as_secs_f64()));
                 return tell(number, arguments, &trouble);
@@ -116,6 +124,10 @@ fn run_many(arguments: &Arguments) -> ExitCode {
         number += 1;
     }
     println!("{}\n{tally}", tally.speed(began.elapsed().as_secs_f64()));
+    if failed > 0 {
+        println!("{failed} seeds failed");
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 

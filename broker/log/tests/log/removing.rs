@@ -212,6 +212,23 @@ fn a_log_can_begin_again_at_another_offset() {
 }
 
 #[test]
+fn a_log_that_begins_again_leaves_no_file_of_a_segment_that_was_still_empty() {
+    for offset in [15, 500] {
+        let mut world = twenty(small());
+        world.log.end_segment(world.now_ms, 0);
+        world.drain();
+        world.log.restart_at(world.now_ms, Offset(offset));
+        world.drain();
+        for _ in 0..20 {
+            world.append(&Batch::default());
+        }
+        world.reopen(Default::default(), Shutdown::Unclean);
+        assert_eq!(world.ends(), (offset, offset + 20, offset + 20, offset + 20));
+        assert!(world.disk.paths().all(|path| !path.as_str().ends_with("/00000000000000000020.log")), "it is of the old log");
+    }
+}
+
+#[test]
 fn a_log_can_begin_again_below_its_end() {
     let mut world = twenty(small());
     world.log.restart_at(world.now_ms, Offset(15));

@@ -41,6 +41,7 @@ use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
 use crate::flaws::{self, Flaw};
 use crate::io::{Effect, Job, Now};
+use crate::replica::table::Replicas;
 
 pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
 
@@ -396,11 +397,19 @@ pub(crate) fn on_loaded(
     let Some(shard) = broker.coordinators.shards.get_mut(&slot).filter(|shard| shard.epoch == epoch) else { return Ok(()) };
     broker.coordinators.loading.remove(&slot);
     let Phase::Loading { next, .. } = &mut shard.phase else { return Ok(()) };
-    let piece = result?;
+    broker.coordinators.unsettled.insert(slot);
+    let piece = match result {
+        // The replica lies in another log directory by now: it is read there.
+        Err(reason) if has_moved(&broker.replicas, slot, &reason) => return Ok(()),
+        result => result?,
+    };
     *next = piece.next;
     piece.entries.into_iter().for_each(|entry| shard.state.replay(entry));
-    broker.coordinators.unsettled.insert(slot);
     Ok(())
+}
+
+fn has_moved(replicas: &Replicas, slot: u32, reason: &DiskError) -> bool {
+    replicas.get(slot).is_some_and(|replica| *replica.log.directory() != reason.file().directory())
 }
 
 /// Writes what a shard emitted so far.

@@ -184,6 +184,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
     replay.is_whole(end)?;
     replay.image.end = end;
     snapshots.beyond_bytes = replay.beyond_bytes;
+    begin_where_epochs_do(&mut recovered, &mut snapshots)?;
     let snapshot_epoch = snapshots.newest().map_or(LeaderEpoch(0), |newest| newest.id.epoch);
     let epoch = recovered.log.epochs().latest().unwrap_or(LeaderEpoch(0)).max(kept_epoch).max(snapshot_epoch);
     Ok(LoadedMetadata {
@@ -300,6 +301,27 @@ fn fit_together(recovered: &mut Recovered, snapshot: SnapshotId, now_ms: i64) ->
             Ok(true)
         }
     }
+}
+
+/// A log that was cut at its front begins in the middle of a segment, and its files do not say where. Its epochs do: who wrote what
+/// lies before nobody knows any more. A leader that began there would take its own records for those of an earlier epoch, and agree
+/// with followers that have others. So the log begins where its oldest snapshot behind that point ends.
+fn begin_where_epochs_do(recovered: &mut Recovered, snapshots: &mut FoundSnapshots) -> Result<(), LoadError> {
+    let log_start = recovered.log.positions().log_start;
+    let known_from = recovered.log.epochs().entries().first().map_or(log_start, |entry| entry.start);
+    if known_from <= log_start {
+        return Ok(());
+    }
+    let newest = snapshots.newest_end();
+    let oldest = snapshots.kept.iter().map(|snapshot| snapshot.id.end).find(|end| *end >= known_from);
+    let begin = oldest.ok_or(LoadError::NoSnapshot { log_start: known_from, newest })?;
+    for gone in snapshots.kept.iter().filter(|snapshot| snapshot.id.end < begin) {
+        recovered.repairs.push(DiskOp::Delete { file: gone.file() });
+    }
+    snapshots.kept.retain(|snapshot| snapshot.id.end >= begin);
+    // It is open, and reaches behind its newest snapshot.
+    let _ = recovered.log.delete_records(begin, begin);
+    Ok(())
 }
 
 /// Where the segments begin that hold something behind the snapshot.

@@ -285,6 +285,8 @@ pub(crate) fn read(
                 read.batches = Some(batches);
             }
         }
+        // It was removed or moved since: who asks again is sent elsewhere.
+        Err(DiskError::Missing { .. }) => {}
         Err(_) => drop(fetch.failed.insert((key.topic, key.partition), ErrorCode::KAFKA_STORAGE_ERROR)),
     }
     reading.outstanding -= 1;

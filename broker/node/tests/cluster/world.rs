@@ -173,8 +173,10 @@ impl World {
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
         let log_dirs = log_dirs(&config, id, member.exchanged);
         let places: Vec<LogDir> = log_dirs.working().collect();
-        let survey = survey(&member.disk, &places).expect("the directory can be read");
+        let mut survey = survey(&member.disk, &places).expect("the directory can be read");
+        let doubles = survey.settle_doubles(&member.disk, &metadata.image, &config, &log_dirs);
         let mut repairs = metadata.repairs.clone();
+        repairs.extend(doubles.expect("one of them is the partition"));
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         for found in &survey.partitions {
             match survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms) {
@@ -494,6 +496,7 @@ impl World {
                         Job::ReadPiece { file, position, bytes } => {
                             JobResult::PieceRead(member.disk.read(&file, position, bytes))
                         }
+                        Job::ReadCopy(piece) => JobResult::CopyRead(strandline_node::copying::read(&member.disk, &piece)),
                         other => panic!("no test asks for {other:?}"),
                     };
                     self.input(id, Input::Job { job, result });

@@ -90,8 +90,9 @@ impl Committed {
         let rises = claimed > self.end;
         let agreed = claimed.min(self.end);
         let (epoch, known) = (log.epoch_before(agreed), self.epoch_before(agreed));
-        // A node may begin to lead and end it within one step: then its records say of which epoch it speaks.
-        let claimer = log.leads.or(log.led).or_else(|| log.epoch_before(claimed));
+        // A node may begin to lead and end it within one step: then its records say of which epoch it speaks. Whoever says no more
+        // than others did has it from a leader, perhaps of a later epoch than that of the record.
+        let claimer = log.leads.or(log.led).or_else(|| log.epoch_before(claimed).filter(|_| rises));
         if epoch.is_some() && epoch != known && !log.is_compacted || (rises && claimer.is_none() && !alone) {
             return Err(Wrong::Differs { claimed, epoch, known });
         }
@@ -111,5 +112,35 @@ impl Committed {
         self.epochs.extend(fresh.map(|entry| (entry.start.0, entry.epoch.0)));
         self.end = claimed;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strandline_protocol::ids::LeaderEpoch;
+
+    use super::*;
+
+    #[test]
+    fn a_follower_speaks_for_the_leader_that_told_it_and_not_for_the_epoch_of_the_record() {
+        let mut epochs = LeaderEpochs::default();
+        epochs.assign(LeaderEpoch(2), Offset(0));
+        let seen = |leads, end, committed| LogSeen {
+            leads,
+            led: None,
+            start: 0,
+            end,
+            held: end,
+            committed,
+            epochs: &epochs,
+            is_compacted: false,
+        };
+        let mut known = Committed::default();
+        known.led(2, &seen(Some(2), 0, 0)).expect("the first");
+        known.claimed(&seen(Some(2), 67, 66), false).expect("it leads");
+        known.led(1, &seen(Some(4), 67, 66)).expect("it has all");
+        known.claimed(&seen(Some(4), 67, 67), false).expect("it leads");
+        known.claimed(&seen(None, 67, 67), false).expect("as the leader of 4 told it");
+        known.led(0, &seen(Some(3), 66, 66)).expect("it was chosen before 4, and hears of it late");
     }
 }

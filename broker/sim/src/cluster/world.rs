@@ -233,7 +233,9 @@ impl ClusterWorld {
         let reach = self.reach();
         self.core.history.begin_audit();
         self.read_all(&reach, Isolation::Uncommitted);
-        let judgement = self.core.history.finish(&reach).and_then(|()| self.core.history.nothing_vanished(&reach));
+        // A request that stayed on its way for long may have been carried out meanwhile.
+        let now = self.reach();
+        let judgement = self.core.history.finish(&reach).and_then(|()| self.core.history.nothing_vanished(&now));
         self.core.judge(judgement);
         self.core.note(format_args!("judged {} partitions", reach.len()));
         if self.plan.work.is_any() && self.core.violation.is_none() {

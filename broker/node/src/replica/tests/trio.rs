@@ -463,6 +463,7 @@ impl Trio {
                     }
                     Job::ReadShare(wanted) => JobResult::ShareRead(crate::share::spans::read(disk, &wanted)),
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
+                    Job::ReadCopy(piece) => JobResult::CopyRead(crate::copying::read(disk, &piece)),
                     Job::MeasureDirectory { .. } => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                     Job::ReadSnapshot { id, file } => {
