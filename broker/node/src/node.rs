@@ -163,6 +163,7 @@ impl Node {
                 members::on_disconnected(&mut self.broker, connection, outbox);
                 share::on_disconnected(&mut self.broker, connection);
                 controller_channel::on_disconnected(&mut self.broker, connection);
+                self.broker.held.sweep(&self.broker.waiting);
                 self.broker.controller.post.forget(connection);
             }
             Input::Damaged { log, base_offset } => {
