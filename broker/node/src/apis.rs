@@ -161,6 +161,16 @@ pub(crate) fn needs_active_controller(key: ApiKey) -> bool {
     )
 }
 
+/// Whether a connection takes its next request only when the answer to this one has left. Answers to records do not hold up what is
+/// behind them, nor do those to another broker: it asks for one of many producers, who may have to wait.
+pub fn goes_alone(api: ApiKey, version: i16) -> bool {
+    match api {
+        ApiKey::Produce => false,
+        ApiKey::AddPartitionsToTxn => version < add_partitions_to_txn::BROKERS_FROM,
+        _ => true,
+    }
+}
+
 /// Requests of clients that a broker hands on to the active controller if it is another node.
 pub(crate) fn is_forwarded(key: ApiKey) -> bool {
     // Only the leader of the quorum knows how far the others are, and decides who votes.

@@ -24,6 +24,7 @@ use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::flaws::{self, Flaw};
 use crate::handlers::Answer;
+use crate::holding::Held;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
@@ -107,6 +108,8 @@ pub struct Broker {
     pub(crate) markers: Markers,
     /// Requests that wait for a coordinator of transactions.
     pub(crate) verifying: verification::Queues,
+    /// Requests that wait until a transaction is complete.
+    pub(crate) held: Held,
     pub offline: Offline,
     pub log_dirs: LogDirs,
     pub waiting: Waiting,
@@ -186,6 +189,7 @@ impl Broker {
             shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
             markers: Markers::default(),
             verifying: verification::Queues::default(),
+            held: Held::default(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,

@@ -1,5 +1,7 @@
 //! What a node shows of itself to metrics: read between two steps, nothing is counted here.
 
+mod coordination;
+
 use std::collections::BTreeMap;
 
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
@@ -7,6 +9,8 @@ use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
 use crate::cleaning::{self, CleaningTotals};
 use crate::node::Node;
 use crate::replica::Traffic;
+
+pub use self::coordination::{ShareGauges, TransactionGauges};
 
 /// One topic, over its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,11 +42,13 @@ pub struct Gauges {
     pub cleaning: CleaningTotals,
     /// Compacted partitions that are set aside, because of damage or after too many failures.
     pub cleaning_set_aside: usize,
+    pub transactions: TransactionGauges,
+    pub shares: ShareGauges,
 }
 
 impl Node {
     /// Looks at everything once; costs a walk over the hosted partitions.
-    pub fn gauges(&self) -> Gauges {
+    pub fn gauges(&self, wall_ms: i64) -> Gauges {
         let broker = &self.broker;
         let mut gauges = Gauges {
             hosted_partitions: broker.replicas.count(),
@@ -56,6 +62,8 @@ impl Node {
             metadata_end: broker.controller.end(),
             metadata_committed: broker.controller.committed(),
             cleaning: broker.cleaning.totals,
+            transactions: coordination::transactions(broker, wall_ms),
+            shares: coordination::shares(broker),
             ..Gauges::default()
         };
         for (_, replica) in broker.replicas.iter().filter(|(_, replica)| replica.is_listed()) {

@@ -5,6 +5,7 @@ use strandline_log::epochs::LeaderEpochs;
 use strandline_log::log::Positions;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, Uuid};
 
+use crate::holding::HoldTotals;
 use crate::image::Overrides;
 use crate::node::Node;
 use crate::offline::OfflinePartition;
@@ -80,6 +81,11 @@ impl Node {
     /// The broker's number in the cluster.
     pub fn number(&self) -> i32 {
         self.broker.identity.node_id
+    }
+
+    /// What became of requests that waited for the end of a transaction.
+    pub fn held_requests(&self) -> HoldTotals {
+        self.broker.held.totals
     }
 
     /// When its parts have something to do next: what a node that is busy for nothing waits for.

@@ -23,6 +23,7 @@ mod fetching;
 pub mod flaws;
 pub mod gauges;
 mod handlers;
+mod holding;
 pub mod image;
 pub mod inspect;
 pub mod io;

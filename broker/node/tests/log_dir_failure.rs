@@ -65,7 +65,7 @@ fn the_partitions_of_a_failed_directory_are_offline_and_the_others_are_served() 
     let Some(Response::DescribeLogDirs(response)) = broker.reply(sequence) else { panic!("another response") };
     let errors: Vec<ErrorCode> = response.results.iter().map(|result| result.error_code).collect();
     assert_eq!(errors, [ErrorCode::NONE, ErrorCode::KAFKA_STORAGE_ERROR]);
-    assert_eq!((broker.node.gauges().offline_log_dirs, broker.node.gauges().offline_partitions), (1, 2));
+    assert_eq!((broker.node.gauges(0).offline_log_dirs, broker.node.gauges(0).offline_partitions), (1, 2));
     assert!(!broker.failed);
 }
 
@@ -124,10 +124,10 @@ fn a_read_that_failed_is_followed_by_a_write_that_shows_whether_the_directory_wo
     let mut broker = filled();
     let log = FilePath::of(RIGHT, "orders-1/00000000000000000000.log");
     broker.input(Input::Unreadable { log: log.clone(), base_offset: Offset(0) });
-    assert_eq!(broker.node.gauges().offline_log_dirs, 0);
+    assert_eq!(broker.node.gauges(0).offline_log_dirs, 0);
     broker.break_dir(RIGHT);
     broker.input(Input::Unreadable { log, base_offset: Offset(0) });
-    assert_eq!(broker.node.gauges().offline_log_dirs, 1);
+    assert_eq!(broker.node.gauges(0).offline_log_dirs, 1);
     assert_eq!(produced(&mut broker, IN_RIGHT), ErrorCode::KAFKA_STORAGE_ERROR);
 }
 

@@ -134,7 +134,7 @@ fn a_directory_that_does_not_work_is_told_as_such() {
     let mut broker = filled().restart_with(&[("log.dirs", "left0,right1!")]);
     let expected = [("left0".to_owned(), Ok(vec![0, 2])), ("right1!".to_owned(), Err(ErrorCode::KAFKA_STORAGE_ERROR))];
     assert_eq!(described(&mut broker), expected);
-    assert_eq!(broker.node.gauges().offline_log_dirs, 1);
+    assert_eq!(broker.node.gauges(0).offline_log_dirs, 1);
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn a_move_that_is_asked_for_again_goes_on_to_elsewhere_begins_again_and_back_end
     let (present, copies) = places(&mut broker);
     assert_eq!((present.as_slice(), copies[0].0.as_str()), (["right1".to_owned()].as_slice(), "third2"));
     assert!((1..43).contains(&copies[0].1), "{copies:?}");
-    assert_eq!(broker.node.gauges().moving_replicas, 1);
+    assert_eq!(broker.node.gauges(0).moving_replicas, 1);
     assert_eq!(alter(&mut broker, "orders", MOVING, "third2"), ErrorCode::NONE);
     assert_eq!(places(&mut broker).1, copies);
     assert_eq!(alter(&mut broker, "orders", MOVING, "left0"), ErrorCode::NONE);
@@ -491,7 +491,7 @@ fn a_compacted_log_moves_as_it_is_and_is_compacted_on() {
     };
     fill(&mut broker, 0..50);
     broker.pass(1_000);
-    let rounds = broker.node.gauges().cleaning.rounds;
+    let rounds = broker.node.gauges(0).cleaning.rounds;
     assert!(rounds > 0);
     let kept = newest(&mut broker);
     assert!(!kept.is_empty());
@@ -499,14 +499,14 @@ fn a_compacted_log_moves_as_it_is_and_is_compacted_on() {
     alter(&mut broker, "orders", MOVING, "third2");
     fill(&mut broker, 50..80);
     broker.pass(60_000);
-    assert_eq!(broker.node.gauges().cleaning.rounds, rounds, "a log that moves is not compacted");
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, rounds, "a log that moves is not compacted");
     set_rate(&mut broker, "1000000000");
     broker.pass(1);
     assert_eq!(places(&mut broker), (vec!["third2".to_owned()], vec![]));
     let moved = newest(&mut broker);
     assert_eq!(moved, kept.iter().copied().chain(50..80).collect::<Vec<_>>());
     broker.pass(60_000);
-    assert!(broker.node.gauges().cleaning.rounds > rounds, "it is compacted on");
+    assert!(broker.node.gauges(0).cleaning.rounds > rounds, "it is compacted on");
     let after = newest(&mut broker);
     assert!(after.len() < moved.len());
     assert_eq!(after[after.len() - 3..], [77, 78, 79]);

@@ -26,6 +26,7 @@ const fn dynamic(
 /// Every broker key, sorted by name.
 #[rustfmt::skip]
 pub const BROKER_KEYS: &[Row] = &[
+    start("add.partitions.to.txn.retry.backoff.max.ms", Kind::Int { least: 0, most: INT_MAX }, Some("100"), "ms", "How long after a transaction's end was decided requests that begin the next one wait for it to be complete, before the client is told to come again. Kafka lets only Produce and TxnOffsetCommit wait."),
     start("advertised.listeners", Kind::Text, None, "", "Where others are told to connect, as NAME://HOST:PORT, several separated by commas; by default what `listeners` says."),
     start("auto.create.topics.enable", Kind::Boolean, Some("true"), "", "Whether a Metadata request that allows it creates the topics it names."),
     start("auto.leader.rebalance.enable", Kind::Boolean, Some("true"), "", "Whether the controller gives partitions back to their preferred leaders when those are in sync again."),

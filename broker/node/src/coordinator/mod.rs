@@ -36,7 +36,7 @@ use self::shard::{Phase, Shard, Waiter};
 use self::share::ShareStates;
 use self::state::State;
 use self::timers::{Timer, Timers};
-use self::transaction::Transactions;
+use self::transaction::{TransactionTotals, Transactions};
 use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
 use crate::flaws::{self, Flaw};
@@ -48,6 +48,7 @@ pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
 /// The shards of this broker.
 pub(crate) struct Coordinators {
     pub settings: CoordinatorSettings,
+    pub transaction_totals: TransactionTotals,
     /// By the slot of their replica.
     shards: BTreeMap<u32, Shard>,
     by_partition: BTreeMap<(Kind, i32), u32>,
@@ -62,6 +63,7 @@ impl Coordinators {
     pub(crate) fn new(settings: CoordinatorSettings) -> Self {
         Self {
             settings,
+            transaction_totals: TransactionTotals::default(),
             shards: BTreeMap::new(),
             by_partition: BTreeMap::new(),
             timers: Timers::default(),
@@ -78,6 +80,17 @@ impl Coordinators {
     /// Whether a shard has something to write or to read before the burst is over.
     pub(crate) fn is_unsettled(&self) -> bool {
         !self.unsettled.is_empty()
+    }
+
+    /// How many transactional ids stand where.
+    pub(crate) fn transactional_ids(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = transaction::status::none_of_each();
+        for shard in self.shards.values() {
+            if let State::Transactions(transactions) = &shard.state {
+                transactions.count_into(&mut counts);
+            }
+        }
+        counts
     }
 
     /// Slots of all shards of a kind, if they may be asked.
@@ -202,6 +215,7 @@ fn step<T>(
         now,
         slot,
         settings: &coordinators.settings,
+        transaction_totals: &mut coordinators.transaction_totals,
         config: &broker.config,
         image: &broker.image,
         timers: &mut coordinators.timers,

@@ -241,7 +241,7 @@ impl World {
     }
 
     pub(crate) fn hosted_partitions(&self, id: i32) -> usize {
-        self.members[&id].node.as_ref().map_or(0, |node| node.gauges().hosted_partitions)
+        self.members[&id].node.as_ref().map_or(0, |node| node.gauges(0).hosted_partitions)
     }
 
     /// The names in the directory of the metadata log.
@@ -538,14 +538,14 @@ impl World {
     }
 
     pub(crate) fn committed(&self, id: i32) -> Offset {
-        self.members[&id].node.as_ref().map_or(Offset::ZERO, |node| node.gauges().metadata_committed)
+        self.members[&id].node.as_ref().map_or(Offset::ZERO, |node| node.gauges(0).metadata_committed)
     }
 
     /// Whether all that run have the same log, and know all of it to be committed.
     pub(crate) fn is_level(&self) -> bool {
         let nodes = self.members.values().filter_map(|member| member.node.as_ref());
         let ends: BTreeSet<(Offset, Offset)> =
-            nodes.map(|node| (node.gauges().metadata_committed, node.metadata_positions().log_end)).collect();
+            nodes.map(|node| (node.gauges(0).metadata_committed, node.metadata_positions().log_end)).collect();
         ends.len() == 1 && ends.iter().all(|(committed, end)| committed == end)
     }
 }

@@ -54,9 +54,9 @@ fn numbers(broker: &mut TestBroker) -> Vec<usize> {
 #[test]
 fn a_dirty_log_is_compacted_when_a_cleaner_looks_for_one() {
     let mut broker = filled(&[QUICK]);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
     broker.pass(1_000);
-    let gauges = broker.node.gauges();
+    let gauges = broker.node.gauges(0);
     assert_eq!((gauges.cleaning.rounds, gauges.cleaning_set_aside), (1, 0));
     assert!(gauges.cleaning.bytes_after < gauges.cleaning.bytes_before / 3);
     let kept = numbers(&mut broker);
@@ -69,7 +69,7 @@ fn a_dirty_log_is_compacted_when_a_cleaner_looks_for_one() {
     let mut broker = broker.restart();
     assert_eq!(numbers(&mut broker), kept);
     broker.pass(60_000);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0, "the checkpoint says that nothing is dirty");
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0, "the checkpoint says that nothing is dirty");
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn old_files_are_gone_after_a_while() {
 fn the_bandwidth_of_the_cleaner_is_kept() {
     let mut broker = filled(&[QUICK, ("log.cleaner.io.max.bytes.per.second", "1000000")]);
     broker.pass(1_000);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
     let mut waited = 0;
-    while broker.node.gauges().cleaning.rounds == 0 {
+    while broker.node.gauges(0).cleaning.rounds == 0 {
         broker.pass(100);
         waited += 1;
     }
@@ -124,5 +124,5 @@ fn a_topic_that_is_deleted_ends_its_round() {
     (0..20).for_each(|_| broker.pass(5_000));
     assert!(broker.disk.list(&FilePath::top("table-0")).is_err());
     assert_eq!(broker.create_topic("table", 1, TOPIC).error_code, ErrorCode::NONE);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
 }
