@@ -69,7 +69,7 @@ impl Due {
             for log_dir in broker.log_dirs.working().collect::<Vec<_>>() {
                 write_recovery_points(broker, log_dir, outbox);
             }
-            checkpoint_logs(broker, 0);
+            checkpoint_logs(broker, broker.settings.checkpoint_bytes_min);
             broker.controller.log_mut().checkpoint();
         }
         if now.monotonic_ms >= self.high_watermarks_ms {
@@ -106,13 +106,14 @@ fn in_sync_interval_ms(broker: &Broker) -> u64 {
     (broker.settings.replica_lag_max_ms / 2).max(1)
 }
 
-/// Logs with more than `bytes` behind their recovery point write their indexes, so that the point may move.
+/// Logs with at least `bytes` behind their recovery point write their indexes, so that the point may move.
 fn checkpoint_logs(broker: &mut Broker, bytes: u64) {
     let behind: Vec<u32> = broker
         .replicas
         .iter()
         .filter(|(_, replica)| {
-            !replica.deleted && replica.truncation.is_none() && replica.traffic.bytes_in - replica.flushed_bytes_in > bytes
+            let unflushed = replica.traffic.bytes_in - replica.flushed_bytes_in;
+            !replica.deleted && replica.truncation.is_none() && unflushed > 0 && unflushed >= bytes
         })
         .map(|(slot, _)| slot)
         .collect();

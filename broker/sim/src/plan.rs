@@ -146,6 +146,7 @@ fn broker(dice: &mut Dice) -> Vec<(&'static str, String)> {
     let mut pick = |key: &'static str, values: &[u64]| (key, values[dice.index(values.len())].to_string());
     vec![
         pick("log.flush.offset.checkpoint.interval.ms", &[200, 1000, 5000, 60_000]),
+        pick("log.flush.offset.checkpoint.min.bytes", &[0, 0, 1000, 64 << 10]),
         pick("replica.high.watermark.checkpoint.interval.ms", &[100, 1000, 5000]),
         pick("log.retention.check.interval.ms", &[300, 2000, 20_000]),
         pick("tail.cache.bytes", &[0, 2000, 64 << 10, 128 << 20]),

@@ -106,6 +106,7 @@ pub const BROKER_KEYS: &[Row] = &[
     dynamic("log.flush.interval.messages", Kind::Long { least: 1, most: LONG_MAX }, Some(LONG_MAX_TEXT), "records", "Default of the topic key `flush.messages`."),
     dynamic("log.flush.interval.ms", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "ms", "Default of the topic key `flush.ms`."),
     start("log.flush.offset.checkpoint.interval.ms", Kind::Int { least: 100, most: INT_MAX }, Some("60000"), "ms", "How often recovery points are written: a restart after a crash scans what was appended since."),
+    start("log.flush.offset.checkpoint.min.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("65536"), "bytes", "A partition's recovery point moves once so much was appended since it last moved, so that thousands of partitions that take little write no small files every minute; a restart after a crash scans at most so much more of each."),
     dynamic("log.index.interval.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("4096"), "bytes", "Default of the topic key `index.interval.bytes`."),
     dynamic("log.index.size.max.bytes", Kind::Int { least: 4, most: INT_MAX }, Some("10485760"), "bytes", "Default of the topic key `segment.index.bytes`."),
     start("log.io.executor", Kind::OneOf(&["auto", "uring", "threads", "buffered"]), Some("auto"), "", "How files are written and read: `uring` and `threads` go around the page cache, `buffered` through it; `auto` takes the first that the file system allows."),

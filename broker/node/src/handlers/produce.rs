@@ -6,6 +6,7 @@
 //! (durably, where the topic asks for that), acks=-1 once they are below the high watermark. With fewer in-sync replicas
 //! than the topic's minimum acks=-1 is refused, or if that comes later answered with NOT_ENOUGH_REPLICAS_AFTER_APPEND.
 //! v10 whoever is not at the leader is told who leads (KIP-951).
+//! What a producer sent behind a batch that was refused for a reason that passes is refused too until that one comes again (`replica::refused`).
 //! A transaction's first records in a partition wait until its coordinator was asked (`verification`): up to v11 the client has
 //! added the partition, from v12 on the question adds it (KIP-890).
 //! Versions 0 to 2 are advertised because old librdkafka switches features off otherwise (KAFKA-18659); the rim closes
@@ -235,14 +236,15 @@ fn append_partition(
     if is_internal(replica.name.as_str()) && &*context.client_id != "__admin_client" {
         return refused(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    let leader = match replica.leader() {
-        Ok(leader) => leader,
-        Err(code) => return refused(code),
+    let epoch = match takes_records(replica, acks) {
+        Ok(epoch) => epoch,
+        Err(code) => {
+            if let BatchOutcome::Checked { header, .. } = &batch {
+                replica.refused.note(now, header);
+            }
+            return refused(code);
+        }
     };
-    let epoch = leader.epoch;
-    if acks == Acks::All && !leader.has_min_isr(replica.config.min_insync_replicas) {
-        return refused(ErrorCode::NOT_ENOUGH_REPLICAS);
-    }
     let log_start = replica.log_start();
     match batch {
         BatchOutcome::Checked { bytes, header, log_append_time_ms } => {
@@ -255,6 +257,15 @@ fn append_partition(
         }
         BatchOutcome::Refused { refusal, offenders } => refused_batch(&refusal, offenders, log_start),
     }
+}
+
+/// The epoch in which the replica leads, if it takes records now. What it is refused for otherwise passes.
+fn takes_records(replica: &Replica, acks: Acks) -> Result<LeaderEpoch, ErrorCode> {
+    let leader = replica.leader()?;
+    if acks == Acks::All && !leader.has_min_isr(replica.config.min_insync_replicas) {
+        return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+    }
+    Ok(leader.epoch)
 }
 
 /// Whether records of a transaction may begin it here.
@@ -300,6 +311,14 @@ fn append_batch(
     let refuse =
         |code, message: String| Outcome::Refused { code, message: Some(message), record_errors: Vec::new(), log_start };
     match replica.log.check_producer(header, Origin::Client) {
+        ProducerVerdict::New | ProducerVerdict::Refused(ProducerRefusal::OutOfOrder { .. })
+            if replica.refused.is_awaited_before(now, header) =>
+        {
+            return refuse(
+                ErrorCode::NOT_ENOUGH_REPLICAS,
+                "records before these were refused and are still to come".to_owned(),
+            );
+        }
         ProducerVerdict::New => {}
         ProducerVerdict::Duplicate { base_offset, last_offset, timestamp_ms } => {
             let append_time_ms = if log_append_time_ms >= 0 { timestamp_ms } else { -1 };
@@ -314,6 +333,7 @@ fn append_batch(
                 let of = producer(header);
                 replica.verifying.settle(of.id, |epoch| epoch <= of.epoch);
             }
+            replica.refused.settle(header);
             replica.traffic.bytes_in += size;
             replica.traffic.records_in += u64::try_from(count).unwrap_or(0);
             Outcome::Waiting {

@@ -16,6 +16,7 @@ pub(crate) mod in_sync;
 pub(crate) mod leader;
 pub(crate) mod leading;
 pub(crate) mod moving;
+pub(crate) mod refused;
 pub(crate) mod renewal;
 pub(crate) mod selection;
 pub(crate) mod sessions;
@@ -39,6 +40,7 @@ use crate::flaws::{self, Flaw};
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
+use crate::replica::refused::Refused;
 use crate::replica::truncation::Truncation;
 use crate::replica::verifying::Verifying;
 
@@ -111,6 +113,7 @@ pub struct Replica {
     /// High watermark and log start when they were last written.
     pub checkpointed: (Offset, Offset),
     pub(crate) verifying: Verifying,
+    pub(crate) refused: Refused,
     pub traffic: Traffic,
     /// `traffic.bytes_in` when the log's indexes were last written.
     pub flushed_bytes_in: u64,
@@ -149,6 +152,7 @@ impl Replica {
             dirty: false,
             checkpointed: (high_watermark, positions.log_start),
             verifying: Verifying::default(),
+            refused: Refused::default(),
             traffic: Traffic::default(),
             flushed_bytes_in: 0,
             cleaning_failures: 0,

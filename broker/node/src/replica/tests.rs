@@ -5,6 +5,7 @@ mod trio;
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::records::ProducerStamp;
 
 use trio::{Trio, values};
 
@@ -132,6 +133,45 @@ fn with_too_few_in_sync_nothing_is_taken_and_nothing_committed() {
     let asked = trio.produce(1, 1, "b");
     assert_eq!(trio.answer(asked), Some(ErrorCode::NONE));
     assert_eq!(trio.view(1).high_watermark, Offset(0));
+}
+
+#[test]
+fn what_was_sent_behind_a_refused_batch_is_taken_after_it() {
+    let mut trio = Trio::new(&[("min.insync.replicas", "2")]);
+    trio.create(&[1, 2, 3], &[1, 2, 3]);
+    let stamp = |base_sequence| ProducerStamp { id: 7, epoch: 0, base_sequence };
+    let taken = |trio: &mut Trio, sequence, value| {
+        let asked = trio.produce_as(stamp(sequence), 1, -1, value);
+        trio.pass(600);
+        trio.answer(asked)
+    };
+    // First a producer that the partition does not know, then the same when it does.
+    for (first, second, values) in [(0, 1, ["a", "b"]), (2, 3, ["c", "d"])] {
+        trio.change_isr(&[1]);
+        assert_eq!(taken(&mut trio, first, values[0]), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+        trio.change_isr(&[1, 2, 3]);
+        assert_eq!(taken(&mut trio, second, values[1]), Some(ErrorCode::NOT_ENOUGH_REPLICAS), "the one before is to come");
+        assert_eq!(taken(&mut trio, first, values[0]), Some(ErrorCode::NONE));
+        assert_eq!(taken(&mut trio, second, values[1]), Some(ErrorCode::NONE));
+    }
+    assert_eq!(taken(&mut trio, 9, "gap"), Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), "nothing was refused");
+    assert_eq!(trio.log(1), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn what_comes_behind_a_batch_that_came_before_the_lead_waits_for_it() {
+    let mut trio = trio();
+    let stamp = |base_sequence| ProducerStamp { id: 7, epoch: 0, base_sequence };
+    let early = trio.produce_as(stamp(0), 2, -1, "a");
+    assert_eq!(trio.answer(early), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    trio.elect(2, &[1, 2, 3]);
+    let ahead = trio.produce_as(stamp(1), 2, -1, "b");
+    assert_eq!(trio.answer(ahead), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    for (sequence, value) in [(0, "a"), (1, "b")] {
+        trio.produce_as(stamp(sequence), 2, -1, value);
+        trio.pass(600);
+    }
+    assert_eq!(trio.log(2), ["a", "b"]);
 }
 
 #[test]

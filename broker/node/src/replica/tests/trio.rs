@@ -21,7 +21,7 @@ use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{BrokerEndpoint, FenceBrokerRecord, RegisterBrokerRecord, UnfenceBrokerRecord};
 use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
 use strandline_protocol::metadata::topic::TopicRecord;
-use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, Batches, NewRecord, Scratch, open};
+use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, Batches, NewRecord, ProducerStamp, Scratch, open};
 use strandline_protocol::wire::Records;
 
 use crate::apis::SERVED;
@@ -220,7 +220,11 @@ impl Trio {
     }
 
     pub(super) fn produce(&mut self, to: i32, acks: i16, value: &str) -> Sequence {
-        let batch = batch(value);
+        self.produce_as(ProducerStamp::default(), to, acks, value)
+    }
+
+    pub(super) fn produce_as(&mut self, producer: ProducerStamp, to: i32, acks: i16, value: &str) -> Sequence {
+        let batch = batch(producer, value);
         let header = BatchHeader::parse(&batch).expect("a batch");
         let data = TopicProduceData {
             name: TopicName::from("t"),
@@ -584,8 +588,8 @@ fn bytes_of(disk: &MemoryDisk, slices: &[Slice]) -> Bytes {
     bytes.into()
 }
 
-fn batch(value: &str) -> Bytes {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
+fn batch(producer: ProducerStamp, value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions { producer, ..BatchOptions::default() });
     let record = NewRecord { timestamp: 1_800_000_000_000, key: None, value: Some(value.as_bytes()), headers: &[] };
     builder.append(&record).expect("fits");
     builder.build(&mut Scratch::default()).expect("builds")
