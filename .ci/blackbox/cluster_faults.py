@@ -116,7 +116,7 @@ class Proof:
             self.nodes.start()
             admin.create_topics(self.nodes.bootstrap, [TOPIC], PARTITIONS, CONFIG, NODES)
             self.nodes.wait_until_healthy()
-            self.load = Load(self.nodes.bootstrap, TOPIC, PARTITIONS, self.history, PRODUCERS, RATE).start()
+            self.load = Load(self.nodes.bootstrap, TOPIC, PARTITIONS, self.history, PRODUCERS, RATE, self.work).start()
             self.keepers = [Keepers(self.nodes.bootstrap, TOPIC, PARTITIONS, protocol=protocol).start() for protocol in ("classic", "consumer")]
             for number, kind in enumerate(plan, 1):
                 self.round(number, kind)

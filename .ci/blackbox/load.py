@@ -3,10 +3,12 @@
 Every value names itself, so that a reader can tell whether each byte is what was sent.
 """
 
+import logging
 import random
 import re
 import threading
 import time
+from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -41,9 +43,10 @@ def value_of(data: bytes | None) -> Value | None:
 
 
 class Load:
-    """Producers and a follower on their own threads until `finish`."""
+    """Producers and a follower on their own threads until `finish`. What librdkafka says of producer ids and sequences goes to files in `logs`."""
 
-    def __init__(self, bootstrap: str, topic: str, partitions: int, history: History, producers: int = 3, rate: int = 600) -> None:
+    def __init__(self, bootstrap: str, topic: str, partitions: int, history: History, producers: int = 3, rate: int = 600, logs: Path | None = None) -> None:
+        self.logs = logs
         self.bootstrap, self.topic, self.partitions, self.history, self.rate = bootstrap, topic, partitions, history, rate
         self.over = threading.Event()
         self.follower_over = threading.Event()
@@ -84,7 +87,7 @@ class Load:
                 "reconnect.backoff.ms": 20,
                 "reconnect.backoff.max.ms": 200,
                 "retry.backoff.ms": 20,
-                "log_level": 0,
+                **self.logging(name),
             }
         )
         rng = random.Random(name)
@@ -99,6 +102,15 @@ class Load:
             while (left := next_burst - time.monotonic()) > 0:
                 producer.poll(left)
         producer.flush(DELIVERY_SECONDS)
+
+    def logging(self, name: str) -> dict:
+        if self.logs is None:
+            return {"log_level": 0}
+        logger = logging.Logger(name)
+        handler = logging.FileHandler(self.logs / f"{name}.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(handler)
+        return {"log_level": 7, "debug": "eos", "logger": logger}
 
     def send(self, producer: Producer, value: Value, partition: int) -> None:
         with self.lock:
