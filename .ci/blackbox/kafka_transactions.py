@@ -157,7 +157,8 @@ def stable_end(bootstrap: str) -> int:
 
 
 def offset(bootstrap: str) -> int:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": OFFSETS, "log_level": 2})
+    # Who reads committed records waits for the offsets of open transactions too.
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": OFFSETS, "isolation.level": "read_uncommitted", "log_level": 2})
     (place,) = consumer.committed([TopicPartition(TOPIC, 0)], SECONDS)
     consumer.close()
     return place.offset
