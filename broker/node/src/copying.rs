@@ -5,7 +5,7 @@ use strandline_log::cut;
 use strandline_log::disk::{FilePath, Files};
 use strandline_log::slice::Slice;
 use strandline_protocol::ids::Offset;
-use strandline_protocol::records::{BatchHeader, crc32c, position};
+use strandline_protocol::records::whole_batches;
 
 /// What is to be read.
 #[derive(Clone, Debug)]
@@ -39,7 +39,8 @@ pub fn read(files: &dyn Files, piece: &CopyPiece) -> Result<Vec<Bytes>, CopyFaul
             Slice::File(slice) => {
                 let (log, base_offset) = (slice.log.clone(), slice.base_offset);
                 let Ok(bytes) = cut::read(files, slice) else { return Err(CopyFault::Disk { log, base_offset }) };
-                if !is_whole(&bytes) {
+                let is_whole = whole_batches(bytes.clone()).is_ok_and(|whole| whole.len() == bytes.len());
+                if !is_whole {
                     return Err(CopyFault::Damaged { log, base_offset });
                 }
                 if !bytes.is_empty() {
@@ -50,17 +51,4 @@ pub fn read(files: &dyn Files, piece: &CopyPiece) -> Result<Vec<Bytes>, CopyFaul
         }
     }
     Ok(pieces)
-}
-
-/// Whether the checksums of all batches hold.
-fn is_whole(mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        let Ok(header) = BatchHeader::parse(bytes) else { return false };
-        let Some((batch, rest)) = bytes.split_at_checked(header.size_bytes()) else { return false };
-        if batch.get(position::ATTRIBUTES..).map(crc32c) != Some(header.crc) {
-            return false;
-        }
-        bytes = rest;
-    }
-    true
 }

@@ -293,11 +293,11 @@ impl Node {
             let from = outbox.len();
             share::settle(&mut self.broker, now, outbox);
             coordinator::settle(&mut self.broker, now, outbox);
+            moving::settle(&mut self.broker, now, outbox);
             let log_dirs = &self.broker.log_dirs;
             for log_dir in self.broker.leaving.take_due(|log_dir| log_dirs.is_working(log_dir)) {
                 upkeep::forget_deleted(&mut self.broker, log_dir, outbox);
             }
-            moving::settle(&mut self.broker, now, outbox);
             self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
             for parked in std::mem::take(&mut self.broker.answer_now) {
                 self.answer_follower(parked, outbox);

@@ -5,9 +5,8 @@ mod cluster {
     pub(crate) mod world;
 }
 
-use bytes::Bytes;
 use cluster::world::World;
-use strandline_node::io::{Asked, BatchOutcome, CheckedProduce};
+use strandline_node::io::Asked;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, Offset, TopicName};
@@ -16,8 +15,6 @@ use strandline_protocol::messages::alter_replica_log_dirs::{
 };
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataResponsePartition};
-use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, Scratch};
 
 fn described(world: &mut World, at: i32) -> MetadataResponsePartition {
     let request = Asked::Other(Box::new(MetadataRequest { topics: None, ..Default::default() }.into()));
@@ -26,22 +23,7 @@ fn described(world: &mut World, at: i32) -> MetadataResponsePartition {
 }
 
 fn produce(world: &mut World, to: i32) -> Option<ErrorCode> {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.append(&NewRecord { value: Some(b"v"), ..NewRecord::default() }).expect("small");
-    let bytes: Bytes = builder.build(&mut Scratch::default()).expect("it fits");
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    let data = TopicProduceData {
-        name: TopicName::from("orders"),
-        partition_data: vec![PartitionProduceData { index: 0, records: None }],
-        ..TopicProduceData::default()
-    };
-    let request = ProduceRequest { acks: -1, timeout_ms: 5_000, topic_data: vec![data], ..ProduceRequest::default() };
-    let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
-    let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
-    match world.call_within(6_000, to, 12, asked)? {
-        Response::Produce(response) => Some(response.responses[0].partition_responses[0].error_code),
-        other => panic!("{other:?}"),
-    }
+    world.produce(6_000, to, "orders", 0, b"v")
 }
 
 fn alter(world: &mut World, at: i32, path: &str) -> Option<ErrorCode> {

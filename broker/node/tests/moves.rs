@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Disk, TestBroker, batch, transactional, values_of};
+use harness::{Disk, TestBroker, batch, keyed, transactional, values_of};
 use strandline_log::disk::{FilePath, Files, LogDir};
 use strandline_node::io::Input;
 use strandline_protocol::api::Response;
@@ -18,7 +18,7 @@ use strandline_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use strandline_protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest};
-use strandline_protocol::records::{BatchBuilder, BatchOptions, Batches, NewRecord, ProducerStamp, Scratch};
+use strandline_protocol::records::{Batches, ProducerStamp};
 
 const THREE: &[(&str, &str)] = &[("log.dirs", "left0,right1,third2")];
 /// The first piece is read at once, and the second in twelve days.
@@ -452,16 +452,6 @@ fn a_moved_replica_knows_its_producers_and_what_was_aborted() {
         assert_eq!(aborted.iter().map(|one| one.producer_id.0).collect::<Vec<_>>(), [71], "in round {round}");
         broker = broker.kill();
     }
-}
-
-/// A value of 50 kB that begins with its number.
-fn keyed(key: &str, number: usize) -> bytes::Bytes {
-    let value = format!("{number:050000}");
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    let record =
-        NewRecord { timestamp: 1_800_000_000_000, key: Some(key.as_bytes()), value: Some(value.as_bytes()), headers: &[] };
-    builder.append(&record).expect("fits");
-    builder.build(&mut Scratch::default()).expect("builds")
 }
 
 #[test]

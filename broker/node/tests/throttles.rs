@@ -4,9 +4,8 @@ mod cluster {
     pub(crate) mod world;
 }
 
-use bytes::Bytes;
 use cluster::world::World;
-use strandline_node::io::{Asked, BatchOutcome, CheckedProduce};
+use strandline_node::io::Asked;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, TopicName};
@@ -15,8 +14,6 @@ use strandline_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataResponsePartition};
-use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, Scratch};
 
 const RECORDS: usize = 40;
 const RECORD_BYTES: usize = 50_000;
@@ -47,21 +44,7 @@ fn described(world: &mut World, at: i32, name: &str) -> MetadataResponsePartitio
 fn fill(world: &mut World, name: &str) {
     let leader = described(world, 1, name).leader_id.0;
     for _ in 0..RECORDS {
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        let value = vec![b'v'; RECORD_BYTES];
-        builder.append(&NewRecord { value: Some(&value), ..NewRecord::default() }).expect("fits");
-        let bytes: Bytes = builder.build(&mut Scratch::default()).expect("builds");
-        let header = BatchHeader::parse(&bytes).expect("a batch");
-        let data = TopicProduceData {
-            name: TopicName::from(name),
-            partition_data: vec![PartitionProduceData { index: 0, records: None }],
-            ..TopicProduceData::default()
-        };
-        let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..ProduceRequest::default() };
-        let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
-        let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
-        let Some(Response::Produce(response)) = world.call_within(20_000, leader, 12, asked) else { panic!("not answered") };
-        assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+        assert_eq!(world.produce(20_000, leader, name, 0, &[b'v'; RECORD_BYTES]), Some(ErrorCode::NONE));
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn transactions(broker: &Broker, wall_ms: i64) -> TransactionGauges {
         ..TransactionGauges::default()
     };
     let silent_ms = i64::from(broker.coordinators.settings.transaction_timeout_max_ms) + LATE_BUFFER_MS;
-    for (_, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted) {
+    for (_, replica) in broker.replicas.iter().filter(|(_, replica)| replica.is_listed()) {
         let Some(producers) = replica.log.producers() else { continue };
         gauges.producer_ids += producers.count();
         let oldest = producers.transactions().oldest_ongoing().and_then(|(producer, _)| producers.get(producer));

@@ -13,8 +13,8 @@ use strandline_node::apis::{SERVED, find};
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{
-    Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
-    Sequence, Tag,
+    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost,
+    Reply, RequestContext, Sequence, Tag,
 };
 use strandline_node::log_dirs::{LogDirectory, LogDirs};
 use strandline_node::metadata_log::{load, read_snapshot};
@@ -22,8 +22,11 @@ use strandline_node::peers;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
-use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName, Uuid};
 use strandline_protocol::messages::api_versions::ApiVersion;
+use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, Scratch};
 use strandline_protocol::wire::Records;
 
 /// A disk that also lists its top.
@@ -344,6 +347,26 @@ impl World {
             self.pass();
         }
         self.answered.remove(&asker.tag.number)
+    }
+
+    /// What a node says to a record with this value, which all replicas are to acknowledge; nothing if it does not answer within `most_ms`.
+    pub(crate) fn produce(&mut self, most_ms: u64, to: i32, topic: &str, partition: i32, value: &[u8]) -> Option<ErrorCode> {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.append(&NewRecord { value: Some(value), ..NewRecord::default() }).expect("small");
+        let bytes = builder.build(&mut Scratch::default()).expect("it fits");
+        let header = BatchHeader::parse(&bytes).expect("a batch");
+        let data = TopicProduceData {
+            name: TopicName::from(topic),
+            partition_data: vec![PartitionProduceData { index: partition, records: None }],
+            ..TopicProduceData::default()
+        };
+        let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..ProduceRequest::default() };
+        let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
+        let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
+        match self.call_within(most_ms, to, 12, asked)? {
+            Response::Produce(response) => Some(response.responses[0].partition_responses[0].error_code),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn node(&self, id: i32) -> &Node {

@@ -1,30 +1,19 @@
 //! Compaction as a broker runs it: by the clock, in steps, beside everything else.
 
-use bytes::Bytes;
 use strandline_log::disk::{FilePath, Files};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::TopicName;
 use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
-use strandline_protocol::records::{BatchBuilder, BatchOptions, Batches, NewRecord, Scratch};
+use strandline_protocol::records::Batches;
 
-use crate::harness::{Disk, TestBroker, values_of};
+use crate::harness::{Disk, TestBroker, keyed, values_of};
 
 const QUICK: (&str, &str) = ("log.cleaner.backoff.ms", "1000");
 const TOPIC: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("segment.bytes", "1048576"), ("min.cleanable.dirty.ratio", "0.01")];
 
 const RECORDS: usize = 50;
-
-/// A value of 50 kB that begins with its number.
-fn keyed(key: &str, number: usize) -> Bytes {
-    let value = format!("{number:050000}");
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    let record =
-        NewRecord { timestamp: 1_800_000_000_000, key: Some(key.as_bytes()), value: Some(value.as_bytes()), headers: &[] };
-    builder.append(&record).expect("fits");
-    builder.build(&mut Scratch::default()).expect("builds")
-}
 
 fn filled(configs: &[(&str, &str)]) -> TestBroker {
     let mut broker = TestBroker::on(Disk::default(), configs);

@@ -495,6 +495,16 @@ fn batch_of(values: &[&str], options: BatchOptions) -> Bytes {
     builder.build(&mut Scratch::default()).expect("builds")
 }
 
+/// A record with a key and a value of 50 kB that begins with its number.
+pub(crate) fn keyed(key: &str, number: usize) -> Bytes {
+    let value = format!("{number:050000}");
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let record =
+        NewRecord { timestamp: 1_800_000_000_000, key: Some(key.as_bytes()), value: Some(value.as_bytes()), headers: &[] };
+    builder.append(&record).expect("fits");
+    builder.build(&mut Scratch::default()).expect("builds")
+}
+
 pub(crate) fn values_of(records: Option<&Records>) -> Vec<String> {
     let Some(records) = records else { return Vec::new() };
     let bytes = records.clone().into_bytes();

@@ -222,11 +222,14 @@ impl VotersOperator {
 
     /// Wants a voter whose disk is gone to go, or somebody at random to come or go.
     fn change(&mut self, core: &mut Core, quorum: &ResponsePartitionData) {
-        let is_controller = |replica: &&ReplicaState| (1..=self.electorate.controllers).contains(&place(replica));
-        let others: Vec<&ReplicaState> = quorum.observers.iter().filter(is_controller).collect();
-        let voters = &quorum.current_voters;
+        let is_controller = |replica: &ReplicaState| (1..=self.electorate.controllers).contains(&place(replica));
         let judge = core.judge_of_cluster.as_ref();
-        let lost = voters.iter().find(|voter| judge.is_some_and(|judge| judge.is_lost(voter.replica_directory_id)));
+        let is_lost = |replica: &ReplicaState| judge.is_some_and(|judge| judge.is_lost(replica.replica_directory_id));
+        // The leader remembers for a while whoever fetched; an operator knows which disk he threw away.
+        let others: Vec<&ReplicaState> =
+            quorum.observers.iter().filter(|replica| is_controller(replica) && !is_lost(replica)).collect();
+        let voters = &quorum.current_voters;
+        let lost = voters.iter().find(|voter| is_lost(voter));
         let newcomers: Vec<&ReplicaState> =
             others.iter().copied().filter(|other| voters.iter().all(|voter| voter.replica_id != other.replica_id)).collect();
         let leaver = self.dice.pick(voters).filter(|_| voters.len() > 1).map(key);
