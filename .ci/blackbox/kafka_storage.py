@@ -4,6 +4,8 @@
 the records that were acknowledged. `to-kafka`: Kafka opens a copy of the directory, shows every topic, config and record, writes on, and the
 broker opens what Kafka left. `from-kafka`: a directory that Kafka wrote, stopped cleanly or killed, opens in the broker in the same way.
 Groups go along: committed offsets with their metadata, of both protocols and of no members at all, and members that come back go on there.
+So do transactions, also those that are open at the switch (the next owner listens at the same port, and their producer goes on), and
+share groups.
 """
 
 import concurrent.futures
@@ -19,7 +21,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, ResourceType
 
-from . import admin, cluster, kafka_groups
+from . import admin, cluster, kafka_groups, kafka_transactions
 from .cluster import Broker, Failed, Kafka, Strandline
 from .load import consumer_of, passing
 from .records import CODECS, Record, logical_records
@@ -65,6 +67,14 @@ PLANS = (
     ("empty", 5, {}, nothing),
 )
 
+#: Topics of coordinators, what decodes their records, and what is to be found there.
+COORDINATORS = (
+    ("__consumer_offsets", "--offsets-decoder", kafka_transactions.OFFSETS),
+    ("__transaction_state", "--transaction-log-decoder", "continued"),
+    ("__share_group_state", "--share-group-state-decoder", kafka_transactions.WORKERS),
+)
+
+
 def main() -> int:
     parser = cluster.arguments(__doc__)
     parser.add_argument("--only", choices=("dump", "to-kafka", "from-kafka-clean", "from-kafka-killed"), help="one part of the proof")
@@ -91,24 +101,28 @@ def ours(work: pathlib.Path, kind: str, port: int, only: str | None) -> None:
     with running(broker):
         contents, configs = fill(broker.bootstrap)
         groups = kafka_groups.fill(broker.bootstrap, "plain")
+        transactions = kafka_transactions.fill(broker.bootstrap)
     if only != "to-kafka":
         dump(broker.data, contents)
     if only == "dump":
         return
     copied = work / "ours-for-kafka"
     shutil.copytree(broker.data, copied)
-    kafka = KafkaOver(work / "kafka-over", cluster.free_port(port + 4), copied)
+    kafka = KafkaOver(work / "kafka-over", broker.port, copied)
     with running(kafka):
         compare(kafka.bootstrap, contents, configs, "Kafka on the broker's directory")
         kafka_groups.compare(kafka.bootstrap, groups, "Kafka on the broker's directory")
+        kafka_transactions.compare(kafka.bootstrap, transactions, "Kafka on the broker's directory")
         write_on(kafka.bootstrap, contents)
         compare(kafka.bootstrap, contents, configs, "Kafka after writing on")
         groups = kafka_groups.go_on(kafka.bootstrap, groups)
+        transactions = kafka_transactions.go_on(kafka.bootstrap, transactions)
     again = over(kind, work / "again", cluster.free_port(port + 8), copied)
     with running(again):
         compare(again.bootstrap, contents, configs, "the broker on the directory that Kafka left")
         kafka_groups.compare(again.bootstrap, groups, "the broker on the directory that Kafka left")
-    print("to Kafka and back: every topic, config, record and group is there", flush=True)
+        kafka_transactions.went_on(again.bootstrap, transactions, "the broker on the directory that Kafka left")
+    print("to Kafka and back: every topic, config, record, group and transaction is there", flush=True)
 
 
 def from_kafka(work: pathlib.Path, kind: str, port: int, killed: bool) -> None:
@@ -118,6 +132,7 @@ def from_kafka(work: pathlib.Path, kind: str, port: int, killed: bool) -> None:
         kafka.start()
         contents, configs = fill(kafka.bootstrap)
         groups = kafka_groups.fill(kafka.bootstrap, "plain")
+        transactions = kafka_transactions.fill(kafka.bootstrap)
         if killed:
             kafka.kill()
         else:
@@ -126,15 +141,18 @@ def from_kafka(work: pathlib.Path, kind: str, port: int, killed: bool) -> None:
         kafka.kill()
     copied = work / f"kafka-{how}-copied"
     shutil.copytree(kafka.data, copied)
-    broker = over(kind, work / f"over-{how}", cluster.free_port(port + 4), copied)
+    broker = over(kind, work / f"over-{how}", kafka.port, copied)
     with running(broker):
         compare(broker.bootstrap, contents, configs, f"the broker on the directory of a {how} Kafka")
         kafka_groups.compare(broker.bootstrap, groups, f"the broker on the directory of a {how} Kafka")
+        kafka_transactions.compare(broker.bootstrap, transactions, f"the broker on the directory of a {how} Kafka")
         write_on(broker.bootstrap, contents)
         compare(broker.bootstrap, contents, configs, "the broker after writing on")
         groups = kafka_groups.go_on(broker.bootstrap, groups)
         kafka_groups.compare(broker.bootstrap, groups, "the broker after members went on")
-    print(f"from a {how} Kafka: every topic, config, record and group is there", flush=True)
+        transactions = kafka_transactions.go_on(broker.bootstrap, transactions)
+        kafka_transactions.went_on(broker.bootstrap, transactions, "the broker after producers went on")
+    print(f"from a {how} Kafka: every topic, config, record, group and transaction is there", flush=True)
 
 
 def over(kind: str, scratch: pathlib.Path, port: int, data: pathlib.Path) -> Broker:
@@ -259,7 +277,7 @@ def to_the_end(consumer: Consumer) -> Iterator[Record]:
 def compare(bootstrap: str, contents: Contents, configs: Configs, who: str) -> None:
     """Topics, partitions, configs that were set, and every record with its offset and timestamp."""
     client = AdminClient({"bootstrap.servers": bootstrap})
-    shown = {name: len(topic.partitions) for name, topic in client.list_topics(timeout=SETTINGS_SECONDS).topics.items() if not name.startswith("__")}
+    shown = {name: len(topic.partitions) for name, topic in client.list_topics(timeout=SETTINGS_SECONDS).topics.items() if not name.startswith("__") and name not in kafka_transactions.TOPICS}
     problems = [] if shown == {name: partitions for name, partitions, _, _ in PLANS} else [f"topics are {shown}"]
     for name, wanted in configs.items():
         found = topic_config(client, name)
@@ -295,8 +313,13 @@ def dump(data: pathlib.Path, contents: Contents) -> None:
             per_partition[directory] = per_partition.get(directory, 0) + 1
             counted += 1
     wanted = {f"{name}-{partition}": len(records) for (name, partition), records in contents.items() if records}
-    if per_partition != wanted:
-        raise Failed(f"dump-log counts {per_partition} instead of {wanted}")
+    found = {place: count for place, count in per_partition.items() if place.rpartition("-")[0] not in kafka_transactions.TOPICS}
+    if found != wanted:
+        raise Failed(f"dump-log counts {found} instead of {wanted}")
+    for topic, decoder, word in COORDINATORS:
+        decoded = complaints(decoder, [path for path in sorted(data.glob(f"{topic}-*/*.log")) if path.stat().st_size > 0])
+        if not any(word in line for line in decoded):
+            raise Failed(f"dump-log {decoder} finds no {word} in {topic}")
     indexes = [path for path in sorted(data.glob("*/*index")) if "__" not in path.parent.name and path.suffix in (".index", ".timeindex", ".txnindex")]
     complaints(None, indexes)
     snapshots = sorted(data.glob("*/*.snapshot"))

@@ -650,3 +650,45 @@ fn a_groups_own_configuration_holds_from_the_next_heartbeat_on() {
     broker.pass(61_000);
     assert_eq!(consumer.beat(&mut broker), ErrorCode::UNKNOWN_MEMBER_ID);
 }
+
+#[test]
+fn members_ask_for_an_assignor_that_is_configured_and_the_first_is_the_default() {
+    let configured = [SETTINGS, &[("group.consumer.assignors", "range")]].concat();
+    let mut broker = broker_with(&configured);
+    let mut consumer = Consumer::new("a");
+    assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE);
+    assert_eq!(describe_consumer(&mut broker).assignor_name, "range");
+    let mut asking = |name: &str| {
+        let mut request = consumer.request(topic_id(&mut broker));
+        request.server_assignor = Some(name.to_owned());
+        consumer_call(&mut broker, request).error_code
+    };
+    assert_eq!((asking("uniform"), asking("range")), (ErrorCode::UNSUPPORTED_ASSIGNOR, ErrorCode::NONE));
+}
+
+#[test]
+fn who_joins_soon_after_an_assignment_waits_for_the_next_one_and_is_told_when_that_is() {
+    let mut broker = broker();
+    assert_eq!(configure(&mut broker, "consumer.assignment.interval.ms", "15001"), ErrorCode::INVALID_CONFIG);
+    assert_eq!(configure(&mut broker, "consumer.assignment.interval.ms", "1000"), ErrorCode::NONE);
+    let (mut first, mut second) = (Consumer::new("a"), Consumer::new("b"));
+    assert_eq!(first.beat(&mut broker), ErrorCode::NONE);
+    assert_eq!(first.owned.len(), 4, "nobody waits for the first assignment");
+    broker.pass(100);
+    let request = second.request(topic_id(&mut broker));
+    let joined = consumer_call(&mut broker, request);
+    let told = |response: &ConsumerGroupHeartbeatResponse| {
+        response.assignment.as_ref().map(|assignment| assignment.topic_partitions.len())
+    };
+    assert_eq!((joined.member_epoch, told(&joined)), (first.epoch, Some(0)), "it belongs to the group and has nothing");
+    assert!((1..=900).contains(&joined.heartbeat_interval_ms), "{}", joined.heartbeat_interval_ms);
+    assert_eq!(describe_consumer(&mut broker).group_state, "Assigning");
+    second.epoch = joined.member_epoch;
+    broker = broker.restart();
+    assert_eq!(find(&mut broker), ErrorCode::NONE);
+    assert_eq!(second.beat(&mut broker), ErrorCode::NONE);
+    assert_eq!(second.epoch, first.epoch, "the next owner of the group knows when it was assigned");
+    broker.pass(1000);
+    settle(&mut broker, &mut [second, first]);
+    assert_eq!(describe_consumer(&mut broker).group_state, "Stable");
+}

@@ -552,3 +552,21 @@ fn operators_set_where_a_group_begins_and_forget_it() {
     let mut broker = broker.kill();
     assert_eq!(delete(&mut broker), ErrorCode::GROUP_ID_NOT_FOUND, "also after a restart");
 }
+
+#[test]
+fn members_that_come_soon_after_an_assignment_are_assigned_together() {
+    let mut broker = broker(4);
+    assert_eq!(configure(&mut broker, "share.assignment.interval.ms", "1000"), ErrorCode::NONE);
+    assert_eq!(join(&mut broker, "a"), [0; 0], "its states began after it was assigned nothing");
+    let (second, again) = (beat(&mut broker, "b", 0), beat(&mut broker, "a", 1));
+    assert_eq!((second.member_epoch, again.member_epoch), (1, 1));
+    assert!((1..1000).contains(&again.heartbeat_interval_ms), "{}", again.heartbeat_interval_ms);
+    broker.pass(1000);
+    let told = |response: ShareGroupHeartbeatResponse| {
+        let lists = response.assignment.expect("told").topic_partitions.into_iter();
+        lists.flat_map(|list| list.partitions).collect::<Vec<i32>>()
+    };
+    let mut all = [told(beat(&mut broker, "a", 1)), told(beat(&mut broker, "b", 1))].concat();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3]);
+}

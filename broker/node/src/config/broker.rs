@@ -2,7 +2,9 @@
 
 use super::row::{Kind, Row, Scope};
 use super::topic::{COMPRESSIONS, DURABILITIES, POLICIES, TIMESTAMP_TYPES};
+use crate::coordinator::group::consumer::ASSIGNORS;
 use crate::coordinator::group::migration::MigrationPolicy;
+use crate::coordinator::group::share::SIMPLE;
 use crate::replica::selection::{LEADER, RACK_AWARE};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -53,11 +55,15 @@ pub const BROKER_KEYS: &[Row] = &[
     dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
     start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
     dynamic("follower.replication.throttled.rate", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "bytes a second", "How fast replicas that topics name in `follower.replication.throttled.replicas` are fetched by a broker, all of them together."),
+    start("group.consumer.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, Some("0"), "ms", "Default of the group key `consumer.assignment.interval.ms`. Kafka: 1000."),
+    start("group.consumer.assignors", Kind::SomeOf(&ASSIGNORS), Some("uniform,range"), "", "Assignors that members of consumer groups may ask for; the first is that of groups whose members ask for none. Classes of one's own are not served."),
     start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Default of the group key `consumer.heartbeat.interval.ms`."),
+    start("group.consumer.max.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, Some("15000"), "ms", "Longest assignment interval that a consumer group may set."),
     start("group.consumer.max.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("15000"), "ms", "Longest heartbeat interval that a consumer group may set."),
     start("group.consumer.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("60000"), "ms", "Longest session timeout that a consumer group may set."),
     start("group.consumer.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a consumer group."),
     start("group.consumer.migration.policy", Kind::OneOf(MigrationPolicy::NAMES), Some("bidirectional"), "", "Whether groups with members change their protocol: `upgrade` to the consumer protocol when its first member joins, `downgrade` to the classic one when its last member is gone."),
+    start("group.consumer.min.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, Some("0"), "ms", "Shortest assignment interval that a consumer group may set."),
     start("group.consumer.min.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Shortest heartbeat interval that a consumer group may set."),
     start("group.consumer.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Shortest session timeout that a consumer group may set."),
     start("group.consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Default of the group key `consumer.session.timeout.ms`: a member of a consumer group that is silent for so long is out."),
@@ -66,8 +72,11 @@ pub const BROKER_KEYS: &[Row] = &[
     start("group.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("1800000"), "ms", "Longest session timeout that a member of a classic group may ask for."),
     start("group.max.size", Kind::Int { least: 1, most: INT_MAX }, Some("2147483647"), "members", "Most members of a classic group."),
     start("group.min.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("6000"), "ms", "Shortest session timeout that a member of a classic group may ask for."),
+    start("group.share.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, Some("0"), "ms", "Default of the group key `share.assignment.interval.ms`. Kafka: 1000."),
+    start("group.share.assignors", Kind::SomeOf(&[SIMPLE]), Some(SIMPLE), "", "The assignor of share groups. Classes of one's own are not served."),
     start("group.share.delivery.count.limit", Kind::Int { least: 2, most: 10 }, Some("5"), "deliveries", "Default of the group key `share.delivery.count.limit`: how often a record is given out before it is given up."),
     start("group.share.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Default of the group key `share.heartbeat.interval.ms`."),
+    start("group.share.max.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, Some("15000"), "ms", "Longest assignment interval that a share group may set."),
     start("group.share.max.delivery.count.limit", Kind::Int { least: 2, most: 25 }, Some("10"), "deliveries", "Most that a group may set as its delivery count limit."),
     start("group.share.max.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("15000"), "ms", "Longest heartbeat interval that a share group may set."),
     start("group.share.max.partition.max.record.locks", Kind::Int { least: 100, most: 10_000 }, Some("4000"), "records", "Most record locks of a partition that a group may set."),
@@ -75,6 +84,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("group.share.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("60000"), "ms", "Longest session timeout that a share group may set."),
     start("group.share.max.share.sessions", Kind::Int { least: 1, most: INT_MAX }, Some("2000"), "sessions", "Most share sessions kept."),
     start("group.share.max.size", Kind::Int { least: 1, most: 1000 }, Some("200"), "members", "Most members of a share group."),
+    start("group.share.min.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, Some("0"), "ms", "Shortest assignment interval that a share group may set."),
     start("group.share.min.delivery.count.limit", Kind::Int { least: 2, most: 25 }, Some("2"), "deliveries", "Least that a group may set as its delivery count limit."),
     start("group.share.min.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Shortest heartbeat interval that a share group may set."),
     start("group.share.min.partition.max.record.locks", Kind::Int { least: 100, most: 10_000 }, Some("100"), "records", "Least record locks of a partition that a group may set."),

@@ -7,6 +7,7 @@ use super::layers::Overrides;
 /// A consumer group's keys, typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerConfig {
+    pub assignment_interval_ms: i32,
     pub heartbeat_interval_ms: i32,
     pub session_timeout_ms: u64,
 }
@@ -16,6 +17,7 @@ impl ConsumerConfig {
     pub(crate) fn read(start: &BrokerConfig, overrides: Option<&Overrides>) -> Self {
         let number = |key: &str| group_text(start, overrides, key).parse::<i32>().unwrap_or(i32::MAX);
         Self {
+            assignment_interval_ms: number("consumer.assignment.interval.ms"),
             heartbeat_interval_ms: number("consumer.heartbeat.interval.ms"),
             session_timeout_ms: u64::try_from(number("consumer.session.timeout.ms")).unwrap_or(0),
         }
@@ -31,6 +33,7 @@ mod tests {
         let start = BrokerConfig::from_pairs([("group.consumer.session.timeout.ms", "50000")]).expect("legal");
         let overrides = Overrides::from([("consumer.heartbeat.interval.ms".to_owned(), "6000".to_owned())]);
         let config = ConsumerConfig::read(&start, Some(&overrides));
-        assert_eq!(config, ConsumerConfig { heartbeat_interval_ms: 6000, session_timeout_ms: 50_000 });
+        let expected = ConsumerConfig { assignment_interval_ms: 0, heartbeat_interval_ms: 6000, session_timeout_ms: 50_000 };
+        assert_eq!(config, expected);
     }
 }

@@ -21,8 +21,10 @@ const fn group(
 /// Every group key, sorted by name. The bounds of those that have a broker key are bounded by the broker too: see `LIMITS`.
 #[rustfmt::skip]
 pub const GROUP_KEYS: &[Row] = &[
+    group("consumer.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, None, "ms", Some("group.consumer.assignment.interval.ms"), "How long after partitions were assigned members and topics that come or go wait for the next assignment, which is for all of them; 0 assigns at once."),
     group("consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, None, "ms", Some("group.consumer.heartbeat.interval.ms"), "How often members of the consumer protocol are told to send heartbeats."),
     group("consumer.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, None, "ms", Some("group.consumer.session.timeout.ms"), "A member of the consumer protocol that is silent for so long is out."),
+    group("share.assignment.interval.ms", Kind::Int { least: 0, most: INT_MAX }, None, "ms", Some("group.share.assignment.interval.ms"), "How long after partitions were assigned members and topics that come or go wait for the next assignment, which is for all of them; 0 assigns at once."),
     group("share.auto.offset.reset", Kind::OffsetReset, Some("latest"), "", None, "Where a share group begins in a partition that it has not read: `earliest`, `latest`, or `by_duration:` with an ISO 8601 duration before now."),
     group("share.delivery.count.limit", Kind::Int { least: 2, most: 25 }, None, "deliveries", Some("group.share.delivery.count.limit"), "How often a record is given out before it is given up."),
     group("share.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, None, "ms", Some("group.share.heartbeat.interval.ms"), "How often members are told to send heartbeats."),
@@ -36,8 +38,10 @@ pub const GROUP_KEYS: &[Row] = &[
 /// Group keys whose values the broker bounds: the key of the least and of the most.
 #[rustfmt::skip]
 const LIMITS: &[(&str, &str, &str)] = &[
+    ("consumer.assignment.interval.ms", "group.consumer.min.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"),
     ("consumer.heartbeat.interval.ms", "group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"),
     ("consumer.session.timeout.ms", "group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
+    ("share.assignment.interval.ms", "group.share.min.assignment.interval.ms", "group.share.max.assignment.interval.ms"),
     ("share.delivery.count.limit", "group.share.min.delivery.count.limit", "group.share.max.delivery.count.limit"),
     ("share.heartbeat.interval.ms", "group.share.min.heartbeat.interval.ms", "group.share.max.heartbeat.interval.ms"),
     ("share.partition.max.record.locks", "group.share.min.partition.max.record.locks", "group.share.max.partition.max.record.locks"),

@@ -30,6 +30,8 @@ pub enum Kind {
     Replicas,
     /// Comma-separated, each one of these; may be empty.
     List(&'static [&'static str]),
+    /// Comma-separated, each one of these; at least one, and none twice.
+    SomeOf(&'static [&'static str]),
     /// Exactly one of these.
     OneOf(&'static [&'static str]),
 }
@@ -43,7 +45,7 @@ impl Kind {
             Self::Int { .. } => 3,
             Self::Long { .. } => 5,
             Self::Ratio | Self::Rate => 6,
-            Self::Replicas | Self::List(_) => 7,
+            Self::Replicas | Self::List(_) | Self::SomeOf(_) => 7,
         }
     }
 }
@@ -100,6 +102,9 @@ impl fmt::Display for Expected {
             Kind::Replicas => formatter.write_str("*, or a comma-separated list of PARTITION:BROKER"),
             Kind::OffsetReset => formatter.write_str("earliest, latest or by_duration:DURATION"),
             Kind::List(words) => write!(formatter, "a comma-separated list of {}", words.join(", ")),
+            Kind::SomeOf(words) => {
+                write!(formatter, "a comma-separated list of at least one of {}, none twice", words.join(", "))
+            }
             Kind::OneOf(words) => write!(formatter, "one of {}", words.join(", ")),
         }
     }
@@ -123,6 +128,11 @@ impl Row {
             Kind::Replicas => ThrottledReplicas::parse(value_trimmed).is_some(),
             Kind::OffsetReset => OffsetReset::parse(value_trimmed).is_some(),
             Kind::List(words) => words_of(value_trimmed).all(|word| words.contains(&word)),
+            Kind::SomeOf(words) => {
+                let named: Vec<&str> = words_of(value_trimmed).collect();
+                let once = |word: &&str| named.iter().filter(|other| *other == word).count() == 1;
+                !named.is_empty() && named.iter().all(|word| words.contains(word) && once(word))
+            }
             Kind::OneOf(words) => words.contains(&value_trimmed),
         };
         if legal { Ok(()) } else { Err(self.invalid(value)) }
@@ -161,6 +171,15 @@ mod tests {
     fn a_number_out_of_bounds_is_refused_with_the_bounds() {
         let error = ROW.check("10").expect_err("out of bounds");
         assert_eq!(error.to_string(), "invalid value 10 for configuration k: expected a whole number from 1 to 9");
+    }
+
+    #[test]
+    fn a_choice_wants_a_word_and_none_twice() {
+        let row = Row { kind: Kind::SomeOf(&["uniform", "range"]), ..ROW };
+        assert_eq!((row.check("range"), row.check("range, uniform")), (Ok(()), Ok(())));
+        for odd in ["", " ,", "range,range", "range,sticky"] {
+            assert!(row.check(odd).is_err(), "{odd}");
+        }
     }
 
     #[test]

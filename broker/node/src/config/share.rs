@@ -58,6 +58,7 @@ fn parts_ms(mut text: &str, units: &[(char, i64)]) -> Option<i64> {
 /// A share group's keys, typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShareConfig {
+    pub assignment_interval_ms: i32,
     pub heartbeat_interval_ms: i32,
     pub session_timeout_ms: u64,
     pub lock_ms: u64,
@@ -75,6 +76,7 @@ impl ShareConfig {
         let number = |key: &str| text(key).parse::<i64>().unwrap_or_default();
         let natural = |key: &str| u64::try_from(number(key)).unwrap_or(0);
         Self {
+            assignment_interval_ms: i32::try_from(number("share.assignment.interval.ms")).unwrap_or(i32::MAX),
             heartbeat_interval_ms: i32::try_from(number("share.heartbeat.interval.ms")).unwrap_or(i32::MAX),
             session_timeout_ms: natural("share.session.timeout.ms"),
             lock_ms: natural("share.record.lock.duration.ms"),

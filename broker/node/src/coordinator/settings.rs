@@ -1,8 +1,10 @@
 //! Start-up keys that coordinators look at, read once.
 
+use super::group::consumer::ASSIGNORS;
 use super::group::migration::MigrationPolicy;
 use super::kind::Kind;
 use crate::config::BrokerConfig;
+use crate::config::row::words_of;
 
 #[derive(Clone, Debug)]
 pub(crate) struct CoordinatorSettings {
@@ -11,6 +13,8 @@ pub(crate) struct CoordinatorSettings {
     pub session_timeout_max_ms: i32,
     pub classic_members_max: usize,
     pub consumer_members_max: usize,
+    /// The first is that of groups whose members ask for none.
+    pub consumer_assignors: Vec<&'static str>,
     pub migration_policy: MigrationPolicy,
     pub offset_metadata_bytes_max: usize,
     pub lag_partitions_max: usize,
@@ -57,6 +61,7 @@ impl CoordinatorSettings {
             session_timeout_max_ms: int("group.max.session.timeout.ms"),
             classic_members_max: count("group.max.size"),
             consumer_members_max: count("group.consumer.max.size"),
+            consumer_assignors: assignors(config.text("group.consumer.assignors").unwrap_or_default()),
             migration_policy: MigrationPolicy::of(config.text("group.consumer.migration.policy").unwrap_or_default()),
             lag_partitions_max: count("group.lag.partitions.max"),
             offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
@@ -110,4 +115,9 @@ impl CoordinatorSettings {
             Kind::Transactions => self.transactions_topic,
         }
     }
+}
+
+/// Those that are named, in that order.
+fn assignors(list: &str) -> Vec<&'static str> {
+    words_of(list).filter_map(|word| ASSIGNORS.into_iter().find(|name| *name == word)).collect()
 }

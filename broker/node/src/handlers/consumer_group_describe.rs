@@ -25,7 +25,7 @@ pub(crate) fn consumer_group_describe(
     for group in request.group_ids {
         let found = slot_of(broker, &group).and_then(|slot| {
             slots.push(slot);
-            enter(broker, now, slot, outbox, |groups, turn| groups.describe_consumer(turn.image, &group))
+            enter(broker, now, slot, outbox, |groups, turn| groups.describe_consumer(turn, &group))
         });
         described.push(found.unwrap_or_else(|code| missing(group, code)));
     }

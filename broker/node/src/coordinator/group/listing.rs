@@ -11,6 +11,7 @@ use super::classic::CONSUMER;
 use super::offsets::Place;
 use super::share::SHARE;
 use crate::coordinator::standing::GroupSummary;
+use crate::coordinator::turn::Turn;
 use crate::image::Image;
 
 /// Which groups are listed; empty lists mean all.
@@ -92,8 +93,8 @@ impl Groups {
     ///
     /// # Errors
     /// GROUP_ID_NOT_FOUND.
-    pub(crate) fn describe_consumer(&self, image: &Image, id: &GroupId) -> Result<ConsumerGroupDescribed, ErrorCode> {
-        self.consumer.get(id).map(|group| group.described(image)).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
+    pub(crate) fn describe_consumer(&self, turn: &Turn<'_>, id: &GroupId) -> Result<ConsumerGroupDescribed, ErrorCode> {
+        self.consumer.get(id).map(|group| group.described(turn)).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
     }
 
     /// Describes a share group.

@@ -10,7 +10,7 @@ use strandline_protocol::ids::TopicId;
 
 use super::parts::Parts;
 
-/// Names of the assignors, the default first.
+/// Names of the assignors.
 pub(crate) const ASSIGNORS: [&str; 2] = ["uniform", "range"];
 
 /// What an assignor is told of a member.

@@ -122,7 +122,7 @@ impl ConsumerGroup {
         }
         let (session_ms, rebalance_ms) =
             (member.session_timeout_ms(turn.consumer_config(&self.id)), member.rebalance_timeout_ms);
-        if member.epoch < self.epoch && member.progress != Progress::Unrevoked {
+        if member.epoch < self.due_epoch(turn) && member.progress != Progress::Unrevoked {
             self.await_join(turn, id, rebalance_ms);
             return Err(ErrorCode::REBALANCE_IN_PROGRESS);
         }
@@ -148,7 +148,7 @@ impl ConsumerGroup {
         let member = self.members.get(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let (session_ms, rebalance_ms) =
             (member.session_timeout_ms(turn.consumer_config(&self.id)), member.rebalance_timeout_ms);
-        let next_step = member.epoch < self.epoch
+        let next_step = member.epoch < self.due_epoch(turn)
             || match member.progress {
                 Progress::Stable => false,
                 Progress::Unrevoked => true,

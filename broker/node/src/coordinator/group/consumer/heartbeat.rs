@@ -7,7 +7,6 @@ use strandline_protocol::messages::consumer_group_heartbeat::{
 };
 
 use super::ConsumerGroup;
-use super::assignor::ASSIGNORS;
 use super::member::{LEFT_FOR_A_WHILE, Member, Progress, assignment_key, metadata_key};
 use super::parts::Parts;
 use super::subscription::compile;
@@ -35,7 +34,7 @@ impl ConsumerGroup {
         if request.member_epoch < JOINING {
             return self.leave(turn, &request);
         }
-        check(&request)?;
+        check(turn, &request)?;
         let owned = request
             .topic_partitions
             .as_ref()
@@ -53,13 +52,15 @@ impl ConsumerGroup {
         self.reconcile(turn, &id, owned.as_ref());
         let config = turn.consumer_config(&self.id);
         turn.set_timer(self.session_timer(&id), config.session_timeout_ms);
+        // Whoever comes back when the next target may be computed computes it.
+        let wait_ms = if self.epoch > self.assignment_epoch { self.assignment_wait_ms(turn).max(1) } else { i32::MAX };
         turn.cancel_timer(self.sync_timer(&id));
         let member = self.members.get(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned_before;
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(id),
             member_epoch: member.epoch,
-            heartbeat_interval_ms: config.heartbeat_interval_ms,
+            heartbeat_interval_ms: config.heartbeat_interval_ms.min(wait_ms),
             assignment: tells.then(|| assignment(&member.assigned)),
             ..ConsumerGroupHeartbeatResponse::default()
         })
@@ -190,8 +191,8 @@ fn wishes(request: &ConsumerGroupHeartbeatRequest) -> bool {
     request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some()
 }
 
-fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), ErrorCode> {
-    if request.server_assignor.as_deref().is_some_and(|name| !ASSIGNORS.contains(&name)) {
+fn check(turn: &Turn<'_>, request: &ConsumerGroupHeartbeatRequest) -> Result<(), ErrorCode> {
+    if request.server_assignor.as_deref().is_some_and(|name| !turn.settings.consumer_assignors.contains(&name)) {
         return Err(ErrorCode::UNSUPPORTED_ASSIGNOR);
     }
     let pattern = request.subscribed_topic_regex.as_deref().filter(|pattern| !pattern.is_empty());

@@ -38,17 +38,19 @@ use crate::coordinator::turn::Turn;
 use crate::flaws::{self, Flaw};
 use crate::image::Image;
 
-pub(crate) use self::assignor::Counts;
+pub(crate) use self::assignor::{ASSIGNORS, Counts};
 pub(crate) use self::classic_members::Convert;
 pub(crate) use self::heartbeat::{JOINING, LEAVING, refusal};
 pub(crate) use self::member::{ClassicSide, Member};
-pub(crate) use self::target::hash;
+pub(crate) use self::target::{hash, wait_ms};
 
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
     pub id: GroupId,
     epoch: i32,
     assignment_epoch: i32,
+    /// When the target was computed, by the wall clock; 0 if it never was.
+    assigned_ms: i64,
     /// Of the topics that members subscribe to: when it changes, so may the assignment.
     metadata_hash: i64,
     members: BTreeMap<String, Member>,
@@ -70,6 +72,7 @@ impl ConsumerGroup {
             id,
             epoch: 0,
             assignment_epoch: 0,
+            assigned_ms: 0,
             metadata_hash: 0,
             members: BTreeMap::new(),
             instances: BTreeMap::new(),
@@ -187,10 +190,10 @@ impl ConsumerGroup {
         ConsumerOffsetsRecord::ConsumerGroupMetadata(ConsumerGroupMetadataKey { group_id: self.id.clone() }, Some(value))
     }
 
-    fn assignment_epoch_record(&self, now_ms: i64) -> ConsumerOffsetsRecord {
+    fn assignment_epoch_record(&self) -> ConsumerOffsetsRecord {
         let value = ConsumerGroupTargetAssignmentMetadataValue {
             assignment_epoch: self.assignment_epoch,
-            assignment_timestamp: now_ms,
+            assignment_timestamp: self.assigned_ms,
         };
         let key = ConsumerGroupTargetAssignmentMetadataKey { group_id: self.id.clone() };
         ConsumerOffsetsRecord::ConsumerGroupTargetAssignmentMetadata(key, Some(value))
@@ -214,7 +217,7 @@ impl ConsumerGroup {
             turn.set_timer(group.session_timer(&member.id), member.session_timeout_ms(turn.consumer_config(&group.id)));
             group.put(turn, member);
         }
-        turn.emit(group.assignment_epoch_record(turn.now.wall_ms));
+        turn.emit(group.assignment_epoch_record());
         group
     }
 
@@ -270,6 +273,7 @@ impl ConsumerGroup {
             }
             ConsumerOffsetsRecord::ConsumerGroupTargetAssignmentMetadata(_, Some(value)) => {
                 self.assignment_epoch = value.assignment_epoch;
+                self.assigned_ms = value.assignment_timestamp;
             }
             ConsumerOffsetsRecord::ConsumerGroupTargetAssignmentMember(key, Some(value)) => {
                 let lists = value.topic_partitions.into_iter().map(|list| (list.topic_id, list.partitions));
@@ -321,7 +325,8 @@ impl ConsumerGroup {
         }
     }
 
-    pub(crate) fn described(&self, image: &Image) -> DescribedGroup {
+    pub(crate) fn described(&self, turn: &Turn<'_>) -> DescribedGroup {
+        let image = turn.image;
         let empty = Parts::default();
         let members = self.members.values().map(|member| DescribedMember {
             member_id: member.id.clone(),
@@ -341,7 +346,7 @@ impl ConsumerGroup {
             group_state: self.state().to_owned(),
             group_epoch: self.epoch,
             assignment_epoch: self.assignment_epoch,
-            assignor_name: self.assignor().to_owned(),
+            assignor_name: self.assignor(turn).to_owned(),
             members: members.collect(),
             ..DescribedGroup::default()
         }

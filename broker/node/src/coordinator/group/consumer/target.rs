@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_protocol::ids::TopicId;
 
 use super::ConsumerGroup;
-use super::assignor::{ASSIGNORS, Counts, Wish, assign};
+use super::assignor::{Counts, Wish, assign};
 use super::member::Member;
 use crate::coordinator::turn::Turn;
 use crate::image::Image;
@@ -27,15 +27,25 @@ impl ConsumerGroup {
         }
     }
 
-    /// Computes the target if the group epoch has passed it.
+    /// The group epoch that a target may be computed for now: that of the last one, as long as it is too young.
+    pub(super) fn due_epoch(&self, turn: &Turn<'_>) -> i32 {
+        if self.assignment_wait_ms(turn) > 0 { self.assignment_epoch } else { self.epoch }
+    }
+
+    /// How long it is until the next target may be computed.
+    pub(super) fn assignment_wait_ms(&self, turn: &Turn<'_>) -> i32 {
+        wait_ms(turn.now.wall_ms, self.assigned_ms, turn.consumer_config(&self.id).assignment_interval_ms)
+    }
+
+    /// Computes the target if the group epoch has passed it, and it is not too young.
     pub(super) fn retarget(&mut self, turn: &mut Turn<'_>) {
-        if self.assignment_epoch >= self.epoch {
+        if self.assignment_epoch >= self.due_epoch(turn) {
             return;
         }
         let counts = self.counts(turn.image);
         let wishes: BTreeMap<String, Wish> =
             self.members.values().map(|member| (member.id.clone(), self.wish(member, turn.image))).collect();
-        let given = assign(self.assignor(), &wishes, &counts);
+        let given = assign(self.assignor(turn), &wishes, &counts);
         for (member, parts) in given {
             if self.target.get(&member) != Some(&parts) {
                 self.target.insert(member.clone(), parts);
@@ -43,14 +53,15 @@ impl ConsumerGroup {
             }
         }
         self.assignment_epoch = self.epoch;
-        turn.emit(self.assignment_epoch_record(turn.now.wall_ms));
+        self.assigned_ms = turn.now.wall_ms;
+        turn.emit(self.assignment_epoch_record());
     }
 
-    /// The assignor that most members ask for, or the default.
-    pub(super) fn assignor(&self) -> &'static str {
+    /// The assignor that most members ask for, or the first that is configured.
+    pub(super) fn assignor(&self, turn: &Turn<'_>) -> &'static str {
         let votes = |name: &str| self.members.values().filter(|member| member.assignor.as_deref() == Some(name)).count();
-        let most = ASSIGNORS.iter().rev().max_by_key(|name| votes(name));
-        most.copied().unwrap_or(ASSIGNORS[0])
+        let most = turn.settings.consumer_assignors.iter().rev().max_by_key(|name| votes(name));
+        most.copied().unwrap_or_default()
     }
 
     fn wish(&self, member: &Member, image: &Image) -> Wish {
@@ -75,6 +86,14 @@ impl ConsumerGroup {
         };
         topics.filter_map(count).collect()
     }
+}
+
+/// How long it is until a target may be computed that follows one of `assigned_ms` (0: none). A clock that was set back makes
+/// nobody wait for longer than the interval.
+pub(crate) fn wait_ms(now_ms: i64, assigned_ms: i64, interval_ms: i32) -> i32 {
+    let over_ms = assigned_ms.saturating_add(interval_ms.into());
+    let left_ms = over_ms.saturating_sub(now_ms).clamp(0, interval_ms.max(0).into());
+    if assigned_ms == 0 { 0 } else { i32::try_from(left_ms).unwrap_or(interval_ms) }
 }
 
 /// FNV-1a over topic ids and their partitions; 0, which says "not computed" in records, is never the answer for topics.

@@ -49,12 +49,13 @@ impl ShareGroup {
         turn.set_timer(self.session_timer(&id), config.session_timeout_ms);
         let member = self.members.get(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned;
-        let is_waiting = !self.topics.initializing().is_empty();
-        let interval_ms = config.heartbeat_interval_ms;
+        // Whoever comes back when the next target may be computed computes it.
+        let wait_ms = if self.epoch > self.assignment_epoch { self.assignment_wait_ms(turn).max(1) } else { i32::MAX };
+        let soon_ms = if self.topics.initializing().is_empty() { i32::MAX } else { SOON_MS };
         Ok(ShareGroupHeartbeatResponse {
             member_id: Some(id),
             member_epoch: member.epoch,
-            heartbeat_interval_ms: if is_waiting { interval_ms.min(SOON_MS) } else { interval_ms },
+            heartbeat_interval_ms: config.heartbeat_interval_ms.min(wait_ms).min(soon_ms),
             assignment: tells.then(|| assignment(&member.assigned)),
             ..ShareGroupHeartbeatResponse::default()
         })

@@ -19,15 +19,16 @@ use strandline_protocol::messages::share_group_describe::{
     Assignment, DescribedGroup, Member as DescribedMember, TopicPartitions,
 };
 
-use self::assignor::{SIMPLE, Wish, assign};
+use self::assignor::{Wish, assign};
 use self::member::Member;
 use self::topics::StateTopics;
 use super::consumer::parts::Parts;
-use super::consumer::{Counts, hash};
+use super::consumer::{Counts, hash, wait_ms};
 use crate::coordinator::timers::Timer;
 use crate::coordinator::turn::{Turn, Want};
 use crate::image::Image;
 
+pub(crate) use self::assignor::SIMPLE;
 pub(crate) use self::heartbeat::{JOINING, LEAVING, refusal};
 pub(crate) use self::records::share_group;
 
@@ -42,6 +43,8 @@ pub(crate) struct ShareGroup {
     pub id: GroupId,
     epoch: i32,
     assignment_epoch: i32,
+    /// When the target was computed, by the wall clock; 0 if it never was.
+    assigned_ms: i64,
     /// Of the topics that members subscribe to: when it changes, so may the assignment.
     metadata_hash: i64,
     members: BTreeMap<String, Member>,
@@ -59,6 +62,7 @@ impl ShareGroup {
             id,
             epoch: 0,
             assignment_epoch: 0,
+            assigned_ms: 0,
             metadata_hash: 0,
             members: BTreeMap::new(),
             target: BTreeMap::new(),
@@ -161,9 +165,14 @@ impl ShareGroup {
         }
     }
 
-    /// Computes the target if the group epoch has passed it.
+    /// How long it is until the next target may be computed.
+    fn assignment_wait_ms(&self, turn: &Turn<'_>) -> i32 {
+        wait_ms(turn.now.wall_ms, self.assigned_ms, turn.share_config(&self.id).assignment_interval_ms)
+    }
+
+    /// Computes the target if the group epoch has passed it, and it is not too young.
     fn retarget(&mut self, turn: &mut Turn<'_>) {
-        if self.assignment_epoch >= self.epoch {
+        if self.assignment_epoch >= self.epoch || self.assignment_wait_ms(turn) > 0 {
             return;
         }
         let wish = |member: &Member| {
@@ -181,7 +190,8 @@ impl ShareGroup {
             }
         }
         self.assignment_epoch = self.epoch;
-        turn.emit(self.assignment_epoch_record(turn.now.wall_ms));
+        self.assigned_ms = turn.now.wall_ms;
+        turn.emit(self.assignment_epoch_record());
     }
 
     /// Partitions of every topic that somebody subscribes to and that exists.

@@ -18,9 +18,11 @@ impl ShareGroup {
         ConsumerOffsetsRecord::ShareGroupMetadata(ShareGroupMetadataKey { group_id: self.id.clone() }, Some(value))
     }
 
-    pub(super) fn assignment_epoch_record(&self, now_ms: i64) -> ConsumerOffsetsRecord {
-        let value =
-            ShareGroupTargetAssignmentMetadataValue { assignment_epoch: self.assignment_epoch, assignment_timestamp: now_ms };
+    pub(super) fn assignment_epoch_record(&self) -> ConsumerOffsetsRecord {
+        let value = ShareGroupTargetAssignmentMetadataValue {
+            assignment_epoch: self.assignment_epoch,
+            assignment_timestamp: self.assigned_ms,
+        };
         let key = ShareGroupTargetAssignmentMetadataKey { group_id: self.id.clone() };
         ConsumerOffsetsRecord::ShareGroupTargetAssignmentMetadata(key, Some(value))
     }
@@ -55,6 +57,7 @@ impl ShareGroup {
             }
             ConsumerOffsetsRecord::ShareGroupTargetAssignmentMetadata(_, Some(value)) => {
                 self.assignment_epoch = value.assignment_epoch;
+                self.assigned_ms = value.assignment_timestamp;
             }
             ConsumerOffsetsRecord::ShareGroupTargetAssignmentMember(key, Some(value)) => {
                 let lists = value.topic_partitions.into_iter().map(|list| (list.topic_id, list.partitions));
