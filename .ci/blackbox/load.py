@@ -18,7 +18,7 @@ NAME = re.compile(rb"([a-z0-9-]+):(\d+):")
 FILLER = random.Random("filler").randbytes(1 << 16).hex().encode()
 #: Longer than any restart; a record whose delivery ends in a timeout counts as unanswered.
 DELIVERY_SECONDS = 120
-READ_SECONDS = 60
+READ_SECONDS = 180
 BURST_SECONDS = 0.02
 #: While the broker is away a producer waits instead of growing its queue.
 UNANSWERED_MAX = 2_000
