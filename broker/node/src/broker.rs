@@ -13,7 +13,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::cleaning::{CleanerSettings, Cleaning};
 use crate::config::BrokerConfig;
-use crate::config::topic::TopicConfig;
+use crate::config::topic::{CompactionLags, TopicConfig};
 use crate::controller::Controller;
 use crate::controller::topics::Bounds;
 use crate::controller_channel::ControllerChannel;
@@ -182,6 +182,7 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
         let throttles = Throttles::read(&parts.image.layers(&parts.config, parts.identity.node_id));
+        let cleaners = CleanerSettings::read(&parts.image.layers(&parts.config, parts.identity.node_id));
         let membership = Membership::new(parts.previous_epoch, parts.settings.heartbeat_interval_ms);
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
@@ -190,7 +191,7 @@ impl Broker {
             markers: Markers::default(),
             verifying: verification::Queues::default(),
             held: Held::default(),
-            cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
+            cleaning: Cleaning::new(cleaners),
             identity: parts.identity,
             config: parts.config,
             topology: parts.topology,
@@ -265,6 +266,7 @@ impl Broker {
             partitions_default: self.settings.partitions_default,
             replication_factor_default: self.settings.replication_factor_default,
             partitions_max: self.settings.partitions_max,
+            compaction_lags: CompactionLags::read(&self.controller.image.cluster_layers(&self.config), None),
         }
     }
 
@@ -381,8 +383,10 @@ impl Broker {
 
     /// The broker's own keys changed: every topic is read anew.
     pub fn refresh_all_topics(&mut self) {
-        self.default_config = Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(None));
-        if self.throttles.refresh(&self.image.layers(&self.config, self.identity.node_id)) {
+        let layers = self.image.layers(&self.config, self.identity.node_id);
+        self.default_config = Arc::new(layers.topic_config(None));
+        self.cleaning.refresh(CleanerSettings::read(&layers));
+        if self.throttles.refresh(&layers) {
             self.moves.on_throttle();
         }
         let ids: Vec<TopicId> = self.image.topics.iter().map(|topic| topic.id).collect();
