@@ -18,6 +18,11 @@ READ_SECONDS = 0.3
 ASK_SECONDS = 2
 
 
+def is_told(error: KafkaError) -> bool:
+    """Whether a broker said so, or what the client made of it; what else befalls the client says nothing of a partition."""
+    return error.code() >= 0 or error.code() == KafkaError._AUTO_OFFSET_RESET
+
+
 class Ends:
     """Readers on their own threads until `finish`."""
 
@@ -80,7 +85,7 @@ class Ends:
                     error = message.error()
                     if error is not None and error.code() == KafkaError._PARTITION_EOF:
                         self.judge(f"a Fetch of a {isolation} reader", least, message.partition(), message.offset())
-                    elif error is not None and not passing(error):
+                    elif error is not None and is_told(error) and not passing(error):
                         self.problems.append(f"{isolation}: partition {message.partition()}: {error}")
             for partition in range(self.partitions):
                 self.ask(consumer, least, partition)
@@ -90,7 +95,7 @@ class Ends:
         try:
             start, end = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=ASK_SECONDS)
         except KafkaException as error:
-            if not passing(error.args[0]):
+            if is_told(error.args[0]) and not passing(error.args[0]):
                 self.problems.append(f"ListOffsets of partition {partition}: {error}")
             return
         self.judge("ListOffsets", least, partition, end)

@@ -42,6 +42,7 @@ use crate::replica::moving::{self, Moves, ReadFor};
 use crate::replica::renewal::Renewals;
 use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
+use crate::scrubbing::{ScrubRead, Scrubbing};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::share::Shares;
@@ -74,6 +75,8 @@ pub(crate) enum JobOwner {
     Coordinator { slot: u32, epoch: LeaderEpoch },
     /// A replica that moves to another log directory.
     Copy(ReadFor),
+    /// Nobody: a finished segment is looked through.
+    Scrub(ScrubRead),
     /// A share group looks for where it begins.
     ShareStart { key: ShareKey },
     /// Records for one partition of a parked ShareFetch.
@@ -146,6 +149,7 @@ pub struct Broker {
     default_config: Arc<TopicConfig>,
     /// Logs that are being compacted.
     pub cleaning: Cleaning,
+    pub(crate) scrubbing: Scrubbing,
     /// Directories that deleted partitions have not left yet.
     pub leaving: Leaving,
     /// When logs remove files that they gave up, by the wall clock.
@@ -183,6 +187,7 @@ impl Broker {
         let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
         let throttles = Throttles::read(&parts.image.layers(&parts.config, parts.identity.node_id));
         let cleaners = CleanerSettings::read(&parts.image.layers(&parts.config, parts.identity.node_id));
+        let scrubbing = Scrubbing::new(&parts.image.layers(&parts.config, parts.identity.node_id));
         let membership = Membership::new(parts.previous_epoch, parts.settings.heartbeat_interval_ms);
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
@@ -192,6 +197,7 @@ impl Broker {
             verifying: verification::Queues::default(),
             held: Held::default(),
             cleaning: Cleaning::new(cleaners),
+            scrubbing,
             identity: parts.identity,
             config: parts.config,
             topology: parts.topology,
@@ -386,6 +392,7 @@ impl Broker {
         let layers = self.image.layers(&self.config, self.identity.node_id);
         self.default_config = Arc::new(layers.topic_config(None));
         self.cleaning.refresh(CleanerSettings::read(&layers));
+        self.scrubbing.refresh(&layers);
         if self.throttles.refresh(&layers) {
             self.moves.on_throttle();
         }

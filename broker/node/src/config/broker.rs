@@ -120,6 +120,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("log.roll.hours", Kind::Int { least: 1, most: INT_MAX }, Some("168"), "hours", "Default of the topic key `segment.ms` where the milliseconds are not set."),
     dynamic("log.roll.jitter.ms", Kind::Long { least: 0, most: LONG_MAX }, None, "ms", "Default of the topic key `segment.jitter.ms`; 0 if unset."),
     dynamic("log.roll.ms", Kind::Long { least: 1, most: LONG_MAX }, None, "ms", "Goes before the hours."),
+    dynamic("log.scrub.max.bytes.per.second", Kind::Long { least: 0, most: LONG_MAX }, Some("0"), "bytes/s", "How fast finished segments are read through for damage that no reader has met yet, once a day at most; 0 leaves it to readers. Not a key of Kafka's."),
     dynamic("log.segment.bytes", Kind::Int { least: 1_048_576, most: INT_MAX }, Some("1073741824"), "bytes", "Default of the topic key `segment.bytes`."),
     dynamic("log.segment.delete.delay.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("60000"), "ms", "Default of the topic key `file.delete.delay.ms`."),
     start("max.connections", Kind::Int { least: 0, most: INT_MAX }, Some("2147483647"), "connections", "Most connections at a time."),
