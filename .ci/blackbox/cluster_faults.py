@@ -131,7 +131,7 @@ class Proof:
             raise
 
     def round(self, number: int, kind: type[faults.Fault]) -> None:
-        wait_for_progress(self.history, self.load)
+        wait_for_progress(self.load)
         known = acknowledged_places(self.history, self.load)
         if self.ends:
             self.ends.know(known.values())
