@@ -142,6 +142,11 @@ impl Node {
         self.broker.controller.quorum.voters().iter().map(|voter| (voter.key.id, voter.key.directory))
     }
 
+    /// Where the record of them lies; of one in a snapshot, where that ends. Nothing if they stand in the configuration.
+    pub fn voters_at(&self) -> Option<Offset> {
+        self.broker.controller.quorum.history().voters_at()
+    }
+
     /// Whether they are known to be committed.
     pub fn has_settled_voters(&self) -> bool {
         self.broker.controller.quorum.has_settled_voters()

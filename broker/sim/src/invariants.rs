@@ -69,6 +69,7 @@ pub enum Invariant {
     AbortedStaysUnseen,
     StableOnlyRises,
     ExactlyOnce,
+    VotersAsNamed,
 }
 
 /// Number and sentence of every row.
@@ -127,6 +128,7 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::AbortedStaysUnseen, 60, "what was aborted is not given to who reads committed records"),
     (Invariant::StableOnlyRises, 61, "the last stable offset does not pass the high watermark or fall, and who reads committed records gets nothing behind it"),
     (Invariant::ExactlyOnce, 62, "what a group consumed in transactions stands in its output once, up to its committed offsets and no further"),
+    (Invariant::VotersAsNamed, 63, "whoever has a committed record of the voters goes by it or by a later one in its log, and a leader changes them one at a time, when its epoch and the last change are committed"),
 ];
 
 impl Invariant {

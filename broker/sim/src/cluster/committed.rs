@@ -26,6 +26,11 @@ pub(super) struct LogSeen<'a> {
 }
 
 impl LogSeen<'_> {
+    /// The epoch of a record, if it is here.
+    pub(super) fn epoch_of(&self, at: i64) -> Option<i32> {
+        self.epoch_before(at + 1)
+    }
+
     /// The epoch of the record before `end`, if it is here.
     fn epoch_before(&self, end: i64) -> Option<i32> {
         let inside = end > self.start && end <= self.end;
@@ -58,8 +63,13 @@ pub(super) struct Committed {
 }
 
 impl Committed {
+    /// Where the leader of an epoch began, if one was seen.
+    pub(super) fn begins(&self, epoch: i32) -> Option<i64> {
+        self.leaders.get(&epoch).map(|(_, begins)| *begins)
+    }
+
     /// The epoch of the committed record before `end`.
-    fn epoch_before(&self, end: i64) -> Option<i32> {
+    pub(super) fn epoch_before(&self, end: i64) -> Option<i32> {
         self.epochs.range(..end).next_back().map(|(_, epoch)| *epoch)
     }
 
