@@ -193,6 +193,11 @@ impl Node {
         self.broker.offline.iter()
     }
 
+    /// The log directories that partitions are served from, by the ids that the cluster knows.
+    pub fn online_directories(&self) -> Vec<Uuid> {
+        self.broker.log_dirs.online_ids()
+    }
+
     /// A topic's own configuration by the committed metadata.
     pub fn topic_overrides(&self, name: &TopicName) -> Option<&Overrides> {
         self.broker.image.topic_overrides(name)

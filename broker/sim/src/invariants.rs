@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::Durability;
 use strandline_log::recover::Shutdown;
-use strandline_node::{Node, OfflinePartition};
+use strandline_node::{Cause, Node, OfflinePartition};
 use strandline_protocol::ids::Offset;
 
 use crate::core::Core;
@@ -70,6 +70,7 @@ pub enum Invariant {
     StableOnlyRises,
     ExactlyOnce,
     VotersAsNamed,
+    DirectoryFailsAlone,
 }
 
 /// Number and sentence of every row.
@@ -129,6 +130,7 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::StableOnlyRises, 61, "the last stable offset does not pass the high watermark or fall, and who reads committed records gets nothing behind it"),
     (Invariant::ExactlyOnce, 62, "what a group consumed in transactions stands in its output once, up to its committed offsets and no further"),
     (Invariant::VotersAsNamed, 63, "whoever has a committed record of the voters goes by it or by a later one in its log, and a leader changes them one at a time, when its epoch and the last change are committed"),
+    (Invariant::DirectoryFailsAlone, 64, "a log directory that fails takes along the replicas in it and nothing else, and others lead what they led"),
 ];
 
 impl Invariant {
@@ -356,12 +358,22 @@ impl Watch {
 fn assigned(core: &mut Core, node: &Node) {
     let here = node.number();
     let hosted = node.partitions().filter(|view| !view.deleted).map(|view| (view.topic, view.partition));
+    let online = node.online_directories();
+    let away: BTreeSet<_> = node.offline().filter(|offline| offline.cause == Cause::Away).map(|away| (away.topic, away.partition)).collect();
     let aside = node.offline().map(|offline| (offline.topic, offline.partition));
     let held: BTreeSet<_> = hosted.chain(aside).collect();
     let placed = node.placed().filter(|placed| placed.replicas.contains(&here));
     let assigned: BTreeSet<_> = placed.map(|placed| (placed.topic, placed.partition)).collect();
     if held != assigned {
         core.violate(Invariant::HostedIsLed, format_args!("broker {here} holds {held:?}, assigned {assigned:?}"));
+    }
+    for placed in node.placed().filter(|placed| away.contains(&(placed.topic, placed.partition))) {
+        let place = placed.replicas.iter().position(|replica| *replica == here);
+        let directory = place.and_then(|place| placed.directories.get(place));
+        if directory.is_some_and(|directory| online.contains(directory)) {
+            let story = format_args!("broker {here} is without {}-{}, in {directory:?}", placed.name, placed.partition);
+            core.violate(Invariant::DirectoryFailsAlone, story);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! How a machine comes to have a node: what the rim does between the start of the process and the node's first step,
 //! one disk operation at a time, so that a crash may come between any two of them.
 //!
-//! Order: the mark of a clean shutdown is read and removed before anything else changes; the metadata log is recovered;
-//! leftovers go; every partition is opened and repaired.
+//! Order: the marks of a clean shutdown are read and removed before anything else changes; the metadata log is recovered;
+//! leftovers go, and what lies twice; every partition is opened and repaired.
 
 use std::collections::VecDeque;
 
@@ -66,15 +66,16 @@ pub struct Start {
 }
 
 impl Start {
-    /// Looks at the log directory.
+    /// Looks at the log directories that work.
     ///
     /// # Errors
     /// [`Refused::Survey`]
-    pub fn begin(disk: &SimDisk, flaw: Option<Flaw>) -> Result<Self, Refused> {
-        let mut survey = survey(disk, &[LogDir::FIRST]).map_err(Refused::Survey)?;
+    pub fn begin(disk: &SimDisk, log_dirs: &[LogDir], flaw: Option<Flaw>) -> Result<Self, Refused> {
+        let mut survey = survey(disk, log_dirs).map_err(Refused::Survey)?;
         let mut repairs = VecDeque::new();
         if flaw != Some(Flaw::KeptMark) {
-            repairs.push_back(DiskOp::Delete { file: FilePath::top(CLEAN_SHUTDOWN) });
+            let mark = |log_dir: &LogDir| DiskOp::Delete { file: FilePath::of(*log_dir, CLEAN_SHUTDOWN) };
+            repairs.extend(log_dirs.iter().map(mark));
         }
         match flaw {
             Some(Flaw::TrustedTail) => {
@@ -117,6 +118,7 @@ impl Start {
             let Some(metadata) = &mut self.metadata else {
                 let mut loaded = load(disk, now.wall_ms).map_err(Refused::Metadata)?;
                 self.repairs.extend(std::mem::take(&mut loaded.repairs));
+                self.repairs.extend(self.survey.settle_doubles(disk, &loaded.image).map_err(Refused::Survey)?);
                 let remove = |directory: &FilePath| DiskOp::DeleteDirectory { directory: directory.clone() };
                 self.repairs.extend(self.survey.leftovers.iter().map(remove));
                 self.metadata = Some(loaded);
@@ -169,5 +171,5 @@ impl Start {
 }
 
 fn directory_of(found: &FoundPartition) -> FilePath {
-    FilePath::top(&strandline_log::names::partition_directory(found.topic.as_str(), found.partition))
+    FilePath::of(found.log_dir, &strandline_log::names::partition_directory(found.topic.as_str(), found.partition))
 }

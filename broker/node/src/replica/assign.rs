@@ -13,6 +13,7 @@ use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use crate::broker::Broker;
 use crate::cleaning;
 use crate::coordinator;
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::image::topics::Partition;
 use crate::io::{Effect, Now};
@@ -166,8 +167,8 @@ fn host(
         return Some(broker.host(id, name, index, found.log, found.high_watermark));
     }
     let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
-        Some(held) => broker.log_dirs.online_place_of(held),
-        None => least_used(broker),
+        Some(held) if !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
+        _ => least_used(broker),
     };
     let Some(log_dir) = place else {
         broker.offline.insert(OfflinePartition { topic: id, name, partition: index, cause: Cause::Away });
