@@ -1,7 +1,8 @@
 """Several data directories: partitions are spread over them and found again after kill -9, what cannot be right is refused with a reason, and a
 directory that is taken away costs its own partitions and nothing else.
 
-Where Apache Kafka is beside the checkout: its log-dirs tool says the same, and a data directory of two disks goes from it to the broker and back.
+Where Apache Kafka is beside the checkout: its log-dirs tool says the same, its reassign-partitions tool brings every partition from one directory
+to the other under load and through a kill -9, and a data directory of two disks goes from it to the broker and back.
 """
 
 import json
@@ -13,13 +14,20 @@ import sys
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from . import admin, cluster
+from . import admin, cluster, load
 from .cluster import Failed, Kafka, Strandline, kafka_tool
+from .history import History
 
 TOPIC = "spread"
 PARTITIONS = 6
 RECORDS = 40
 SECONDS = 20
+#: The topic that is moved under load; small enough that a throttled copy takes a few seconds.
+BUSY = "busy"
+BUSY_BYTES = 12_000_000
+COPY_BYTES_PER_SECOND = 2_000_000
+#: Whole invocations of the tool.
+VERIFICATIONS_MAX = 8
 
 
 class Two(Strandline):
@@ -42,10 +50,10 @@ class Two(Strandline):
         if done.returncode != 1 or not re.search(says, done.stderr, re.DOTALL):
             raise Failed(f"a start ended with {done.returncode}, expected {says!r} in:\n{done.stderr[-1500:]}")
 
-    def spread(self) -> dict[int, int]:
+    def spread(self, topic: str = TOPIC) -> dict[int, int]:
         """In which directory each partition lies."""
         roots = [self.directory, self.right]
-        found = {number: [place for place, root in enumerate(roots) if (root / f"{TOPIC}-{number}").is_dir()] for number in range(PARTITIONS)}
+        found = {number: [place for place, root in enumerate(roots) if (root / f"{topic}-{number}").is_dir()] for number in range(PARTITIONS)}
         if wrong := {number: places for number, places in found.items() if len(places) != 1}:
             raise Failed(f"partitions and the directories that hold them: {wrong}")
         return {number: places[0] for number, places in found.items()}
@@ -89,16 +97,34 @@ def expect_all(bootstrap: str, times: int, who: str) -> None:
         raise Failed(f"{who}: {counts} instead of {times * RECORDS} records in each")
 
 
-def described(bootstrap: str) -> dict[str, list[str]]:
-    """What Kafka's own tool says lies in which directory."""
-    tool = kafka_tool()
-    assert tool is not None
-    done = subprocess.run([*tool, "log-dirs", "--bootstrap-server", bootstrap, "--describe"], capture_output=True, text=True, timeout=60, check=False)
-    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or len(found) != 1:
-        raise Failed(f"log-dirs: {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
+def tool(*words: str) -> str:
+    """What one of Kafka's own tools says."""
+    command = kafka_tool()
+    assert command is not None
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise Failed(f"{' '.join(words)}: {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
+    return done.stdout
+
+
+def described(bootstrap: str, topic: str = TOPIC) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What Kafka's own tool says lies in which directory, and is on its way there."""
+    said = tool("log-dirs", "--bootstrap-server", bootstrap, "--describe")
+    found = [line for line in said.splitlines() if line.startswith("{")]
+    if len(found) != 1:
+        raise Failed(f"log-dirs: {said[-800:]}")
     dirs = json.loads(found[0])["brokers"][0]["logDirs"]
-    return {one["logDir"]: sorted(part["partition"] for part in one["partitions"] if part["partition"].startswith(TOPIC)) for one in dirs}
+
+    def parts(one: dict, is_future: bool) -> list[str]:
+        of_topic = [part for part in one["partitions"] if part["partition"].startswith(f"{topic}-")]
+        return sorted(part["partition"] for part in of_topic if part["isFuture"] == is_future)
+
+    return {one["logDir"]: parts(one, False) for one in dirs}, {one["logDir"]: parts(one, True) for one in dirs}
+
+
+def expected(broker: Two, topic: str, placed: dict[int, int]) -> dict[str, list[str]]:
+    roots = [broker.directory, broker.right]
+    return {str(root): sorted(f"{topic}-{number}" for number, place in placed.items() if place == index) for index, root in enumerate(roots)}
 
 
 def spread_and_found_again(broker: Two) -> None:
@@ -109,10 +135,8 @@ def spread_and_found_again(broker: Two) -> None:
     placed = broker.spread()
     if sorted(placed.values()) != [0] * (PARTITIONS // 2) + [1] * (PARTITIONS // 2):
         raise Failed(f"not spread: {placed}")
-    if kafka_tool():
-        expected = {str(root): sorted(f"{TOPIC}-{number}" for number, place in placed.items() if place == index) for index, root in enumerate([broker.directory, broker.right])}
-        if (said := described(broker.bootstrap)) != expected:
-            raise Failed(f"Kafka's log-dirs says {said} instead of {expected}")
+    if kafka_tool() and (said := described(broker.bootstrap)[0]) != expected(broker, TOPIC, placed):
+        raise Failed(f"Kafka's log-dirs says {said} instead of {expected(broker, TOPIC, placed)}")
     broker.kill()
     broker.start()
     expect_all(broker.bootstrap, 1, "after kill -9")
@@ -133,9 +157,13 @@ def refusals(broker: Two, work: pathlib.Path) -> None:
     broker.directories = [broker.directory, broker.right]
     number = next(number for number, place in broker.spread().items() if place == 1)
     shutil.copytree(broker.right / f"{TOPIC}-{number}", broker.directory / f"{TOPIC}-{number}")
-    broker.refuses(f"partition {TOPIC}-{number} lies in both")
-    shutil.rmtree(broker.directory / f"{TOPIC}-{number}")
-    print("refused: the same directory twice, a copy of one, a partition in both", flush=True)
+    broker.start()
+    broker.stop()
+    aside = [one for one in broker.directory.iterdir() if one.name.startswith(f"{TOPIC}-{number}.") and one.name.endswith("-stray")]
+    if len(aside) != 1 or broker.spread()[number] != 1:
+        raise Failed(f"a partition in both directories: {sorted(one.name for one in broker.directory.iterdir())}")
+    shutil.rmtree(aside[0])
+    print("refused: the same directory twice, a copy of one; of a partition in both the one counts that the metadata names", flush=True)
 
 
 def taken_away(broker: Two) -> None:
@@ -159,6 +187,54 @@ def taken_away(broker: Two) -> None:
     broker.check_log()
     broker.stop()
     print("a directory that was away cost its own partitions, and they are back with it", flush=True)
+
+
+def moved_under_load(broker: Two, work: pathlib.Path) -> None:
+    """Kafka's tool moves every partition into the other directory while producers and a reader are at it."""
+    broker.start()
+    admin.create_topics(broker.bootstrap, [BUSY], PARTITIONS)
+    filler = Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "log_level": 0})
+    history = History()
+    clients = load.Load(broker.bootstrap, BUSY, PARTITIONS, history, producers=2, rate=200)
+    value = ("filler", 500)
+    for number in range(BUSY_BYTES // len(load.payload(value))):
+        value = ("filler", 500 + 997 * number)
+        history.sent(value, number % PARTITIONS)
+        filler.produce(BUSY, load.payload(value), partition=number % PARTITIONS, on_delivery=lambda error, message, value=value: clients.answered(value, error, message))
+        filler.poll(0)
+    filler.flush(SECONDS)
+    before = broker.spread(BUSY)
+    after = {number: 1 - place for number, place in before.items()}
+    roots = [str(broker.directory), str(broker.right)]
+    node = int(re.search(r"(?m)^node\.id=(\d+)$", (broker.directory / "meta.properties").read_text())[1])
+    plan = work / "moves.json"
+    wanted = [{"topic": BUSY, "partition": number, "replicas": [node], "log_dirs": [roots[place]]} for number, place in after.items()]
+    plan.write_text(json.dumps({"version": 1, "partitions": wanted}))
+    clients.start()
+    reassign = ["reassign-partitions", "--bootstrap-server", broker.bootstrap, "--reassignment-json-file", str(plan)]
+    tool(*reassign, "--execute", "--replica-alter-log-dirs-throttle", str(COPY_BYTES_PER_SECOND))
+    _, copies = described(broker.bootstrap, BUSY)
+    if not any(copies.values()):
+        raise Failed("Kafka's log-dirs shows no replica on its way: the moves were over before the kill")
+    broker.kill()
+    broker.start()
+    for _ in range(VERIFICATIONS_MAX):
+        said = tool(*reassign, "--verify")
+        if said.count("completed successfully") == PARTITIONS:
+            break
+    else:
+        raise Failed(f"the moves did not end:\n{said}")
+    clients.finish()
+    if clients.problems or clients.unanswered:
+        raise Failed(f"{clients.unanswered} without an answer; {clients.problems[:5]}")
+    history.read_at_last(load.everything(broker.bootstrap, BUSY, PARTITIONS))
+    if broken := history.violations():
+        raise Failed("\n".join(map(str, broken[:10])))
+    if broker.spread(BUSY) != after or described(broker.bootstrap, BUSY) != (expected(broker, BUSY, after), dict.fromkeys(roots, [])):
+        raise Failed(f"{before} became {broker.spread(BUSY)}, and Kafka's log-dirs says {described(broker.bootstrap, BUSY)}")
+    broker.check_log()
+    broker.stop()
+    print(f"Kafka's reassign-partitions moved {PARTITIONS} partitions to the other directory through a kill -9; {len(history.sends)} records, none lost or doubled", flush=True)
 
 
 class KafkaTwo(Kafka):
@@ -210,6 +286,7 @@ def main() -> int:
             refusals(broker, work)
             taken_away(broker)
             if kafka_tool():
+                moved_under_load(broker, work)
                 to_kafka_and_back(broker, work)
         finally:
             broker.kill()

@@ -25,7 +25,7 @@ use tracing::error;
 
 use crate::clock::Clock;
 use crate::lag::Lag;
-use crate::metrics::{Metrics, groups as groups_of, node, process};
+use crate::metrics::{Metrics, coordination, groups as groups_of, node, process};
 use crate::rim::Rim;
 use crate::shell::Shell;
 
@@ -83,9 +83,11 @@ async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    let gauges: Gauges = pages.shell.look(Node::gauges);
+    let wall_ms = pages.clock.now().wall_ms;
+    let gauges: Gauges = pages.shell.look(|node: &Node| node.gauges(wall_ms));
     node::render(&gauges, &mut text);
-    let (standings, behind) = pages.lag.look(&pages.shell, pages.clock.now().wall_ms).await;
+    coordination::render(&gauges, &mut text);
+    let (standings, behind) = pages.lag.look(&pages.shell, wall_ms).await;
     groups_of::render(&standings, &behind, &mut text);
     process::render(&mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

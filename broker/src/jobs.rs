@@ -6,6 +6,7 @@ use strandline_log::disk::Files as _;
 use strandline_log::lookup::find;
 use strandline_log::recover::truncate;
 use strandline_node::coordinator::loading::load;
+use strandline_node::copying;
 use strandline_node::io::{Job, JobResult};
 use strandline_node::metadata_log::read_snapshot;
 use strandline_node::share::spans;
@@ -20,6 +21,7 @@ pub(crate) fn run(job: Job, files: &LogFiles) -> JobResult {
         Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(files, *log, end, now_ms).map(Box::new)),
         Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, &piece)),
         Job::ReadShare(wanted) => JobResult::ShareRead(spans::read(files, &wanted)),
+        Job::ReadCopy(piece) => JobResult::CopyRead(copying::read(files, &piece)),
         Job::MeasureDirectory { log_dir } => {
             let (total_bytes, usable_bytes) = measure(files.roots().of(log_dir));
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }

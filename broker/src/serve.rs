@@ -118,7 +118,7 @@ fn start(args: &ServeArgs) -> Result<Running, StartError> {
         Disk::open(roots.clone(), executor, open_files_max(), data.handle().clone(), Arc::clone(&metrics)).map_err(failed)?;
     let clock = Clock::start();
     let found = loop {
-        match recover(&roots, &directories.working(), disk.reader().files(), &settings.config, clock.now().wall_ms) {
+        match recover(&roots, &directories.log_dirs(), disk.reader().files(), &settings.config, clock.now().wall_ms) {
             Ok(found) => break found,
             // Everything else can be served without it.
             Err(error) => match error.failed_log_dir() {

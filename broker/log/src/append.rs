@@ -8,8 +8,8 @@ use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::records::{BatchError, BatchHeader, Batches, PREFIX_BYTES, TimestampType, stamped_prefix};
 
 use crate::disk::{DiskOp, Part};
-use crate::log::{Log, State};
-use crate::names::PARTITION_METADATA;
+use crate::log::{Log, State, Written};
+use crate::names::{PARTITION_METADATA, SegmentFile};
 use crate::partition_metadata;
 use crate::producers::marker_of;
 use crate::queue::{APPEND_BYTES_MAX, Gather, Step};
@@ -99,6 +99,38 @@ impl Log {
     pub fn append_as_is(&mut self, now_ms: i64, bytes: Bytes) -> Result<(), AppendError> {
         self.check_open()?;
         self.check_given(&bytes)?;
+        self.reach_back(now_ms, &bytes);
+        self.place_all(now_ms, &bytes)?;
+        Ok(())
+    }
+
+    /// A log without records takes the batch that holds its start whole: its segment begins with that batch.
+    fn reach_back(&mut self, now_ms: i64, bytes: &[u8]) {
+        let log_end = self.positions.log_end;
+        let Ok(header) = BatchHeader::parse(bytes) else { return };
+        let base = Offset(header.base_offset);
+        if base >= log_end {
+            return;
+        }
+        self.cut_first();
+        let active = Box::new(Active::new(&self.directory, base, now_ms));
+        let (from, to) = (self.segment_file(log_end, SegmentFile::Log), active.log.clone());
+        self.active = Some(active);
+        self.written = Written { base, bytes: 0 };
+        if self.has_directory {
+            // Its name was the only thing on disk that said where the log ends.
+            self.queue.push(Step::plain(DiskOp::Rename { from, to }), self.config.durability);
+        }
+    }
+
+    /// Whether there are no records at all, and so nothing that a batch could contradict.
+    fn is_without_records(&self) -> bool {
+        self.positions.log_start == self.positions.log_end
+            && self.sealed.is_empty()
+            && self.active.as_ref().is_none_or(|active| active.bytes == 0 && active.base == self.positions.log_end)
+    }
+
+    pub(crate) fn place_all(&mut self, now_ms: i64, bytes: &Bytes) -> Result<(), BatchError> {
         let mut position = 0;
         while position < bytes.len() {
             let rest = bytes.slice(position..);
@@ -107,7 +139,7 @@ impl Log {
             position += batch.len();
             let (base, last) = (Offset(header.base_offset), Offset(header.last_offset()));
             if header.partition_leader_epoch >= 0 {
-                self.assign_epoch(LeaderEpoch(header.partition_leader_epoch), base);
+                self.assign_epoch(LeaderEpoch(header.partition_leader_epoch), base.max(self.positions.log_start));
             }
             let prefix = stamped_prefix(base.0, header.batch_length, header.partition_leader_epoch);
             self.place(now_ms, &header, Part { prefix, body: batch.slice(PREFIX_BYTES..) }, base, last, &batch);
@@ -232,10 +264,12 @@ impl Log {
     fn check_given(&self, bytes: &[u8]) -> Result<(), AppendError> {
         let mut log_end = self.positions.log_end;
         let mut latest = self.epochs.latest();
+        let mut may_reach_back = self.is_without_records();
         for batch in Batches::strict(bytes) {
             let header = batch?.header;
             let found = Offset(header.base_offset);
-            if found < log_end {
+            let holds_start = std::mem::take(&mut may_reach_back) && header.last_offset() >= log_end.0;
+            if found < log_end && !holds_start {
                 return Err(AppendError::OffsetBehind { log_end, found });
             }
             let last = found.plus(i64::from(header.last_offset_delta)).filter(|last| *last >= found && *last < Offset::MAX);

@@ -38,6 +38,7 @@ pub mod time_index;
 pub mod transactions;
 
 mod listing;
+mod moving;
 mod queue;
 mod roll;
 mod segment;

@@ -9,7 +9,8 @@
 //! `log_start <= durable_end <= readable_end <= log_end`, and the recovery point never passes the durable end. A batch is in at most one
 //! operation, and operations leave in the order of the log. After a failed operation the log takes and gives nothing any more.
 //!
-//! The parts of its work have files of their own: `append`, `read`, `roll` (segments end, checkpoints, closing), `retention` (removal).
+//! The parts of its work have files of their own: `append`, `read`, `roll` (segments end, checkpoints, closing), `retention` (removal),
+//! `moving` (a log takes the place of another).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -232,6 +233,11 @@ impl Log {
         self.queue.is_empty()
     }
 
+    /// Whether an operation was given out and has not ended yet.
+    pub fn is_in_flight(&self) -> bool {
+        self.queue.is_in_flight()
+    }
+
     /// Whether an operation failed: the log takes and gives nothing any more.
     pub fn has_failed(&self) -> bool {
         self.state == State::Failed
@@ -376,6 +382,7 @@ impl Log {
                 self.doomed.clear();
                 self.doomed.push_back((due_ms, DiskOp::DeleteDirectory { directory }));
             }
+            Then::Renamed { directory } => self.lie_in(directory),
             Then::CleaningWritten => self.cleaning_written = true,
             Then::Settled { base } => self.settled(base),
             Then::Closed => self.state = State::Closed,

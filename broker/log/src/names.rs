@@ -30,6 +30,9 @@ pub const CLEANED_SUFFIX: &str = ".cleaned";
 /// Finished output of a compaction that is not yet in its place.
 pub const SWAP_SUFFIX: &str = ".swap";
 
+/// A partition that is being copied from another log directory.
+const FUTURE_SUFFIX: &str = "-future";
+
 /// The longest name that file systems allow.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -136,9 +139,11 @@ pub fn metadata_snapshot_name(end: Offset, epoch: LeaderEpoch) -> String {
 pub enum DirectoryName {
     /// A partition.
     Partition { topic: String, partition: i32 },
+    /// A copy of a partition that is being moved here from another log directory: `<topic>-<partition>.<32 hex digits>-future`.
+    Future { topic: String, partition: i32 },
     /// A partition that waits for its removal.
     Deleted,
-    /// Anything else: copies under way (`-future`), strays, foreign directories.
+    /// Anything else: strays, foreign directories.
     Other,
 }
 
@@ -148,8 +153,14 @@ impl DirectoryName {
         if name.contains('.') && name.ends_with("-delete") {
             return Self::Deleted;
         }
-        if name.ends_with("-future") || name.ends_with("-stray") {
+        if name.ends_with("-stray") {
             return Self::Other;
+        }
+        if let Some(copy) = name.strip_suffix(FUTURE_SUFFIX) {
+            return match copy.rsplit_once('.').map(|(directory, _)| Self::parse(directory)) {
+                Some(Self::Partition { topic, partition }) => Self::Future { topic, partition },
+                _ => Self::Other,
+            };
         }
         let Some((topic, digits)) = name.rsplit_once('-') else {
             return Self::Other;
@@ -172,6 +183,12 @@ pub fn deleted_directory(directory: &str, unique: u128) -> String {
     let ending = format!("-{partition}.{unique:032x}-delete");
     let kept: String = topic.chars().take(NAME_BYTES_MAX.saturating_sub(ending.len())).collect();
     kept + &ending
+}
+
+/// The directory of a copy of a partition that is being moved here. `unique` keeps it apart from an earlier one. Nothing if the name is
+/// too long (KAFKA-4893).
+pub fn future_directory(directory: &str, unique: u128) -> Option<String> {
+    Some(format!("{directory}.{unique:032x}{FUTURE_SUFFIX}")).filter(|name| name.len() <= NAME_BYTES_MAX)
 }
 
 fn segment_file(name: &str) -> Option<FileName> {
@@ -238,6 +255,15 @@ mod tests {
         assert_eq!(DirectoryName::parse("a-b-12"), DirectoryName::Partition { topic: "a-b".into(), partition: 12 });
         assert_eq!(DirectoryName::parse("lost+found"), DirectoryName::Other);
         assert_eq!(DirectoryName::parse("a-+1"), DirectoryName::Other);
+    }
+
+    #[test]
+    fn a_copy_is_named_after_its_partition() {
+        let name = future_directory("a.b-c-12", 0xab).expect("short enough");
+        assert_eq!(name, "a.b-c-12.000000000000000000000000000000ab-future");
+        assert_eq!(DirectoryName::parse(&name), DirectoryName::Future { topic: "a.b-c".into(), partition: 12 });
+        assert_eq!(future_directory(&partition_directory(&"t".repeat(249), 7), 1), None);
+        assert_eq!(DirectoryName::parse("strange-future"), DirectoryName::Other);
     }
 
     #[test]

@@ -388,6 +388,16 @@ impl Producers {
         (marker.outcome == Outcome::Abort).then_some(aborted)
     }
 
+    /// Takes over producers that are not known here and did nothing at or behind `end`: their records are gone.
+    pub(crate) fn adopt(&mut self, others: &Self, end: Offset) {
+        for (id, producer) in &others.known {
+            let is_older = producer.last_batch().is_none_or(|batch| batch.last_offset < end);
+            if is_older && producer.transaction_first == Offset::NONE {
+                self.known.entry(*id).or_insert_with(|| producer.clone());
+            }
+        }
+    }
+
     /// Forgets producers that were silent for `expiration_ms` and have no open transaction.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         let silent = |producer: &Producer| now_ms.saturating_sub(producer.last_heard_ms) >= expiration_ms;

@@ -50,6 +50,10 @@ pub(crate) enum Then {
     DoomedDirectory {
         directory: FilePath,
     },
+    /// The directory has its new name.
+    Renamed {
+        directory: FilePath,
+    },
     /// What a step of a compaction wrote is there.
     CleaningWritten,
     /// The files of the segment that begins at `base` have their final names.
@@ -189,6 +193,19 @@ impl Queue {
             }
         }
         self.ahead = ahead;
+    }
+
+    /// The batches that are wanted to be written and were not given out yet.
+    pub(crate) fn unwritten(&self) -> impl Iterator<Item = &Part> {
+        let queued = self.ahead.iter().filter_map(|step| match step {
+            Step::Do { op: DiskOp::Append { parts, .. }, .. } => Some(parts),
+            _ => None,
+        });
+        queued.chain(self.gather.iter().map(|gather| &gather.parts)).flatten()
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// Drops everything but what is in flight.

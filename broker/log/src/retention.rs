@@ -4,7 +4,6 @@
 //! after `file.delete.delay.ms`, when no reader that was sent to it can still be under way, its files are removed. Segments go
 //! oldest first, so that what remains is always one piece.
 
-use bytes::Bytes;
 use strandline_protocol::ids::Offset;
 
 use crate::append::AppendError;
@@ -138,9 +137,8 @@ impl Log {
         if self.has_directory {
             let file = self.directory.child(LEADER_EPOCH_CHECKPOINT);
             let epochs = DiskOp::Write { file, contents: self.epochs.encode() };
-            let empty = DiskOp::Write { file: self.segment_file(offset, SegmentFile::Log), contents: Bytes::new() };
             self.queue.push(Step::plain(epochs), self.config.durability);
-            self.queue.push(Step::plain(empty), self.config.durability);
+            self.write_empty_segment(offset);
         }
         self.check_positions();
     }
@@ -180,8 +178,7 @@ impl Log {
             return;
         }
         self.roll(now_ms, end);
-        let file = self.segment_file(end, SegmentFile::Log);
-        self.queue.push(Step::plain(DiskOp::Write { file, contents: Bytes::new() }), self.config.durability);
+        self.write_empty_segment(end);
     }
 
     fn is_too_old(&self, segment: &Sealed, now_ms: i64) -> bool {

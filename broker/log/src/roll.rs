@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use strandline_protocol::ids::Offset;
 
 use crate::append::AppendError;
@@ -57,8 +58,13 @@ impl Log {
         }
         let end = self.positions.log_end;
         self.roll(now_ms, end);
-        let file = self.segment_file(end, SegmentFile::Log);
-        self.queue.push(Step::plain(DiskOp::Write { file, contents: bytes::Bytes::new() }), self.config.durability);
+        self.write_empty_segment(end);
+    }
+
+    /// Gives the segment that begins at `base` its file before it has records.
+    pub(crate) fn write_empty_segment(&mut self, base: Offset) {
+        let file = self.segment_file(base, SegmentFile::Log);
+        self.queue.push(Step::plain(DiskOp::Write { file, contents: Bytes::new() }), self.config.durability);
     }
 
     /// Writes what a recovery would otherwise have to find out by scanning, so that the recovery point can move to where the log

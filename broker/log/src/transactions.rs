@@ -115,7 +115,8 @@ pub fn aborted(files: &dyn Files, query: &AbortedQuery) -> Result<Vec<AbortedTra
     for index in &query.indexes {
         let entries = match index {
             AbortedIndex::Memory(entries) => entries.clone(),
-            AbortedIndex::File(file) => read(files, file)?,
+            // It has entries: where it is not, its segment was removed or moved meanwhile.
+            AbortedIndex::File(file) => parse_file(file, &read_whole(files, file)?)?,
         };
         for entry in entries {
             if entry.touches(query.from, query.below) {
@@ -131,20 +132,25 @@ pub fn aborted(files: &dyn Files, query: &AbortedQuery) -> Result<Vec<AbortedTra
 
 /// Reads a whole `.txnindex`; a missing one is empty.
 pub(crate) fn read(files: &dyn Files, file: &FilePath) -> Result<Vec<AbortedTransaction>, DiskError> {
+    match read_whole(files, file) {
+        Err(DiskError::Missing { .. }) => Ok(Vec::new()),
+        contents => parse_file(file, &contents?),
+    }
+}
+
+fn read_whole(files: &dyn Files, file: &FilePath) -> Result<Vec<u8>, DiskError> {
     let mut contents = Vec::new();
     loop {
-        match files.read_segment(file, contents.len() as u64, READ_BYTES) {
-            Ok(piece) => {
-                contents.extend_from_slice(&piece);
-                if piece.len() < READ_BYTES {
-                    break;
-                }
-            }
-            Err(DiskError::Missing { .. }) => break,
-            Err(error) => return Err(error),
+        let piece = files.read_segment(file, contents.len() as u64, READ_BYTES)?;
+        contents.extend_from_slice(&piece);
+        if piece.len() < READ_BYTES {
+            return Ok(contents);
         }
     }
-    parse(&contents).map_err(|error| DiskError::Failed { file: file.clone(), reason: error.to_string() })
+}
+
+fn parse_file(file: &FilePath, contents: &[u8]) -> Result<Vec<AbortedTransaction>, DiskError> {
+    parse(contents).map_err(|error| DiskError::Failed { file: file.clone(), reason: error.to_string() })
 }
 
 /// The transactions of one log that are not decided, or decided but not replicated.

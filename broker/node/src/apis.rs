@@ -8,15 +8,16 @@ use crate::broker::Broker;
 use crate::controller_channel;
 use crate::handlers::{
     Answer, add_offsets_to_txn, add_partitions_to_txn, allocate_producer_ids, alter_configs, alter_partition,
-    alter_partition_reassignments, alter_share_group_offsets, api_versions, assign_replicas_to_dirs, broker_heartbeat,
-    broker_registration, consumer_group_describe, consumer_group_heartbeat, controller_registration, create_partitions,
-    create_topics, delete_groups, delete_records, delete_share_group_offsets, delete_topics, describe_cluster,
-    describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum, describe_share_group_offsets,
-    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch, fetch_snapshot, find_coordinator,
-    heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, list_partition_reassignments,
-    list_transactions, metadata, metadata_fetch, not_controller, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, quorum, raft_voters, share_acknowledge, share_fetch, share_group_describe, share_group_heartbeat,
-    share_group_state, sync_group, txn_offset_commit, unregister_broker, update_features, write_txn_markers,
+    alter_partition_reassignments, alter_replica_log_dirs, alter_share_group_offsets, api_versions, assign_replicas_to_dirs,
+    broker_heartbeat, broker_registration, consumer_group_describe, consumer_group_heartbeat, controller_registration,
+    create_partitions, create_topics, delete_groups, delete_records, delete_share_group_offsets, delete_topics,
+    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers, describe_quorum,
+    describe_share_group_offsets, describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch,
+    fetch_snapshot, find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets,
+    list_partition_reassignments, list_transactions, metadata, metadata_fetch, not_controller, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, quorum, raft_voters, share_acknowledge, share_fetch, share_group_describe,
+    share_group_heartbeat, share_group_state, sync_group, txn_offset_commit, unregister_broker, update_features,
+    write_txn_markers,
 };
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
@@ -90,6 +91,7 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::TxnOffsetCommit, 0, 5),
     served(ApiKey::DescribeConfigs, 1, 4),
     everywhere(ApiKey::AlterConfigs, 0, 2),
+    served(ApiKey::AlterReplicaLogDirs, 1, 2),
     served(ApiKey::DescribeLogDirs, 1, 5),
     everywhere(ApiKey::CreatePartitions, 0, 3),
     served(ApiKey::DeleteGroups, 0, 2),
@@ -159,6 +161,16 @@ pub(crate) fn needs_active_controller(key: ApiKey) -> bool {
     )
 }
 
+/// Whether a connection takes its next request only when the answer to this one has left. Answers to records do not hold up what is
+/// behind them, nor do those to another broker: it asks for one of many producers, who may have to wait.
+pub fn goes_alone(api: ApiKey, version: i16) -> bool {
+    match api {
+        ApiKey::Produce => false,
+        ApiKey::AddPartitionsToTxn => version < add_partitions_to_txn::BROKERS_FROM,
+        _ => true,
+    }
+}
+
 /// Requests of clients that a broker hands on to the active controller if it is another node.
 pub(crate) fn is_forwarded(key: ApiKey) -> bool {
     // Only the leader of the quorum knows how far the others are, and decides who votes.
@@ -223,6 +235,7 @@ pub fn dispatch(broker: &mut Broker, now: Now, context: &RequestContext, request
         Request::OffsetForLeaderEpoch(request) => offset_for_leader_epoch::offset_for_leader_epoch(broker, request),
         Request::DescribeConfigs(request) => describe_configs::describe_configs(broker, request),
         Request::AlterConfigs(request) => alter_configs::alter_configs(broker, now, context, request),
+        Request::AlterReplicaLogDirs(request) => alter_replica_log_dirs::alter_replica_log_dirs(broker, now, request, outbox),
         Request::DescribeLogDirs(request) => describe_log_dirs::describe_log_dirs(broker, context, request, outbox),
         Request::CreatePartitions(request) => create_partitions::create_partitions(broker, now, context, request),
         Request::DeleteGroups(request) => delete_groups::delete_groups(broker, now, context, request, outbox),

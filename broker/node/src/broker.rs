@@ -24,6 +24,7 @@ use crate::dice::Dice;
 use crate::directory::Directory;
 use crate::flaws::{self, Flaw};
 use crate::handlers::Answer;
+use crate::holding::Held;
 use crate::image::Image;
 use crate::io::{Effect, Job, JobId, Now, PartitionRules, PeerAddress, RequestContext, RulesTable};
 use crate::leaving::Leaving;
@@ -37,6 +38,7 @@ use crate::replica::assignments::Assignments;
 use crate::replica::fetchers::Fetchers;
 use crate::replica::following::Asked;
 use crate::replica::in_sync::InSync;
+use crate::replica::moving::{self, Moves, ReadFor};
 use crate::replica::renewal::Renewals;
 use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
@@ -44,6 +46,7 @@ use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::share::Shares;
 use crate::snapshot::Snapshots;
+use crate::throttles::Throttles;
 use crate::topology::Topology;
 use crate::verification;
 
@@ -69,6 +72,8 @@ pub(crate) enum JobOwner {
     Cut { slot: u32 },
     /// A coordinator that reads its log, of this leader epoch.
     Coordinator { slot: u32, epoch: LeaderEpoch },
+    /// A replica that moves to another log directory.
+    Copy(ReadFor),
     /// A share group looks for where it begins.
     ShareStart { key: ShareKey },
     /// Records for one partition of a parked ShareFetch.
@@ -103,6 +108,8 @@ pub struct Broker {
     pub(crate) markers: Markers,
     /// Requests that wait for a coordinator of transactions.
     pub(crate) verifying: verification::Queues,
+    /// Requests that wait until a transaction is complete.
+    pub(crate) held: Held,
     pub offline: Offline,
     pub log_dirs: LogDirs,
     pub waiting: Waiting,
@@ -115,6 +122,8 @@ pub struct Broker {
     pub(crate) in_sync: InSync,
     pub(crate) renewals: Renewals,
     pub(crate) assignments: Assignments,
+    pub(crate) moves: Moves,
+    pub(crate) throttles: Throttles,
     /// What was asked of other nodes for replication, by tag.
     pub(crate) asked: BTreeMap<u64, Asked>,
     next_tag: u64,
@@ -172,6 +181,7 @@ impl Broker {
     /// A broker that hosts nothing yet.
     pub fn new(parts: Parts) -> Self {
         let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
+        let throttles = Throttles::read(&parts.image.layers(&parts.config, parts.identity.node_id));
         let membership = Membership::new(parts.previous_epoch, parts.settings.heartbeat_interval_ms);
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
@@ -179,6 +189,7 @@ impl Broker {
             shares: Shares::new(usize::try_from(parts.config.number("group.share.max.share.sessions")).unwrap_or(0)),
             markers: Markers::default(),
             verifying: verification::Queues::default(),
+            held: Held::default(),
             cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
             identity: parts.identity,
             config: parts.config,
@@ -201,6 +212,8 @@ impl Broker {
             in_sync: InSync::default(),
             renewals: Renewals::default(),
             assignments: Assignments::default(),
+            moves: Moves::default(),
+            throttles,
             asked: BTreeMap::new(),
             next_tag: 0,
             active_controller: None,
@@ -303,7 +316,7 @@ impl Broker {
     /// Whether something is left to look at before the burst is over.
     pub(crate) fn is_unsettled(&self, now: Now) -> bool {
         let is_settled = self.dirty.is_empty() && self.answer_now.is_empty() && !self.coordinators.is_unsettled();
-        !is_settled || self.shares.is_unsettled(now)
+        !is_settled || self.moves.is_unsettled() || self.shares.is_unsettled(now)
     }
 
     /// Slots marked since the last call.
@@ -352,7 +365,8 @@ impl Broker {
             None => self.default_config.clone(),
             overrides => Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(overrides)),
         };
-        let slots: Vec<u32> = self.replicas.of_topic(topic).collect();
+        let copies = moving::copies_of(self, topic);
+        let slots: Vec<u32> = self.replicas.of_topic(topic).chain(copies).collect();
         for slot in slots {
             if let Some(replica) = self.replicas.get_mut(slot) {
                 replica.config = config.clone();
@@ -368,6 +382,9 @@ impl Broker {
     /// The broker's own keys changed: every topic is read anew.
     pub fn refresh_all_topics(&mut self) {
         self.default_config = Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(None));
+        if self.throttles.refresh(&self.image.layers(&self.config, self.identity.node_id)) {
+            self.moves.on_throttle();
+        }
         let ids: Vec<TopicId> = self.image.topics.iter().map(|topic| topic.id).collect();
         for id in ids {
             self.refresh_topic(id);

@@ -246,10 +246,11 @@ fn begin_step(broker: &mut Broker, slot: u32, round: Box<Round>, rested_ms: u64,
 fn dirtiest(broker: &Broker, now: Now) -> Option<u32> {
     let may = |(slot, replica): &(u32, &Replica)| {
         replica.log.config().compacts
-            && !replica.deleted
+            && replica.is_listed()
             && replica.truncation.is_none()
             && replica.cleaning_failures < FAILURES_MAX
             && !broker.cleaning.holds(*slot)
+            && !broker.moves.has(*slot)
     };
     let worth = broker.replicas.iter().filter(may).filter_map(|(slot, replica)| {
         let cleanable = replica.log.cleanable(now.wall_ms, replica.last_stable_offset())?;

@@ -27,6 +27,10 @@ pub enum After {
     Cut {
         slot: u32,
     },
+    /// What checkpoints have to say of the copy of this slot's log is noted: it may take the log's place.
+    Placed {
+        slot: u32,
+    },
     /// The directory can be written to, although this segment could not be read.
     Proven {
         file: FilePath,

@@ -18,7 +18,7 @@ use crate::flaws::{self, Flaw};
 use crate::io::{Effect, Now};
 use crate::offline::{Cause, OfflinePartition};
 use crate::parked::ParkedId;
-use crate::replica::{Replica, assign, renewal};
+use crate::replica::{Replica, assign, assignments, moving, renewal};
 use crate::upkeep;
 
 /// An operation failed, and its log directory with it. Answers with replies that will not get what they wait for.
@@ -46,12 +46,14 @@ fn give_up(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) -> Ve
     let lost: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| is_lost(replica)).map(|(slot, _)| slot).collect();
     let mut parked = Vec::new();
     for slot in lost {
+        moving::log_dir_failed(broker, slot, outbox);
         let Some(replica) = broker.replicas.get(slot) else { continue };
-        if !replica.deleted {
+        if replica.is_listed() {
             let (topic, name, partition) = (replica.topic, replica.name.clone(), replica.partition);
             broker.offline.insert(OfflinePartition { topic, name, partition, cause: Cause::Away });
             broker.replicas.unlink_one(topic, partition);
             broker.assignments.forget((topic, partition));
+            assignments::tell_again(broker, (topic, partition));
             parked.append(&mut assign::let_go(broker, slot));
         }
         broker.replicas.abandon(slot);
@@ -68,7 +70,7 @@ fn give_up(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) -> Ve
                 }
             }
             After::Stop => outbox.extend((!broker.directory.is_marking()).then_some(Effect::Stopped)),
-            After::Nothing | After::Kept | After::Cut { .. } | After::Proven { .. } => {}
+            After::Nothing | After::Kept | After::Cut { .. } | After::Placed { .. } | After::Proven { .. } => {}
         }
     }
     parked

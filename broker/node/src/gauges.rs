@@ -1,5 +1,7 @@
 //! What a node shows of itself to metrics: read between two steps, nothing is counted here.
 
+mod coordination;
+
 use std::collections::BTreeMap;
 
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
@@ -7,6 +9,8 @@ use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
 use crate::cleaning::{self, CleaningTotals};
 use crate::node::Node;
 use crate::replica::Traffic;
+
+pub use self::coordination::{ShareGauges, TransactionGauges};
 
 /// One topic, over its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct Gauges {
     /// Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.
     pub offline_partitions: usize,
     pub offline_log_dirs: usize,
+    /// Replicas on their way to another log directory.
+    pub moving_replicas: usize,
     /// Partitions of the cluster that nobody leads.
     pub leaderless_partitions: usize,
     /// Replies that wait for something.
@@ -36,16 +42,19 @@ pub struct Gauges {
     pub cleaning: CleaningTotals,
     /// Compacted partitions that are set aside, because of damage or after too many failures.
     pub cleaning_set_aside: usize,
+    pub transactions: TransactionGauges,
+    pub shares: ShareGauges,
 }
 
 impl Node {
     /// Looks at everything once; costs a walk over the hosted partitions.
-    pub fn gauges(&self) -> Gauges {
+    pub fn gauges(&self, wall_ms: i64) -> Gauges {
         let broker = &self.broker;
         let mut gauges = Gauges {
             hosted_partitions: broker.replicas.count(),
             offline_partitions: broker.offline.count(),
             offline_log_dirs: broker.log_dirs.iter().filter(|(_, directory)| directory.failed.is_some()).count(),
+            moving_replicas: broker.moves.count(),
             leaderless_partitions: broker.image.topics.leaderless_count(),
             parked_replies: broker.waiting.count(),
             fetch_sessions: broker.sessions.count(),
@@ -53,9 +62,11 @@ impl Node {
             metadata_end: broker.controller.end(),
             metadata_committed: broker.controller.committed(),
             cleaning: broker.cleaning.totals,
+            transactions: coordination::transactions(broker, wall_ms),
+            shares: coordination::shares(broker),
             ..Gauges::default()
         };
-        for (_, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted) {
+        for (_, replica) in broker.replicas.iter().filter(|(_, replica)| replica.is_listed()) {
             let topic = gauges.topics.entry(replica.name.clone()).or_default();
             topic.partitions += 1;
             topic.log_bytes += replica.log.bytes();

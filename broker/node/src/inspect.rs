@@ -5,6 +5,7 @@ use strandline_log::epochs::LeaderEpochs;
 use strandline_log::log::Positions;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, Uuid};
 
+use crate::holding::HoldTotals;
 use crate::image::Overrides;
 use crate::node::Node;
 use crate::offline::OfflinePartition;
@@ -82,6 +83,11 @@ impl Node {
         self.broker.identity.node_id
     }
 
+    /// What became of requests that waited for the end of a transaction.
+    pub fn held_requests(&self) -> HoldTotals {
+        self.broker.held.totals
+    }
+
     /// When its parts have something to do next: what a node that is busy for nothing waits for.
     pub fn due(&self) -> [(&'static str, u64); 7] {
         let broker = &self.broker;
@@ -154,7 +160,7 @@ impl Node {
 
     /// Every hosted partition, deleted ones included.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionView<'_>> {
-        self.broker.replicas.iter().map(|(slot, replica)| PartitionView {
+        self.broker.replicas.iter().filter(|(_, replica)| !replica.is_copy).map(|(slot, replica)| PartitionView {
             slot,
             topic: replica.topic,
             name: &replica.name,

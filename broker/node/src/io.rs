@@ -22,6 +22,7 @@ use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
+use crate::copying::{CopyFault, CopyPiece};
 use crate::metadata_log::{LoadError, SnapshotRead};
 use crate::share::spans::{ShareRead, SharedBatches};
 use crate::snapshot::write::{MadePiece, SnapshotId, SnapshotPiece};
@@ -227,6 +228,8 @@ pub enum Job {
     ReadPiece { file: FilePath, position: u64, bytes: usize },
     /// `crate::coordinator::loading::load`: a coordinator reads a piece of its log.
     LoadCoordinator(LoadPiece),
+    /// `crate::copying::read`: records for a copy in another log directory.
+    ReadCopy(CopyPiece),
     /// `crate::share::spans::read`: records for a share group.
     ReadShare(ShareRead),
     /// The next step of a compaction: `Round::step`.
@@ -248,6 +251,7 @@ pub enum JobResult {
     PieceRead(Result<Bytes, DiskError>),
     CoordinatorLoaded(Result<LoadedPiece, DiskError>),
     ShareRead(Result<SharedBatches, DiskError>),
+    CopyRead(Result<Vec<Bytes>, CopyFault>),
     /// A step of a compaction, with the round that takes the next one.
     Cleaned {
         round: Box<Round>,

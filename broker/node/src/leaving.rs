@@ -8,13 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strandline_log::disk::LogDir;
-use strandline_protocol::ids::TopicName;
+use strandline_log::disk::{FilePath, LogDir};
 
 #[derive(Debug, Default)]
 pub struct Leaving {
     /// Slots of deleted partitions whose directory still has its old name, by that name.
-    directories: BTreeMap<(TopicName, i32), u32>,
+    directories: BTreeMap<FilePath, u32>,
     /// Log directories whose checkpoints describe no deleted partition. Of others they may: the process before may have ended
     /// between the removal of a partition and the next checkpoint.
     forgotten: BTreeSet<LogDir>,
@@ -27,9 +26,14 @@ pub struct Leaving {
 }
 
 impl Leaving {
+    /// Whether a deleted partition's directory still has this name.
+    pub fn has(&self, directory: &FilePath) -> bool {
+        self.directories.contains_key(directory)
+    }
+
     /// A deleted partition gives its directory another name.
-    pub fn begin(&mut self, name: TopicName, partition: i32, slot: u32) {
-        self.directories.insert((name, partition), slot);
+    pub fn begin(&mut self, directory: FilePath, slot: u32) {
+        self.directories.insert(directory, slot);
     }
 
     /// A partition is deleted: the checkpoints of its log directory may describe it for a while.
@@ -56,11 +60,11 @@ impl Leaving {
 
     /// Whether a partition that has not written anything must not do so yet; it is remembered, and comes back from
     /// `renamed` or `checkpointed`.
-    pub fn holds(&mut self, slot: u32, name: &TopicName, partition: i32) -> bool {
+    pub fn holds(&mut self, slot: u32, directory: &FilePath) -> bool {
         if self.directories.is_empty() && self.checkpoints == 0 {
             return false;
         }
-        let held = self.checkpoints > 0 || self.directories.contains_key(&(name.clone(), partition));
+        let held = self.checkpoints > 0 || self.directories.contains_key(directory);
         if held {
             self.waiting.insert(slot);
         }

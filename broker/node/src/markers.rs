@@ -24,6 +24,7 @@ use crate::coordinator::transaction::entry::{Place, Producer, by_topic};
 use crate::coordinator::transaction::status::End;
 use crate::coordinator::{enter_transactions, epoch_of};
 use crate::flaws::{self, Flaw};
+use crate::holding;
 use crate::image::Image;
 use crate::io::{Asker, Effect, Lane, Now, PeerLost, Tag};
 
@@ -59,6 +60,18 @@ impl Markers {
     /// A transaction of the shard in this slot is decided, and committed so.
     pub(crate) fn decide(&mut self, slot: u32, id: TransactionalId, producer: Producer) {
         self.decided.push((slot, id, producer));
+    }
+
+    /// Transactions that a broker is still to be told of, once for each broker.
+    pub(crate) fn pending_count(&self) -> usize {
+        let ready = self.ready.values().map(Vec::len).sum::<usize>();
+        let under_way = self.under_way.values().map(|(_, errands)| errands.len()).sum::<usize>();
+        self.decided.len() + ready + under_way + self.postponed_count()
+    }
+
+    /// Of those the ones that are to be sent again, or whose partition nobody leads.
+    pub(crate) fn postponed_count(&self) -> usize {
+        self.later.values().map(Vec::len).sum()
     }
 
     /// When something is to be sent again.
@@ -205,7 +218,10 @@ fn told(broker: &mut Broker, now: Now, errand: &Errand, places: &[Place], outbox
     if epoch_of(broker, errand.slot) != Some(errand.epoch) {
         return;
     }
-    enter_transactions(broker, now, errand.slot, outbox, |transactions, turn| {
-        transactions.marked(turn, &errand.id, errand.what.producer, places);
+    let is_complete = enter_transactions(broker, now, errand.slot, outbox, |transactions, turn| {
+        transactions.marked(turn, &errand.id, errand.what.producer, places)
     });
+    if is_complete {
+        holding::on_complete(broker, now, errand.slot, &errand.id, outbox);
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskDone, DiskError, FilePath};
 use strandline_log::log::Log;
-use strandline_log::names::CLEAN_SHUTDOWN;
+use strandline_log::names::{CLEAN_SHUTDOWN, DirectoryName};
 use strandline_protocol::api::Response;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 use strandline_protocol::metadata::MetadataRecord;
@@ -36,7 +36,7 @@ use crate::quorum::message::Leadership;
 use crate::registration;
 use crate::replica::leading;
 use crate::replica::truncation::Truncation;
-use crate::replica::{Moved, assign, assignments, following, renewal};
+use crate::replica::{Moved, assign, assignments, following, moving, renewal};
 use crate::share;
 use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
@@ -100,6 +100,13 @@ pub struct RecoveredPartition {
     pub high_watermark: Offset,
 }
 
+impl RecoveredPartition {
+    /// Whether it is a copy that is being made of a partition in another log directory.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(DirectoryName::parse(self.log.directory().as_str()), DirectoryName::Future { .. })
+    }
+}
+
 impl Node {
     /// A node before its first step; see [`crate::boot::Boot`].
     pub(crate) fn new(broker: Broker, recovered: Vec<RecoveredPartition>) -> Self {
@@ -132,6 +139,7 @@ impl Node {
         if matches!(self.phase, Phase::Stopped) && !matches!(input, Input::Disk { owner: Owner::Directory { .. }, .. }) {
             return;
         }
+        self.broker.throttles.begin_step(now.monotonic_ms);
         let from = outbox.len();
         match input {
             Input::Request { context, request } => self.on_request(now, &context, request, outbox),
@@ -155,6 +163,7 @@ impl Node {
                 members::on_disconnected(&mut self.broker, connection, outbox);
                 share::on_disconnected(&mut self.broker, connection);
                 controller_channel::on_disconnected(&mut self.broker, connection);
+                self.broker.held.sweep(&self.broker.waiting);
                 self.broker.controller.post.forget(connection);
             }
             Input::Damaged { log, base_offset } => {
@@ -284,6 +293,7 @@ impl Node {
             let from = outbox.len();
             share::settle(&mut self.broker, now, outbox);
             coordinator::settle(&mut self.broker, now, outbox);
+            moving::settle(&mut self.broker, now, outbox);
             let log_dirs = &self.broker.log_dirs;
             for log_dir in self.broker.leaving.take_due(|log_dir| log_dirs.is_working(log_dir)) {
                 upkeep::forget_deleted(&mut self.broker, log_dir, outbox);
@@ -347,14 +357,16 @@ impl Node {
         if let Phase::Stopping { closing } = &self.phase
             && closing.contains(&slot)
             && replica.truncation.is_none()
+            && !self.broker.moves.changes_places(slot)
         {
             // Refused if it is closing already.
             let _ = replica.log.close();
         }
         let acknowledged = replica.acknowledged();
         let fresh = !replica.deleted && replica.log.positions().readable_end == Offset::ZERO;
-        let held = fresh && self.broker.leaving.holds(slot, &replica.name, replica.partition);
+        let held = fresh && self.broker.leaving.holds(slot, replica.log.directory());
         let is_cut = replica.truncation.as_ref().is_some_and(Truncation::owns_the_disk);
+        let held = held || self.broker.moves.holds(slot);
         let op = if held || is_cut { None } else { replica.log.poll(now.wall_ms) };
         let finished = replica.log.is_closed();
         let due = replica.log.next_due();
@@ -373,6 +385,7 @@ impl Node {
             for slot in self.broker.leaving.renamed(slot) {
                 self.broker.mark_dirty(slot);
             }
+            self.broker.moves.wake_all();
         }
         if finished && deleted {
             self.broker.replicas.release(slot);
@@ -411,11 +424,16 @@ impl Node {
             Ok(progress) => progress,
             Err(reason) => return self.fail(now, reason, outbox),
         };
+        if replica.is_copy {
+            // Nobody reads it.
+            replica.log.drop_cache();
+        }
         let cached = replica.log.cached_bytes().saturating_sub(before);
         replica.advance(now.monotonic_ms);
         self.broker.mark_dirty(slot);
         self.tail.grown(&mut self.broker, slot, cached);
         following::wrote(&mut self.broker, slot);
+        moving::on_disk(&mut self.broker, slot, outbox);
         if progress.cleaning_written {
             cleaning::written(&mut self.broker, now, slot, outbox);
         }
@@ -526,6 +544,7 @@ impl Node {
                 }
             }
             After::Cut { slot } => self.on_repaired(now, slot, outbox),
+            After::Placed { slot } => moving::placed(&mut self.broker, slot),
             After::Proven { file, base_offset } => {
                 for parked in failing::proven(&mut self.broker, now, &file, base_offset, outbox) {
                     self.give_up(parked, outbox);
@@ -570,6 +589,11 @@ impl Node {
             (Some(JobOwner::ShareRead { parked, index, key }), JobResult::ShareRead(result)) => {
                 share::waiting::read(&mut self.broker, now, parked, index, &key, result, outbox);
             }
+            (Some(JobOwner::Copy(wanted)), JobResult::CopyRead(result)) => {
+                for parked in moving::on_read(&mut self.broker, now, wanted, result, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
                     self.fail(now, reason, outbox);
@@ -604,6 +628,12 @@ impl Node {
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
             cleaning::run(&mut self.broker, now, outbox);
+            moving::on_tick(&mut self.broker, now);
+            for slot in self.broker.throttles.take_left_out() {
+                for parked in self.broker.followers.news(slot) {
+                    self.try_follower(parked, outbox);
+                }
+            }
             while let Some((due, slot)) = self.broker.removals.first().copied().filter(|(due, _)| *due <= now.wall_ms) {
                 self.broker.removals.remove(&(due, slot));
                 self.broker.mark_dirty(slot);
@@ -640,11 +670,13 @@ impl Node {
             self.give_up(parked, outbox);
         }
         self.broker.cleaning.stop();
+        moving::stop(&mut self.broker);
         outbox.push(Effect::Unlisten { hang_up: !self.broker.is_alone });
         let mut closing = BTreeSet::new();
         for (slot, replica) in self.broker.replicas.iter_mut().filter(|(_, replica)| !replica.deleted) {
-            // A log that is being cut back is closed when it is whole.
-            if replica.truncation.is_some() || (replica.log.close().is_ok() && !replica.log.is_closed()) {
+            // A log that is being cut back is closed when it is whole, one that changes places when it has.
+            let is_busy = replica.truncation.is_some() || self.broker.moves.changes_places(slot);
+            if is_busy || (replica.log.close().is_ok() && !replica.log.is_closed()) {
                 closing.insert(slot);
             }
         }
@@ -660,7 +692,8 @@ impl Node {
     }
 
     fn stop_when_closed(&mut self, outbox: &mut Vec<Effect>) {
-        let Phase::Stopping { closing } = &self.phase else { return };
+        let Phase::Stopping { closing } = &mut self.phase else { return };
+        closing.retain(|slot| self.broker.replicas.get(*slot).is_some_and(|replica| !replica.deleted));
         // The metadata log may have been cut back, or begun anew, since it was closed: another one has its place, which is open.
         let _ = self.broker.controller.log_mut().close();
         if !closing.is_empty() || !self.broker.controller.log().is_closed() || self.broker.snapshots.give_up() {
@@ -668,7 +701,7 @@ impl Node {
         }
         let mark = CleanShutdown { broker_epoch: self.broker.identity.epoch };
         for log_dir in self.broker.log_dirs.working().collect::<Vec<_>>() {
-            upkeep::write_checkpoints(&mut self.broker, log_dir, outbox);
+            upkeep::write_checkpoints(&mut self.broker, log_dir, After::Nothing, outbox);
             self.broker.directory.write(FilePath::of(log_dir, CLEAN_SHUTDOWN), mark.encode(), After::Stop, outbox);
         }
         self.phase = Phase::Stopped;

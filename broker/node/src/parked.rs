@@ -6,15 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use strandline_protocol::api::Response;
+use strandline_protocol::api::{Request, Response};
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::Offset;
+use strandline_protocol::ids::{Offset, TransactionalId};
 use strandline_protocol::messages::produce::ProduceResponse;
 use strandline_protocol::messages::write_txn_markers::WriteTxnMarkersResponse;
 
 use crate::fetching::FetchWait;
 use crate::handlers::metadata_fetch::MetadataFetch;
-use crate::io::{ConnectionId, Sequence};
+use crate::io::{ConnectionId, RequestContext, Sequence};
 use crate::replica::Acknowledged;
 use crate::replica::leading::FollowerWait;
 use crate::share::waiting::ShareWait;
@@ -54,6 +54,9 @@ pub enum Until {
     /// A group, coordinated in this slot, moves; `lost` is the reply if this broker ceases to coordinate it. The group
     /// has deadlines of its own.
     GroupMoves { slot: u32, lost: Box<Response> },
+    /// The transaction of an id that is coordinated in this slot is complete; then the request is carried out. `lost` is the reply
+    /// if that takes too long, or this broker ceases to coordinate it.
+    TransactionEnds { slot: u32, id: TransactionalId, request: Box<(RequestContext, Request)>, lost: Box<Response> },
     /// Acknowledgements of a share group are written, then records can be given out, or the time is over.
     Share(Box<ShareWait>),
     /// A transaction's coordinator says whether the partitions of a request belong to it; then the request goes on.

@@ -11,7 +11,7 @@ use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::format::FormatError;
 use strandline_log::names::{
     CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, PARTITION_METADATA,
-    RECOVERY_POINT_CHECKPOINT, partition_directory,
+    RECOVERY_POINT_CHECKPOINT,
 };
 use strandline_log::partition_metadata;
 use strandline_log::recover::{Checkpoints, RecoverError, Recovery, Report, Shutdown, recover};
@@ -20,6 +20,7 @@ use strandline_protocol::ids::{Offset, TopicId, TopicName};
 use crate::config::BrokerConfig;
 use crate::controller::METADATA_DIRECTORY;
 use crate::image::Image;
+use crate::log_dirs::LogDirs;
 use crate::metadata_log::LoadedMetadata;
 use crate::node::RecoveredPartition;
 use crate::offline::{Cause, OfflinePartition};
@@ -45,18 +46,14 @@ pub enum SurveyError {
 pub struct FoundPartition {
     pub topic: TopicName,
     pub partition: i32,
-    pub log_dir: LogDir,
+    pub directory: FilePath,
+    /// It is a copy of a partition that is being moved here from another log directory.
+    pub is_copy: bool,
     /// How the last process left its log directory.
     pub shutdown: Shutdown,
     pub checkpoints: Checkpoints,
     /// Below this the log was compacted; `None` if the checkpoint does not know it.
     pub cleaned_below: Option<Offset>,
-}
-
-impl FoundPartition {
-    fn directory(&self) -> FilePath {
-        FilePath::of(self.log_dir, &partition_directory(self.topic.as_str(), self.partition))
-    }
 }
 
 /// The log directories at start.
@@ -118,8 +115,10 @@ fn look(files: &dyn Files, log_dir: LogDir, survey: &mut Survey) -> Result<(Shut
     let (shutdown, broker_epoch) = shutdown(files, log_dir)?;
     let entries = files.list(&FilePath::of(log_dir, ""))?;
     for entry in entries.into_iter().filter(|entry| entry.is_directory && entry.name != METADATA_DIRECTORY) {
-        match DirectoryName::parse(&entry.name) {
-            DirectoryName::Partition { topic, partition } => {
+        let name = DirectoryName::parse(&entry.name);
+        let is_copy = matches!(name, DirectoryName::Future { .. });
+        match name {
+            DirectoryName::Partition { topic, partition } | DirectoryName::Future { topic, partition } => {
                 let key = (topic.to_string(), partition);
                 let offset = |known: &BTreeMap<(String, i32), Offset>| known.get(&key).copied().unwrap_or(Offset::ZERO);
                 let checkpoints = Checkpoints {
@@ -129,7 +128,16 @@ fn look(files: &dyn Files, log_dir: LogDir, survey: &mut Survey) -> Result<(Shut
                 };
                 let cleaned_below = cleaned.get(&key).copied();
                 let topic = TopicName::from(topic.to_string());
-                survey.partitions.push(FoundPartition { topic, partition, log_dir, shutdown, checkpoints, cleaned_below });
+                let directory = FilePath::of(log_dir, &entry.name);
+                survey.partitions.push(FoundPartition {
+                    topic,
+                    partition,
+                    directory,
+                    is_copy,
+                    shutdown,
+                    checkpoints,
+                    cleaned_below,
+                });
             }
             DirectoryName::Deleted => survey.leftovers.push(FilePath::of(log_dir, &entry.name)),
             _ => {}
@@ -139,29 +147,46 @@ fn look(files: &dyn Files, log_dir: LogDir, survey: &mut Survey) -> Result<(Shut
 }
 
 impl Survey {
-    /// Decides which one is the partition where two directories hold one of that name: a topic that was deleted while its directory did
-    /// not work, and made again, is told from the new one by its id. Answers with what puts the others out of the way.
+    /// Decides which one is the partition where two directories hold one of that name. A topic that was deleted while its directory did
+    /// not work, and made again, is told from the new one by its id. Of a replica that was being moved when the process ended
+    /// the one counts that lies where the metadata says: it has all that the other has. Answers with what puts the others out of the way.
     ///
     /// # Errors
     /// [`SurveyError::Twice`] if both may be it. Source: LogManager.loadLog.
-    pub fn settle_doubles(&mut self, files: &dyn Files, image: &Image) -> Result<Vec<DiskOp>, SurveyError> {
+    pub fn settle_doubles(
+        &mut self,
+        files: &dyn Files,
+        image: &Image,
+        start: &BrokerConfig,
+        log_dirs: &LogDirs,
+    ) -> Result<Vec<DiskOp>, SurveyError> {
+        let node = i32::try_from(start.number("node.id")).unwrap_or(i32::MAX);
         let mut by_name: BTreeMap<(TopicName, i32), Vec<&FoundPartition>> = BTreeMap::new();
-        for found in &self.partitions {
+        for found in self.partitions.iter().filter(|found| !found.is_copy) {
             by_name.entry((found.topic.clone(), found.partition)).or_default().push(found);
         }
         let mut away = Vec::new();
         for ((topic, partition), doubles) in by_name.into_iter().filter(|(_, found)| found.len() > 1) {
-            let ids = doubles.iter().map(|found| topic_id_in(files, &found.directory()));
-            let ids: Vec<Option<TopicId>> = ids.collect();
-            let present = image.topics.id_of(&topic).filter(|id| ids.iter().filter(|found| **found == Some(*id)).count() == 1);
-            let Some(present) = present.filter(|_| ids.iter().all(Option::is_some)) else {
-                return Err(SurveyError::Twice { topic, partition, log_dirs: [doubles[0].log_dir, doubles[1].log_dir] });
+            let ids = doubles.iter().map(|found| topic_id_in(files, &found.directory));
+            let ids: Option<Vec<TopicId>> = ids.collect();
+            let known = image.topics.id_of(&topic).and_then(|id| image.topics.by_id(id));
+            let held = known.and_then(|topic| topic.partitions.get(&partition)?.directory_of(node));
+            let held = held.and_then(|held| log_dirs.online_place_of(held));
+            let is_present = |place: &usize| ids.as_ref().is_some_and(|ids| known.is_some_and(|topic| topic.id == ids[*place]));
+            let present: Vec<usize> = (0..doubles.len()).filter(is_present).collect();
+            let one = match present.as_slice() {
+                [one] => Some(*one),
+                several => several.iter().copied().find(|place| Some(doubles[*place].directory.log_dir()) == held),
             };
-            let others = doubles.into_iter().zip(ids.into_iter().flatten()).filter(|(_, id)| *id != present);
-            away.extend(others.map(|(found, id)| out_of_the_way(found, id)));
+            let (Some(one), Some(ids)) = (one, ids) else {
+                let log_dirs = [doubles[0].directory.log_dir(), doubles[1].directory.log_dir()];
+                return Err(SurveyError::Twice { topic, partition, log_dirs });
+            };
+            let others = doubles.into_iter().zip(ids).enumerate().filter(|(place, _)| *place != one);
+            away.extend(others.map(|(_, (found, id))| stray(&found.directory, id)));
         }
         let is_away = |found: &FoundPartition| {
-            away.iter().any(|op| matches!(op, DiskOp::Rename { from, .. } if *from == found.directory()))
+            away.iter().any(|op| matches!(op, DiskOp::Rename { from, .. } if *from == found.directory))
         };
         self.partitions.retain(|found| !is_away(found));
         Ok(away)
@@ -182,7 +207,7 @@ impl Survey {
         let node = i32::try_from(start.number("node.id")).unwrap_or(i32::MAX);
         let config = image.layers(start, node).topic_config(image.topic_overrides(&found.topic));
         let recovery = Recovery {
-            directory: found.directory(),
+            directory: found.directory.clone(),
             config: config.log,
             checkpoints: found.checkpoints,
             shutdown: found.shutdown,
@@ -208,13 +233,16 @@ impl Survey {
     /// Decides what becomes of a partition that was found damaged; everything else starts without it.
     pub fn set_aside(&self, files: &dyn Files, found: &FoundPartition, image: &Image) -> Aside {
         // An id that cannot be read is taken to be the present topic's: nothing of it may be given up by mistake.
-        let id = topic_id_in(files, &found.directory());
+        let id = topic_id_in(files, &found.directory);
+        if found.is_copy {
+            return Aside::Stray(out_of_the_way(found, TopicId::ZERO));
+        }
         match id.or_else(|| image.topics.id_of(&found.topic)).filter(|id| belongs(found, image, *id)) {
             Some(topic) => Aside::Offline(OfflinePartition {
                 topic,
                 name: found.topic.clone(),
                 partition: found.partition,
-                cause: Cause::Damaged { log_dir: found.log_dir, checkpoints: found.checkpoints },
+                cause: Cause::Damaged { log_dir: found.directory.log_dir(), checkpoints: found.checkpoints },
             }),
             None => Aside::Stray(out_of_the_way(found, id.unwrap_or(TopicId::ZERO))),
         }
@@ -226,10 +254,17 @@ fn belongs(found: &FoundPartition, image: &Image, id: TopicId) -> bool {
     topic.is_some_and(|topic| topic.name == found.topic && topic.partitions.contains_key(&found.partition))
 }
 
+/// A copy is removed: what it was made from is elsewhere. Anything else is kept under another name.
 fn out_of_the_way(found: &FoundPartition, id: TopicId) -> DiskOp {
-    let from = found.directory();
-    let to = FilePath::of(found.log_dir, &format!("{from}.{:032x}-stray", u128::from_be_bytes(id.0)));
-    DiskOp::Rename { from, to }
+    match found.is_copy {
+        true => DiskOp::DeleteDirectory { directory: found.directory.clone() },
+        false => stray(&found.directory, id),
+    }
+}
+
+fn stray(from: &FilePath, id: TopicId) -> DiskOp {
+    let to = FilePath::of(from.log_dir(), &format!("{from}.{:032x}-stray", u128::from_be_bytes(id.0)));
+    DiskOp::Rename { from: from.clone(), to }
 }
 
 /// The topic that a partition's directory says it belongs to.

@@ -63,7 +63,7 @@ pub(crate) fn register(broker: &mut Broker, now: Now, found: &[RecoveredPartitio
     broker.controller.emit(now, vec![unfenced.into()]);
     // The broker of this process is known to live.
     membership::take_over(broker, now);
-    let found = found.iter().filter_map(|found| {
+    let found = found.iter().filter(|found| !found.is_copy()).filter_map(|found| {
         let directory = broker.log_dirs.id_of(found.log.directory().log_dir())?;
         Some(((found.topic, found.partition), directory))
     });

@@ -55,7 +55,11 @@ impl Due {
     pub(crate) fn next(&self, broker: &Broker) -> u64 {
         let logs = self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms);
         let logs = logs.min(broker.cleaning.next_due_ms());
-        logs.min(self.rebalance_ms).min(self.in_sync_ms).min(broker.controller.liveness.next_deadline())
+        logs.min(broker.moves.next_due_ms().unwrap_or(u64::MAX))
+            .min(broker.throttles.next_due_ms())
+            .min(self.rebalance_ms)
+            .min(self.in_sync_ms)
+            .min(broker.controller.liveness.next_deadline())
     }
 
     /// Does what is due.
@@ -123,8 +127,9 @@ fn checkpoint_logs(broker: &mut Broker, bytes: u64) {
 
 fn expire(now: Now, broker: &mut Broker) {
     // Segments that are just being compacted are looked at the next time.
-    let may =
-        |(slot, replica): &(u32, &Replica)| !replica.deleted && replica.truncation.is_none() && !broker.cleaning.holds(*slot);
+    let may = |(slot, replica): &(u32, &Replica)| {
+        replica.is_listed() && replica.truncation.is_none() && !broker.cleaning.holds(*slot) && !broker.moves.holds(*slot)
+    };
     let slots: Vec<u32> = broker.replicas.iter().filter(may).map(|(slot, _)| slot).collect();
     for slot in slots {
         let changed = broker.replicas.get_mut(slot).is_some_and(|replica| {
@@ -138,10 +143,10 @@ fn expire(now: Now, broker: &mut Broker) {
 }
 
 /// Writes everything that checkpoints say of the partitions in a log directory.
-pub(crate) fn write_checkpoints(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
+pub(crate) fn write_checkpoints(broker: &mut Broker, log_dir: LogDir, after: After, outbox: &mut Vec<Effect>) {
     write_recovery_points(broker, log_dir, outbox);
     write_high_watermarks(broker, log_dir, outbox);
-    write_log_starts(broker, log_dir, After::Nothing, outbox);
+    write_log_starts(broker, log_dir, after, outbox);
 }
 
 /// Writes the recovery points of the partitions in a log directory, and that of the metadata log if it lies there.

@@ -70,7 +70,11 @@ pub(crate) type Verdicts = BTreeMap<u32, Result<Guard, ErrorCode>>;
 
 /// Requests that wait, in order, by producer.
 #[derive(Debug, Default)]
-pub(crate) struct Queues(BTreeMap<ProducerId, VecDeque<Queued>>);
+pub(crate) struct Queues {
+    waiting: BTreeMap<ProducerId, VecDeque<Queued>>,
+    /// Partitions that were not let take part, since the start.
+    pub failures: u64,
+}
 
 #[derive(Debug)]
 struct Queued {
@@ -84,28 +88,31 @@ struct Queued {
 impl Queues {
     /// Whether a request of the producer waits: then those behind it have to.
     pub(crate) fn is_waited(&self, producer: ProducerId) -> bool {
-        self.0.contains_key(&producer)
+        self.waiting.contains_key(&producer)
     }
 
     fn push(&mut self, producer: ProducerId, queued: Queued) {
-        self.0.entry(producer).or_default().push_back(queued);
+        self.waiting.entry(producer).or_default().push_back(queued);
     }
 
     /// Notes an answer. Says whose it is.
     fn answered(&mut self, number: u64, verdicts: impl FnOnce(ParkedId) -> Verdicts) -> Option<ProducerId> {
-        let mut all = self.0.iter_mut().flat_map(|(producer, queue)| queue.iter_mut().map(move |queued| (producer, queued)));
+        let mut all =
+            self.waiting.iter_mut().flat_map(|(producer, queue)| queue.iter_mut().map(move |queued| (producer, queued)));
         let (producer, queued) = all.find(|(_, queued)| queued.number == number)?;
-        queued.verdicts = Some(verdicts(queued.parked));
-        Some(*producer)
+        let (verdicts, producer) = (verdicts(queued.parked), *producer);
+        self.failures += verdicts.values().filter(|verdict| verdict.is_err()).count() as u64;
+        queued.verdicts = Some(verdicts);
+        Some(producer)
     }
 
     /// The producer's next request, if it may go on.
     fn pop(&mut self, producer: ProducerId) -> Option<(ParkedId, Verdicts)> {
-        let queue = self.0.get_mut(&producer)?;
+        let queue = self.waiting.get_mut(&producer)?;
         let verdicts = queue.front_mut()?.verdicts.take()?;
         let parked = queue.pop_front()?.parked;
         if queue.is_empty() {
-            self.0.remove(&producer);
+            self.waiting.remove(&producer);
         }
         Some((parked, verdicts))
     }

@@ -5,11 +5,10 @@ mod cluster {
 }
 mod harness;
 
-use bytes::Bytes;
 use cluster::world::World;
 use harness::TestBroker;
 use strandline_log::disk::{FilePath, LogDir};
-use strandline_node::io::{Asked, BatchOutcome, CheckedProduce, Input};
+use strandline_node::io::{Asked, Input};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, Offset, TopicName};
@@ -18,8 +17,6 @@ use strandline_protocol::messages::delete_records::{DeleteRecordsPartition, Dele
 use strandline_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use strandline_protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataResponsePartition};
-use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, Scratch};
 
 const TWO: &[(&str, &str)] = &[("log.dirs", "left0,right1")];
 const LEFT: LogDir = LogDir(0);
@@ -65,7 +62,7 @@ fn the_partitions_of_a_failed_directory_are_offline_and_the_others_are_served() 
     let Some(Response::DescribeLogDirs(response)) = broker.reply(sequence) else { panic!("another response") };
     let errors: Vec<ErrorCode> = response.results.iter().map(|result| result.error_code).collect();
     assert_eq!(errors, [ErrorCode::NONE, ErrorCode::KAFKA_STORAGE_ERROR]);
-    assert_eq!((broker.node.gauges().offline_log_dirs, broker.node.gauges().offline_partitions), (1, 2));
+    assert_eq!((broker.node.gauges(0).offline_log_dirs, broker.node.gauges(0).offline_partitions), (1, 2));
     assert!(!broker.failed);
 }
 
@@ -124,10 +121,10 @@ fn a_read_that_failed_is_followed_by_a_write_that_shows_whether_the_directory_wo
     let mut broker = filled();
     let log = FilePath::of(RIGHT, "orders-1/00000000000000000000.log");
     broker.input(Input::Unreadable { log: log.clone(), base_offset: Offset(0) });
-    assert_eq!(broker.node.gauges().offline_log_dirs, 0);
+    assert_eq!(broker.node.gauges(0).offline_log_dirs, 0);
     broker.break_dir(RIGHT);
     broker.input(Input::Unreadable { log, base_offset: Offset(0) });
-    assert_eq!(broker.node.gauges().offline_log_dirs, 1);
+    assert_eq!(broker.node.gauges(0).offline_log_dirs, 1);
     assert_eq!(produced(&mut broker, IN_RIGHT), ErrorCode::KAFKA_STORAGE_ERROR);
 }
 
@@ -140,20 +137,7 @@ fn described(world: &mut World, at: i32) -> Vec<MetadataResponsePartition> {
 }
 
 fn produce(world: &mut World, to: i32, partition: i32) -> ErrorCode {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.append(&NewRecord { value: Some(b"v"), ..NewRecord::default() }).expect("small");
-    let bytes: Bytes = builder.build(&mut Scratch::default()).expect("it fits");
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    let data = TopicProduceData {
-        name: TopicName::from("orders"),
-        partition_data: vec![PartitionProduceData { index: partition, records: None }],
-        ..TopicProduceData::default()
-    };
-    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..ProduceRequest::default() };
-    let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
-    let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
-    let Some(Response::Produce(response)) = world.call_within(5_000, to, 12, asked) else { panic!("not answered") };
-    response.responses[0].partition_responses[0].error_code
+    world.produce(5_000, to, "orders", partition, b"v").expect("answered")
 }
 
 #[test]

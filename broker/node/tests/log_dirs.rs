@@ -5,6 +5,7 @@ mod harness;
 use harness::TestBroker;
 use strandline_log::checkpoints;
 use strandline_log::disk::{DiskOp, FilePath, LogDir};
+use strandline_node::config::BrokerConfig;
 use strandline_node::recovery::{SurveyError, survey};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
@@ -133,7 +134,7 @@ fn a_directory_that_does_not_work_is_told_as_such() {
     let mut broker = filled().restart_with(&[("log.dirs", "left0,right1!")]);
     let expected = [("left0".to_owned(), Ok(vec![0, 2])), ("right1!".to_owned(), Err(ErrorCode::KAFKA_STORAGE_ERROR))];
     assert_eq!(described(&mut broker), expected);
-    assert_eq!(broker.node.gauges().offline_log_dirs, 1);
+    assert_eq!(broker.node.gauges(0).offline_log_dirs, 1);
 }
 
 #[test]
@@ -148,18 +149,40 @@ fn a_partition_that_was_carried_over_by_hand_is_found_where_it_is() {
     assert_eq!(ids, [7, 7, 7, 8]);
 }
 
-#[test]
-fn a_partition_in_two_directories_refuses_the_start() {
-    let mut broker = filled();
-    let files: Vec<FilePath> = broker.disk.0.paths().filter(|path| path.directory().as_str() == "orders-1").cloned().collect();
+/// A second directory of a partition, as somebody who copies it makes one.
+fn copy_to(broker: &mut TestBroker, from: LogDir, to: LogDir) {
+    let is_in = |path: &&FilePath| path.log_dir() == from && path.directory().as_str() == "orders-1";
+    let files: Vec<FilePath> = broker.disk.0.paths().filter(is_in).cloned().collect();
     for file in files {
         let contents = broker.disk.0.contents(&file).expect("listed").to_vec();
-        broker.disk.0.put(FilePath::of(LEFT, file.as_str()), contents);
+        broker.disk.0.put(FilePath::of(to, file.as_str()), contents);
     }
+}
+
+#[test]
+fn of_a_partition_in_two_directories_the_one_counts_that_the_metadata_names() {
+    let mut broker = filled();
+    copy_to(&mut broker, RIGHT, LEFT);
+    let mut broker = broker.restart();
+    assert_eq!(described(&mut broker), everywhere(&[0, 2], &[1, 3]));
+    assert_eq!(broker.values("orders", 1, 0), ["p1"]);
+    let is_aside = |path: &FilePath| path.log_dir() == LEFT && path.as_str().starts_with("orders-1.");
+    assert!(broker.disk.0.paths().any(|path| is_aside(path) && path.as_str().contains("-stray/")), "nothing of it is removed");
+}
+
+#[test]
+fn a_partition_in_two_directories_of_which_the_metadata_names_none_refuses_the_start() {
+    const THREE: &[(&str, &str)] = &[("log.dirs", "left0,right1,third2")];
+    let mut broker = filled();
+    copy_to(&mut broker, RIGHT, LEFT);
+    copy_to(&mut broker, RIGHT, LogDir(2));
     broker.stop();
+    broker.disk.0.perform(&DiskOp::DeleteDirectory { directory: FilePath::of(RIGHT, "orders-1") }).expect("it is there");
     let image = strandline_node::metadata_log::load(&broker.disk, 0).expect("the metadata loads").image;
-    match survey(&broker.disk, &[LEFT, RIGHT]).expect("readable").settle_doubles(&broker.disk, &image) {
-        Err(SurveyError::Twice { partition: 1, log_dirs: [LEFT, RIGHT], .. }) => {}
+    let config = BrokerConfig::from_pairs(THREE.iter().copied()).expect("legal");
+    let mut survey = survey(&broker.disk, &[LEFT, RIGHT, LogDir(2)]).expect("readable");
+    match survey.settle_doubles(&broker.disk, &image, &config, &harness::log_dirs(&config)) {
+        Err(SurveyError::Twice { partition: 1, log_dirs: [LEFT, LogDir(2)], .. }) => {}
         other => panic!("{other:?}"),
     }
 }

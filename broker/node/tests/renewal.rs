@@ -4,17 +4,15 @@ mod cluster {
     pub(crate) mod world;
 }
 
-use bytes::Bytes;
 use cluster::world::World;
 use strandline_log::disk::FilePath;
-use strandline_node::io::{Asked, BatchOutcome, CheckedProduce, Input};
+use strandline_node::io::{Asked, Input};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicName};
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataResponsePartition};
-use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, Scratch};
+use strandline_protocol::records::BatchHeader;
 
 const TOPIC: &str = "orders";
 const FIRST: &str = "orders-0/00000000000000000000.log";
@@ -43,26 +41,9 @@ fn wait_for_in_sync(world: &mut World, at: i32, count: usize) {
     panic!("{:?} are in sync, not {count}", in_sync(world, at));
 }
 
-fn batch(value: u8) -> Bytes {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.append(&NewRecord { value: Some(&vec![value; VALUE_BYTES]), ..NewRecord::default() }).expect("small");
-    builder.build(&mut Scratch::default()).expect("it fits")
-}
-
 fn produce(world: &mut World, value: u8) {
     let leader = partition(world, 1).leader_id.0;
-    let bytes = batch(value);
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    let data = TopicProduceData {
-        name: TopicName::from(TOPIC),
-        partition_data: vec![PartitionProduceData { index: 0, records: None }],
-        ..TopicProduceData::default()
-    };
-    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..ProduceRequest::default() };
-    let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
-    let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
-    let Some(Response::Produce(response)) = world.call_within(5_000, leader, 12, asked) else { panic!("not answered") };
-    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    assert_eq!(world.produce(5_000, leader, TOPIC, 0, &vec![value; VALUE_BYTES]), Some(ErrorCode::NONE));
 }
 
 /// Three nodes, and a partition on all of them that begins with a sealed segment; and what that segment holds.

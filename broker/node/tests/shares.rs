@@ -241,6 +241,25 @@ fn records_go_to_one_member_each_and_what_is_accepted_never_comes_again() {
 }
 
 #[test]
+fn what_members_have_and_what_they_said_is_counted() {
+    let mut broker = broker(1);
+    join(&mut broker, "a");
+    broker.produce("t", 0, &["one", "two", "three", "four"]);
+    let mut a = Consumer::new(&mut broker, "a");
+    assert_eq!(ranges(&a.poll(&mut broker)), [(0, 3, 1)]);
+    let gauges = |broker: &TestBroker| broker.node.gauges(broker.now.wall_ms).shares;
+    let key = (GroupId::from(GROUP), TopicName::from("t"));
+    assert_eq!((gauges(&broker).in_flight[&key], gauges(&broker).sessions, gauges(&broker).partitions), (4, 1, 1));
+    a.say(&mut broker, 0, 0, ACCEPT);
+    a.say(&mut broker, 1, 1, REJECT);
+    a.say(&mut broker, 2, 2, RENEW);
+    a.say(&mut broker, 3, 3, RELEASE);
+    let said = gauges(&broker).acknowledgements;
+    assert_eq!((said.accepted, said.rejected, said.renewed, said.released), (1, 1, 1, 1));
+    assert_eq!(gauges(&broker).in_flight[&key], 1, "the one whose lock was renewed");
+}
+
+#[test]
 fn a_fetch_waits_for_records_and_acknowledges_on_the_way() {
     let mut broker = broker(1);
     join(&mut broker, "a");

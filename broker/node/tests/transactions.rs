@@ -3,6 +3,7 @@
 mod harness;
 
 use harness::{Disk, TestBroker, transactional};
+use strandline_node::io::{ConnectionId, Input, Sequence};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicName, TransactionalId};
@@ -92,16 +93,19 @@ fn producer(broker: &mut TestBroker, way: Way) -> Producer {
 }
 
 impl Producer {
-    fn add(&self, broker: &mut TestBroker, partition: i32) -> ErrorCode {
-        let request = AddPartitionsToTxnRequest {
+    fn add_request(&self, partition: i32) -> AddPartitionsToTxnRequest {
+        AddPartitionsToTxnRequest {
             v3_and_below_transactional_id: ID.into(),
             v3_and_below_producer_id: self.id,
             v3_and_below_producer_epoch: self.epoch,
             v3_and_below_topics: vec![AddPartitionsToTxnTopic { name: "t".into(), partitions: vec![partition] }],
             ..Default::default()
-        };
-        let Response::AddPartitionsToTxn(response) = broker.call(3, request) else { panic!("another response") };
-        response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+        }
+    }
+
+    fn add(&self, broker: &mut TestBroker, partition: i32) -> ErrorCode {
+        let sequence = broker.send(3, self.add_request(partition));
+        added(broker, sequence).expect("answered at once")
     }
 
     fn write(&mut self, broker: &mut TestBroker, partition: i32, value: &str) -> ErrorCode {
@@ -116,8 +120,7 @@ impl Producer {
         let stamp = ProducerStamp { id: self.id.0, epoch: self.epoch.0, base_sequence: self.sequences[at] };
         let version = if self.way == Way::Raising { 12 } else { 9 };
         let sequence = broker.send_transactional(version, ID, "t", partition, transactional(&[value], stamp));
-        let Some(Response::Produce(response)) = broker.reply(sequence) else { panic!("not answered") };
-        let code = response.responses[0].partition_responses[0].error_code;
+        let code = produced(broker, sequence).expect("answered");
         if code == ErrorCode::NONE {
             self.sequences[at] += 1;
         }
@@ -142,14 +145,14 @@ impl Producer {
         }
     }
 
-    fn commit_offset(&self, broker: &mut TestBroker, offset: i64) -> ErrorCode {
+    fn offset_request(&self, offset: i64) -> TxnOffsetCommitRequest {
         let partition = TxnOffsetCommitRequestPartition {
             partition_index: 0,
             committed_offset: Offset(offset),
             committed_leader_epoch: LeaderEpoch::NONE,
             committed_metadata: None,
         };
-        let request = TxnOffsetCommitRequest {
+        TxnOffsetCommitRequest {
             transactional_id: ID.into(),
             group_id: GROUP.into(),
             producer_id: self.id,
@@ -157,10 +160,33 @@ impl Producer {
             generation_id: -1,
             topics: vec![TxnOffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition] }],
             ..Default::default()
+        }
+    }
+
+    fn commit_offset(&self, broker: &mut TestBroker, offset: i64) -> ErrorCode {
+        let Response::TxnOffsetCommit(response) = broker.call(5, self.offset_request(offset)) else {
+            panic!("another response")
         };
-        let Response::TxnOffsetCommit(response) = broker.call(5, request) else { panic!("another response") };
         response.topics[0].partitions[0].error_code
     }
+}
+
+/// What is said of the first partition of a request that adds some, once it is answered.
+fn added(broker: &mut TestBroker, sequence: Sequence) -> Option<ErrorCode> {
+    let response = match broker.reply(sequence)? {
+        Response::AddPartitionsToTxn(response) => response,
+        other => panic!("another response: {other:?}"),
+    };
+    Some(response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code)
+}
+
+/// What is said of the first partition of records, once they are answered.
+fn produced(broker: &mut TestBroker, sequence: Sequence) -> Option<ErrorCode> {
+    let response = match broker.reply(sequence)? {
+        Response::Produce(response) => response,
+        other => panic!("another response: {other:?}"),
+    };
+    Some(response.responses[0].partition_responses[0].error_code)
 }
 
 fn read_committed(broker: &mut TestBroker, partition: i32) -> PartitionData {
@@ -240,8 +266,7 @@ fn a_record_of_no_transaction_is_refused_and_leaves_nothing_open() {
     assert_eq!(producer.write_unadded(&mut broker, 0, "late"), ErrorCode::INVALID_TXN_STATE);
     let stamp = ProducerStamp { id: producer.id.0, epoch: producer.epoch.0, base_sequence: 1 };
     let sequence = broker.send_produce(-1, "t", 0, transactional(&["x"], stamp));
-    let Some(Response::Produce(response)) = broker.reply(sequence) else { panic!("not answered") };
-    let code = response.responses[0].partition_responses[0].error_code;
+    let code = produced(&mut broker, sequence).expect("answered");
     assert_eq!(code, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "without a transactional id");
 }
 
@@ -251,10 +276,16 @@ fn a_second_producer_fences_the_first_and_aborts_its_transaction() {
         let mut broker = broker();
         let mut first = producer(&mut broker, way);
         assert_eq!(first.write(&mut broker, 0, "a"), ErrorCode::NONE);
-        assert_eq!(init(&mut broker, init_request(None)).error_code, ErrorCode::CONCURRENT_TRANSACTIONS);
+        // The answer waits until the transaction is aborted.
+        broker.hold = true;
+        let second = broker.send(5, init_request(None));
+        assert!(broker.reply(second).is_none());
         assert_eq!(first.ask_end(&mut broker, true).error_code, ErrorCode::PRODUCER_FENCED);
         assert_eq!(first.ask_end(&mut broker, false).error_code, ErrorCode::PRODUCER_FENCED);
-        let mut second = producer(&mut broker, way);
+        broker.release();
+        let Some(Response::InitProducerId(given)) = broker.reply(second) else { panic!("not answered") };
+        assert_eq!((given.error_code, given.producer_id), (ErrorCode::NONE, first.id));
+        let mut second = Producer { way, id: given.producer_id, epoch: given.producer_epoch, sequences: [0; 2] };
         assert!(second.epoch > first.epoch);
         assert_eq!(first.write_unadded(&mut broker, 0, "z"), ErrorCode::INVALID_PRODUCER_EPOCH);
         assert_eq!(first.write_unadded(&mut broker, 1, "z"), ErrorCode::INVALID_PRODUCER_EPOCH);
@@ -264,6 +295,108 @@ fn a_second_producer_fences_the_first_and_aborts_its_transaction() {
         second.end(&mut broker, true);
         assert_eq!(read_committed(&mut broker, 0).aborted_transactions.expect("a list").len(), 1);
     }
+}
+
+#[test]
+fn the_next_transaction_waits_for_the_markers_of_the_one_before() {
+    let mut broker = broker();
+    let mut adding = producer(&mut broker, Way::Adding);
+    adding.write(&mut broker, 0, "a");
+    broker.hold = true;
+    let ending = broker.send(4, adding.end_request(true));
+    let next = broker.send(3, adding.add_request(1));
+    let again = broker.send(4, adding.end_request(true));
+    assert!(added(&mut broker, next).is_none());
+    broker.release();
+    for ended in [ending, again] {
+        let Some(Response::EndTxn(ended)) = broker.reply(ended) else { panic!("not answered") };
+        assert_eq!(ended.error_code, ErrorCode::NONE);
+    }
+    assert_eq!(added(&mut broker, next), Some(ErrorCode::NONE));
+}
+
+#[test]
+fn records_of_the_next_transaction_keep_their_guard_past_the_marker_of_the_one_before() {
+    let mut broker = broker();
+    let mut first = producer(&mut broker, Way::Raising);
+    first.write(&mut broker, 0, "a");
+    first.commit_offset(&mut broker, 5);
+    broker.hold = true;
+    broker.send(5, first.end_request(true));
+    // The client knows its next epoch once the decision is on the disk; the markers are not.
+    let next = Producer { epoch: ProducerEpoch(first.epoch.0 + 1), ..first };
+    let stamp = ProducerStamp { id: next.id.0, epoch: next.epoch.0, base_sequence: 0 };
+    let records = broker.send_transactional(12, ID, "t", 0, transactional(&["b"], stamp));
+    let offsets = broker.send(5, next.offset_request(9));
+    assert_eq!((produced(&mut broker, records), broker.reply(offsets).is_none()), (None, true));
+    broker.release();
+    assert_eq!(produced(&mut broker, records), Some(ErrorCode::NONE));
+    let Some(Response::TxnOffsetCommit(committed)) = broker.reply(offsets) else { panic!("not answered") };
+    assert_eq!(committed.topics[0].partitions[0].error_code, ErrorCode::NONE);
+    let read = read_committed(&mut broker, 0);
+    assert_eq!((read.last_stable_offset, read.high_watermark), (Offset(2), Offset(3)), "the marker stands between them");
+    assert_eq!(committed_offset(&mut broker, false), (ErrorCode::NONE, 5));
+    let mut next = next;
+    next.end(&mut broker, true);
+    assert_eq!(committed_offset(&mut broker, true), (ErrorCode::NONE, 9));
+}
+
+#[test]
+fn markers_that_take_too_long_are_waited_for_once() {
+    let mut broker = broker();
+    let mut producer = producer(&mut broker, Way::Adding);
+    producer.write(&mut broker, 0, "a");
+    broker.hold = true;
+    broker.send(4, producer.end_request(true));
+    broker.pass(40);
+    let next = broker.send(3, producer.add_request(1));
+    broker.pass(59);
+    assert!(added(&mut broker, next).is_none());
+    broker.pass(1);
+    assert_eq!(added(&mut broker, next), Some(ErrorCode::CONCURRENT_TRANSACTIONS));
+    assert_eq!(producer.add(&mut broker, 1), ErrorCode::CONCURRENT_TRANSACTIONS, "the time counts from the decision");
+    let held = broker.node.held_requests();
+    assert_eq!((held.carried_out, held.refused), (0, 1));
+    broker.release();
+    assert_eq!(described(&mut broker).transaction_state, "CompleteCommit", "the request was not carried out afterwards");
+    assert_eq!(producer.add(&mut broker, 1), ErrorCode::NONE);
+}
+
+#[test]
+fn a_request_whose_client_is_gone_begins_nothing() {
+    let mut broker = broker();
+    let mut producer = producer(&mut broker, Way::Adding);
+    producer.write(&mut broker, 0, "a");
+    broker.hold = true;
+    broker.send(4, producer.end_request(true));
+    broker.send(3, producer.add_request(1));
+    let held = |broker: &TestBroker| broker.node.gauges(0).transactions.held_requests;
+    assert_eq!(held(&broker), 1);
+    broker.input(Input::Disconnected { connection: ConnectionId(1) });
+    assert_eq!(held(&broker), 0);
+    broker.release();
+    assert_eq!(described(&mut broker).transaction_state, "CompleteCommit");
+}
+
+#[test]
+fn a_producer_that_gets_another_id_with_the_end_of_a_transaction_may_begin_the_next_at_once() {
+    let mut broker = broker();
+    let mut producer = producer(&mut broker, Way::Raising);
+    // An abort of nothing raises the epoch too; the last one is the coordinator's.
+    while producer.epoch.0 < i16::MAX - 1 {
+        producer.end(&mut broker, false);
+    }
+    let before = producer.id;
+    producer.write(&mut broker, 0, "a");
+    broker.hold = true;
+    let ending = broker.send(5, producer.end_request(true));
+    let stamp = ProducerStamp { id: before.0 + 1, epoch: 0, base_sequence: 0 };
+    let next = broker.send_transactional(12, ID, "t", 0, transactional(&["b"], stamp));
+    assert_eq!(produced(&mut broker, next), None);
+    broker.release();
+    let Some(Response::EndTxn(ended)) = broker.reply(ending) else { panic!("not answered") };
+    assert_eq!((ended.producer_id.0, ended.producer_epoch), (before.0 + 1, ProducerEpoch(0)));
+    assert_eq!(produced(&mut broker, next), Some(ErrorCode::NONE));
 }
 
 #[test]
@@ -442,6 +575,43 @@ fn an_id_that_nobody_used_for_long_is_forgotten() {
     assert_eq!(described(&mut broker).error_code, ErrorCode::TRANSACTIONAL_ID_NOT_FOUND);
     let mut broker = broker.kill();
     assert_eq!(described(&mut broker).error_code, ErrorCode::TRANSACTIONAL_ID_NOT_FOUND);
+}
+
+#[test]
+fn what_becomes_of_transactions_is_counted() {
+    let mut broker = broker();
+    let mut first = producer(&mut broker, Way::Raising);
+    let gauges = |broker: &TestBroker| broker.node.gauges(broker.now.wall_ms).transactions;
+    first.write(&mut broker, 0, "a");
+    let open = gauges(&broker);
+    assert_eq!((open.ids["Ongoing"], open.ids["CompleteCommit"], open.producer_ids), (1, 0, 1));
+    first.end(&mut broker, true);
+    first.write(&mut broker, 0, "b");
+    first.end(&mut broker, false);
+    first.write(&mut broker, 0, "c");
+    (0..5).for_each(|_| broker.pass(10_000));
+    let over = gauges(&broker);
+    assert_eq!((over.totals.committed, over.totals.aborted, over.totals.timed_out), (1, 2, 1));
+    assert_eq!((over.ids["Ongoing"], over.ids["CompleteAbort"], over.markers_pending), (0, 1, 0));
+    let mut second = producer(&mut broker, Way::Adding);
+    assert_eq!(second.write_unadded(&mut broker, 0, "d"), ErrorCode::INVALID_TXN_STATE);
+    assert_eq!((gauges(&broker).verification_failures, gauges(&broker).late_partitions), (1, 0));
+}
+
+#[test]
+fn a_transaction_that_nobody_will_end_is_counted_as_late() {
+    let unverified = ("transaction.partition.verification.enable", "false");
+    let settings: Vec<_> = SETTINGS.iter().copied().chain([unverified]).collect();
+    let mut broker = TestBroker::on(Disk::default(), &settings);
+    broker.create_topic("t", 2, &[]);
+    find(&mut broker, 1, ID);
+    let mut producer = producer(&mut broker, Way::Adding);
+    assert_eq!(producer.write_unadded(&mut broker, 0, "of no transaction"), ErrorCode::NONE);
+    let late = |broker: &TestBroker| broker.node.gauges(broker.now.wall_ms).transactions.late_partitions;
+    broker.pass(20 * 60 * 1000);
+    assert_eq!(late(&broker), 0);
+    broker.pass(1);
+    assert_eq!(late(&broker), 1);
 }
 
 #[test]

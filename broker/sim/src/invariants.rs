@@ -359,7 +359,8 @@ fn assigned(core: &mut Core, node: &Node) {
     let here = node.number();
     let hosted = node.partitions().filter(|view| !view.deleted).map(|view| (view.topic, view.partition));
     let online = node.online_directories();
-    let away: BTreeSet<_> = node.offline().filter(|offline| offline.cause == Cause::Away).map(|away| (away.topic, away.partition)).collect();
+    let away: BTreeSet<_> =
+        node.offline().filter(|offline| offline.cause == Cause::Away).map(|away| (away.topic, away.partition)).collect();
     let aside = node.offline().map(|offline| (offline.topic, offline.partition));
     let held: BTreeSet<_> = hosted.chain(aside).collect();
     let placed = node.placed().filter(|placed| placed.replicas.contains(&here));

@@ -333,7 +333,8 @@ impl Machine {
         core.note(format_args!("m{} starts, life {}", self.id, self.life));
         self.note_broken_directories(core);
         let working: Vec<LogDir> = self.working_directories().collect();
-        match Start::begin(&self.disk, &working, core.flaw) {
+        let log_dirs = self.log_dirs_at_start();
+        match Start::begin(&self.disk, log_dirs, &working, core.flaw) {
             Ok(start) => {
                 self.state = State::Starting { start: Box::new(start), recovered: Vec::new(), offline: Vec::new() };
                 self.advance(core);
@@ -378,7 +379,7 @@ impl Machine {
                         config: self.config.clone(),
                         topology: Topology::read(&self.config).expect("the plan's keys fit together"),
                         cluster_id: "strandline-sim".to_owned(),
-                        log_dirs: self.log_dirs_at_start(),
+                        log_dirs: start.log_dirs(),
                         seed: self.dice.roll(),
                         metadata: *metadata,
                         recovered,

@@ -79,8 +79,15 @@ impl Fault {
 }
 
 /// Kinds that happen to clusters only.
-pub const FAULTS_OF_CLUSTERS: &[Fault] =
-    &[Fault::PowerCutOfAll, Fault::Pause, Fault::Isolation, Fault::OneWayCut, Fault::Split, Fault::Refusals, Fault::DirectoryFails];
+pub const FAULTS_OF_CLUSTERS: &[Fault] = &[
+    Fault::PowerCutOfAll,
+    Fault::Pause,
+    Fault::Isolation,
+    Fault::OneWayCut,
+    Fault::Split,
+    Fault::Refusals,
+    Fault::DirectoryFails,
+];
 
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -1,6 +1,7 @@
 //! What groups of this broker show of themselves: the names of `kafka_exporter` where it has one, so that its dashboards
 //! work without it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ struct Row {
 
 const MEMBERS: &str = "kafka_consumergroup_members";
 const MEMBERS_HELP: &str = "Members of the group.";
+const GROUPS: &str = "kafka_server_group_coordinator_metrics_group_count";
+const GROUPS_HELP: &str = "Groups that this broker coordinates, by protocol and state.";
 const LEFT_OUT: &str = "strandline_consumergroup_partitions_left_out";
 const LEFT_OUT_HELP: &str = "Partitions of groups that are not shown (limit: group.lag.partitions.max).";
 
@@ -35,7 +38,8 @@ pub(super) fn lines() -> impl Iterator<Item = super::page::Line> {
     use super::page::Line;
     let rows = ROWS.iter().map(|row| Line { name: row.name, kind: "gauge", labels: PARTITION_LABELS, help: row.help });
     let members = Line { name: MEMBERS, kind: "gauge", labels: &["consumergroup"], help: MEMBERS_HELP };
-    rows.chain([members, Line { name: LEFT_OUT, kind: "gauge", labels: &[], help: LEFT_OUT_HELP }])
+    let groups = Line { name: GROUPS, kind: "gauge", labels: &["protocol", "state"], help: GROUPS_HELP };
+    rows.chain([members, groups, Line { name: LEFT_OUT, kind: "gauge", labels: &[], help: LEFT_OUT_HELP }])
 }
 
 /// Appends every row.
@@ -54,6 +58,14 @@ pub(crate) fn render(standings: &Standings, behind: &[Behind], into: &mut String
     for group in &standings.groups {
         let _ = writeln!(into, "{MEMBERS}{{consumergroup=\"{}\"}} {}", escaped(group.group.as_str()), group.members);
     }
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for group in &standings.groups {
+        *counts.entry((group.kind, group.state)).or_default() += 1;
+    }
+    head(into, GROUPS, GROUPS_HELP);
+    for ((protocol, state), count) in counts {
+        let _ = writeln!(into, "{GROUPS}{{protocol=\"{protocol}\",state=\"{state}\"}} {count}");
+    }
     head(into, LEFT_OUT, LEFT_OUT_HELP);
     let _ = writeln!(into, "{LEFT_OUT} {}", standings.left_out);
 }
@@ -63,7 +75,7 @@ fn head(into: &mut String, name: &str, help: &str) {
 }
 
 /// A label's value may hold anything; these three are escaped. Topic names have none of them.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

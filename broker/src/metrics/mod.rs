@@ -2,9 +2,10 @@
 //!
 //! Names of our own begin with `strandline_`; those that begin with `kafka_` are spelled as Kafka's JMX exporter spells
 //! them, so that dashboards made for Kafka work. Adding a metric is adding a row. What the node knows of itself is looked
-//! at when it is asked for (`node.rs`, `groups.rs`), what the system knows of the process too (`process.rs`). `METRICS.md` lists all of
+//! at when it is asked for (`node.rs`, `coordination.rs`, `groups.rs`), what the system knows of the process too (`process.rs`). `METRICS.md` lists all of
 //! them; a test holds it to these tables (`page.rs`).
 
+pub(crate) mod coordination;
 pub(crate) mod groups;
 pub(crate) mod node;
 #[cfg(test)]

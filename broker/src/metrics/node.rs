@@ -29,6 +29,7 @@ const ROWS: &[Row] = &[
     Row { name: "strandline_offline_partitions", kind: "gauge", help: "Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.", value: |node| node.offline_partitions as f64 },
     Row { name: "kafka_server_replicamanager_offlinereplicacount", kind: "gauge", help: "Partitions of this broker that cannot be served: damaged, or in a log directory that does not work or is not here.", value: |node| node.offline_partitions as f64 },
     Row { name: "kafka_log_logmanager_offlinelogdirectorycount", kind: "gauge", help: "Log directories that do not work.", value: |node| node.offline_log_dirs as f64 },
+    Row { name: "strandline_moving_replicas", kind: "gauge", help: "Replicas on their way to another log directory of this broker.", value: |node| node.moving_replicas as f64 },
     Row { name: "kafka_controller_kafkacontroller_offlinepartitionscount", kind: "gauge", help: "Partitions of the cluster that have no leader.", value: |node| node.leaderless_partitions as f64 },
     Row { name: "kafka_controller_kafkacontroller_globaltopiccount", kind: "gauge", help: "Topics.", value: |node| node.topics.len() as f64 },
     Row { name: "strandline_parked_replies", kind: "gauge", help: "Replies that wait for something.", value: |node| node.parked_replies as f64 },

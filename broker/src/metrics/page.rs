@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{ROWS, groups, node, process};
+use super::{ROWS, coordination, groups, node, process};
 
 const HEAD: &str = "\
 # Metrics
@@ -51,10 +51,15 @@ impl Line {
     }
 }
 
+/// What is looked at when it is asked for.
+fn of_the_node() -> impl Iterator<Item = Line> {
+    node::lines().chain(coordination::lines()).chain(groups::lines()).chain(process::lines())
+}
+
 fn page() -> String {
     let mut page = HEAD.to_owned();
     let rows = ROWS.iter().map(|row| Line { ..*row });
-    for line in rows.chain(node::lines()).chain(groups::lines()).chain(process::lines()) {
+    for line in rows.chain(of_the_node()) {
         let labels = line.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(page, "| `{}` | {} | {labels} | {} | {} |", line.name, line.kind(), line.unit(), line.help);
     }
@@ -74,7 +79,7 @@ fn the_page_of_metrics_says_what_the_tables_say() {
 #[test]
 fn every_metric_has_a_name_of_its_own() {
     let mut names = BTreeSet::new();
-    for line in ROWS.iter().map(|row| Line { ..*row }).chain(node::lines()).chain(groups::lines()).chain(process::lines()) {
+    for line in ROWS.iter().map(|row| Line { ..*row }).chain(of_the_node()) {
         assert!(names.insert(line.name), "{} is there twice", line.name);
     }
 }

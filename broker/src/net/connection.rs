@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::net::Shutdown;
+use strandline_node::apis;
 use strandline_node::io::{ConnectionId, FetchReply, ListenerKind, Sequence};
 use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::error::ErrorCode;
@@ -132,7 +133,7 @@ impl Connection {
     pub(crate) fn expect(&self, question: Question) -> Sequence {
         self.common.budget.take(question.bytes);
         let mut state = self.state();
-        state.goes_alone |= question.key != ApiKey::Produce;
+        state.goes_alone |= apis::goes_alone(question.key, question.version);
         state.replies.expect(question)
     }
 

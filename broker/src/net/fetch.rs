@@ -1,7 +1,8 @@
 //! The records of a Fetch response, put in where the node left room for them.
 //!
 //! Tail readers are answered from memory on the spot; what lies in files, and was not read ahead, is read on a thread.
-//! A partition whose records cannot be read is answered with KAFKA_STORAGE_ERROR, and the others as usual.
+//! A partition whose records cannot be read is answered with KAFKA_STORAGE_ERROR, one whose files are gone without records, and the
+//! others as usual.
 
 use std::sync::Arc;
 
@@ -101,9 +102,13 @@ pub(crate) fn fill(fetch: FetchReply, reader: &Arc<Reader>) -> FetchResponse {
         if let Some(data) = topic.and_then(|topic| topic.partitions.get_mut(slices.partition))
             && let Err(reason) = fill_partition(data, slices, reader)
         {
+            data.records = Some(Records::default());
+            // It was removed or moved since the node answered: who asks again is sent elsewhere.
+            if matches!(reason, DiskError::Missing { .. }) {
+                continue;
+            }
             error!(%reason, "records cannot be read");
             data.error_code = ErrorCode::KAFKA_STORAGE_ERROR;
-            data.records = Some(Records::default());
         }
     }
     response

@@ -9,7 +9,7 @@ use std::thread;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::recover::{RecoverError, Shutdown};
 use strandline_node::config::BrokerConfig;
-use strandline_node::image::Image;
+use strandline_node::log_dirs::LogDirs;
 use strandline_node::metadata_log::{LoadedMetadata, load};
 use strandline_node::recovery::{Aside, FoundPartition, Opened, Survey, SurveyError, survey};
 use strandline_node::{OfflinePartition, RecoveredPartition};
@@ -31,25 +31,26 @@ pub(crate) struct Recovered {
     pub(crate) bytes_scanned: u64,
 }
 
-/// Opens the metadata log and every partition in the directories `log_dirs`.
+/// Opens the metadata log and every partition in the directories that work.
 ///
 /// # Errors
 /// [`StartError`] for the first thing that cannot be opened.
 pub(crate) fn recover(
     roots: &Roots,
-    log_dirs: &[LogDir],
+    log_dirs: &LogDirs,
     files: &(dyn Files + Sync),
     config: &BrokerConfig,
     now_ms: i64,
 ) -> Result<Recovered, StartError> {
-    let mut survey = survey(files, log_dirs)?;
+    let mut survey = survey(files, &log_dirs.working().collect::<Vec<_>>())?;
     let freeing = Freeing::default();
     let mut metadata = load(files, now_ms)?;
     for op in metadata.repairs.drain(..) {
         perform(roots, &freeing, &op)?;
     }
-    for op in settle_doubles(&mut survey, files, &metadata.image, roots)? {
-        tracing::warn!(directory = %op.file(), "belongs to no topic; put aside as -stray");
+    let doubles = survey.settle_doubles(files, &metadata.image, config, log_dirs);
+    for op in doubles.map_err(|error| twice(roots, error))? {
+        tracing::warn!(directory = %op.file(), "the partition lies in another log directory; put aside as -stray");
         perform(roots, &freeing, &op)?;
     }
     for directory in &survey.leftovers {
@@ -75,14 +76,14 @@ pub(crate) fn recover(
     Ok(Recovered { metadata, partitions, offline, was_clean, previous_broker_epoch, bytes_scanned })
 }
 
-fn settle_doubles(survey: &mut Survey, files: &dyn Files, image: &Image, roots: &Roots) -> Result<Vec<DiskOp>, StartError> {
-    survey.settle_doubles(files, image).map_err(|error| match error {
+fn twice(roots: &Roots, error: SurveyError) -> StartError {
+    match error {
         SurveyError::Twice { topic, partition, log_dirs } => {
             let directories = log_dirs.map(|log_dir| roots.of(log_dir).to_owned());
             StartError::Twice { topic: topic.to_string(), partition, directories }
         }
         error => StartError::Survey(error),
-    })
+    }
 }
 
 /// What became of one partition's directory.

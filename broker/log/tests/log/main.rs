@@ -4,6 +4,7 @@ mod appending;
 mod cleaning;
 mod cleaning_model;
 mod model;
+mod moving;
 mod reading;
 mod recovering;
 mod removing;

@@ -26,6 +26,7 @@ const fn dynamic(
 /// Every broker key, sorted by name.
 #[rustfmt::skip]
 pub const BROKER_KEYS: &[Row] = &[
+    start("add.partitions.to.txn.retry.backoff.max.ms", Kind::Int { least: 0, most: INT_MAX }, Some("100"), "ms", "How long after a transaction's end was decided requests that begin the next one wait for it to be complete, before the client is told to come again. Kafka lets only Produce and TxnOffsetCommit wait."),
     start("advertised.listeners", Kind::Text, None, "", "Where others are told to connect, as NAME://HOST:PORT, several separated by commas; by default what `listeners` says."),
     start("auto.create.topics.enable", Kind::Boolean, Some("true"), "", "Whether a Metadata request that allows it creates the topics it names."),
     start("auto.leader.rebalance.enable", Kind::Boolean, Some("true"), "", "Whether the controller gives partitions back to their preferred leaders when those are in sync again."),
@@ -51,6 +52,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("delete.topic.enable", Kind::Boolean, Some("true"), "", "Whether topics can be deleted."),
     dynamic("durability", Kind::OneOf(DURABILITIES), Some("fsync"), "", "Default of the topic key of this name: when a record counts."),
     start("fetch.max.bytes", Kind::Int { least: 1024, most: INT_MAX }, Some("57671680"), "bytes", "Most bytes of records in one Fetch response, its first batch excepted."),
+    dynamic("follower.replication.throttled.rate", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "bytes a second", "How fast replicas that topics name in `follower.replication.throttled.replicas` are fetched by a broker, all of them together."),
     start("group.consumer.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("5000"), "ms", "Default of the group key `consumer.heartbeat.interval.ms`."),
     start("group.consumer.max.heartbeat.interval.ms", Kind::Int { least: 1, most: INT_MAX }, Some("15000"), "ms", "Longest heartbeat interval that a consumer group may set."),
     start("group.consumer.max.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("60000"), "ms", "Longest session timeout that a consumer group may set."),
@@ -83,6 +85,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("group.share.session.timeout.ms", Kind::Int { least: 1, most: INT_MAX }, Some("45000"), "ms", "Default of the group key `share.session.timeout.ms`: a member of a share group that is silent for so long is out."),
     start("inter.broker.listener.name", Kind::Text, None, "", "The listener at which brokers reach each other; by default the first that is not for controllers."),
     start("leader.imbalance.check.interval.seconds", Kind::Long { least: 1, most: 86_400 }, Some("300"), "seconds", "How often partitions are given back to their preferred leaders."),
+    dynamic("leader.replication.throttled.rate", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "bytes a second", "How fast replicas that topics name in `leader.replication.throttled.replicas` are given to their followers by a broker, all of them together."),
     start("listener.security.protocol.map", Kind::Text, None, "", "NAME:PROTOCOL for every listener, several separated by commas; the only protocol is PLAINTEXT."),
     start("listeners", Kind::Text, Some("PLAINTEXT://127.0.0.1:9092"), "", "Where the process listens, as NAME://HOST:PORT, several separated by commas."),
     start("log.cleaner.backoff.ms", Kind::Long { least: 0, most: LONG_MAX }, Some("15000"), "ms", "How long a cleaner waits when no log is dirty enough."),
@@ -147,6 +150,7 @@ pub const BROKER_KEYS: &[Row] = &[
     start("producer.id.expiration.ms", Kind::Int { least: 1, most: INT_MAX }, Some("86400000"), "ms", "A partition forgets an idle producer after this long."),
     start("queued.max.request.bytes", Kind::Long { least: 1_048_576, most: LONG_MAX }, Some("268435456"), "bytes", "Most bytes of requests held at a time; connections wait unread above it. Kafka has no limit by default."),
     start("queued.max.requests", Kind::Int { least: 1, most: INT_MAX }, Some("500"), "requests", "Most requests of one connection under way at a time; it waits unread above it."),
+    dynamic("replica.alter.log.dirs.io.max.bytes.per.second", Kind::Long { least: 0, most: LONG_MAX }, Some(LONG_MAX_TEXT), "bytes a second", "How fast replicas are copied between the data directories of a broker, all of them together."),
     start("replica.fetch.backoff.ms", Kind::Int { least: 0, most: INT_MAX }, Some("250"), "ms", "How long a follower waits before it asks a leader again that could not answer. Kafka waits a second."),
     start("replica.fetch.max.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("1048576"), "bytes", "Most bytes that a follower asks for of one partition at a time, its first batch excepted."),
     start("replica.fetch.min.bytes", Kind::Int { least: 0, most: INT_MAX }, Some("1"), "bytes", "Bytes that a follower waits for at its leader."),

@@ -51,6 +51,12 @@ impl Layers<'_> {
         self.settle(row, self.broker_synonyms(row.name))
     }
 
+    /// The number of a broker key in force.
+    pub fn broker_number(&self, key: &str) -> i64 {
+        let value = find(BROKER_KEYS, key).and_then(|row| self.broker_value(row).text);
+        value.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// A topic key with its layers; `overrides` are the topic's own.
     pub fn topic_value(&self, row: &'static Row, overrides: Option<&Overrides>) -> Value {
         let mut synonyms = Vec::new();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::share::OffsetReset;
+use super::throttled::ThrottledReplicas;
 
 /// How a value is written and which values are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Kind {
     Text,
     /// `earliest`, `latest`, or `by_duration:` with a duration.
     OffsetReset,
+    /// `*`, or `PARTITION:BROKER` several times; may be empty.
+    Replicas,
     /// Comma-separated, each one of these; may be empty.
     List(&'static [&'static str]),
     /// Exactly one of these.
@@ -40,7 +43,7 @@ impl Kind {
             Self::Int { .. } => 3,
             Self::Long { .. } => 5,
             Self::Ratio | Self::Rate => 6,
-            Self::List(_) => 7,
+            Self::Replicas | Self::List(_) => 7,
         }
     }
 }
@@ -94,6 +97,7 @@ impl fmt::Display for Expected {
             Kind::Ratio => formatter.write_str("a number from 0 to 1"),
             Kind::Rate => formatter.write_str("a number above 0"),
             Kind::Text => formatter.write_str("a string"),
+            Kind::Replicas => formatter.write_str("*, or a comma-separated list of PARTITION:BROKER"),
             Kind::OffsetReset => formatter.write_str("earliest, latest or by_duration:DURATION"),
             Kind::List(words) => write!(formatter, "a comma-separated list of {}", words.join(", ")),
             Kind::OneOf(words) => write!(formatter, "one of {}", words.join(", ")),
@@ -116,6 +120,7 @@ impl Row {
             Kind::Ratio => value_trimmed.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number)),
             Kind::Rate => value_trimmed.parse::<f64>().is_ok_and(|number| number > 0.0),
             Kind::Text => true,
+            Kind::Replicas => ThrottledReplicas::parse(value_trimmed).is_some(),
             Kind::OffsetReset => OffsetReset::parse(value_trimmed).is_some(),
             Kind::List(words) => words_of(value_trimmed).all(|word| words.contains(&word)),
             Kind::OneOf(words) => words.contains(&value_trimmed),

@@ -7,6 +7,7 @@ use strandline_log::disk::Durability;
 use strandline_protocol::records::{Compression, CompressionRule, ProduceRules, TimestampType};
 
 use super::row::{Kind, Row, Scope, words_of};
+use super::throttled::ThrottledReplicas;
 
 /// Words of `compression.type`; `producer` keeps what was sent.
 pub const COMPRESSIONS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
@@ -45,7 +46,9 @@ pub const TOPIC_KEYS: &[Row] = &[
     row("file.delete.delay.ms", Kind::Long { least: 0, most: LONG_MAX }, "60000", "ms", Some("log.segment.delete.delay.ms"), "How long a removed segment stays as a `.deleted` file."),
     row("flush.messages", Kind::Long { least: 1, most: LONG_MAX }, LONG_MAX_TEXT, "records", Some("log.flush.interval.messages"), "Any value below the default makes every append durable, which is what `durability=fsync` does anyway."),
     row("flush.ms", Kind::Long { least: 0, most: LONG_MAX }, LONG_MAX_TEXT, "ms", Some("log.flush.interval.ms"), "Any value below the default makes every append durable, which is what `durability=fsync` does anyway."),
+    row("follower.replication.throttled.replicas", Kind::Replicas, "", "", None, "Followers that fetch no more than `follower.replication.throttled.rate` of their brokers while they are not in sync: `*`, or a list of PARTITION:BROKER."),
     row("index.interval.bytes", Kind::Int { least: 0, most: INT_MAX }, "4096", "bytes", Some("log.index.interval.bytes"), "Bytes of log between two entries of the offset and time index."),
+    row("leader.replication.throttled.replicas", Kind::Replicas, "", "", None, "Leaders that give followers which are not in sync no more than `leader.replication.throttled.rate` of their brokers: `*`, or a list of PARTITION:BROKER."),
     row("max.compaction.lag.ms", Kind::Long { least: 1, most: LONG_MAX }, LONG_MAX_TEXT, "ms", Some("log.cleaner.max.compaction.lag.ms"), "A record older than this is compacted however little of the log is dirty; a segment spans no more time either."),
     row("max.message.bytes", Kind::Int { least: 0, most: INT_MAX }, "1048588", "bytes", Some("message.max.bytes"), "Largest batch that is taken, as stored."),
     row("message.timestamp.after.max.ms", Kind::Long { least: 0, most: LONG_MAX }, "3600000", "ms", Some("log.message.timestamp.after.max.ms"), "How far a record's timestamp may lie ahead of the broker's clock."),
@@ -72,6 +75,8 @@ pub struct TopicConfig {
     pub min_insync_replicas: i32,
     /// Whether DeleteRecords is allowed: the policy names `delete` or nothing at all.
     pub deletes: bool,
+    pub leader_throttled: ThrottledReplicas,
+    pub follower_throttled: ThrottledReplicas,
 }
 
 impl TopicConfig {
@@ -124,6 +129,8 @@ impl TopicConfig {
             durability,
             min_insync_replicas: i32::try_from(number("min.insync.replicas")).unwrap_or(i32::MAX),
             deletes: deletes || policy.is_empty(),
+            leader_throttled: ThrottledReplicas::parse(value("leader.replication.throttled.replicas")).unwrap_or_default(),
+            follower_throttled: ThrottledReplicas::parse(value("follower.replication.throttled.replicas")).unwrap_or_default(),
         }
     }
 }

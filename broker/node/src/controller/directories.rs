@@ -63,4 +63,15 @@ mod tests {
         assert_eq!(told(&mut world, 1, directory(1)), Ok(true));
         assert_eq!(world.partition().directory_of(1), Some(directory(1)));
     }
+
+    /// A broker alone whose replica was about to lie in a directory that failed before it lay there.
+    #[test]
+    fn a_replica_that_lies_in_a_directory_that_works_leads_again() {
+        let mut world = World::new(&[1]);
+        world.topic(&[1], &[1], &[]);
+        assert_eq!(told(&mut world, 1, Uuid([99; 16])), Ok(true));
+        assert_eq!(world.partition().leader, -1);
+        assert_eq!(told(&mut world, 1, directory(1)), Ok(true));
+        assert_eq!(world.partition().leader, 1);
+    }
 }

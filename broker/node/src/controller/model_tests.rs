@@ -253,7 +253,8 @@ impl Model {
         let now = self.world.partition().clone();
         let electorate = Electorate::of(&self.world.image);
         let candidates = if now.isr.is_empty() { &now.elr } else { &now.isr };
-        let stuck = now.leader == NO_LEADER && candidates.iter().any(|member| electorate.may_lead(&now, *member));
+        let stuck =
+            now.leader == NO_LEADER && candidates.iter().any(|member| electorate.may_lead(*member, now.directory_of(*member)));
         self.require(6, !stuck);
     }
 

@@ -138,7 +138,7 @@ impl<'a> PartitionChange<'a> {
 
     /// The new leader, [`NO_LEADER`], or [`LEADER_UNCHANGED`].
     fn elect(&mut self, electorate: Electorate<'_>, terms: Terms) -> i32 {
-        let may_lead = |replica: i32| electorate.may_lead(self.partition, replica);
+        let may_lead = |replica: i32| electorate.may_lead(replica, self.directory_of(replica));
         let clean = |replica: i32| {
             let counts = flaws::is(Flaw::ElectsAnybody) && self.replicas.contains(&replica);
             (counts || self.isr.contains(&replica) || (self.isr.is_empty() && self.elr.contains(&replica))) && may_lead(replica)
@@ -209,8 +209,13 @@ impl<'a> PartitionChange<'a> {
     }
 
     fn placed(&self, electorate: Electorate<'_>) -> Vec<Uuid> {
-        let known = |replica: &i32| self.directories.get(replica).copied().or_else(|| self.partition.directory_of(*replica));
-        self.replicas.iter().map(|replica| known(replica).unwrap_or_else(|| electorate.directory(*replica))).collect()
+        let place = |replica: &i32| self.directory_of(*replica).unwrap_or_else(|| electorate.directory(*replica));
+        self.replicas.iter().map(place).collect()
+    }
+
+    /// Where a replica lies with the change, if that is known.
+    fn directory_of(&self, replica: i32) -> Option<Uuid> {
+        self.directories.get(&replica).copied().or_else(|| self.partition.directory_of(replica))
     }
 }
 

@@ -6,7 +6,7 @@ use strandline_protocol::ids::Uuid;
 use crate::config::{BrokerConfig, topic_row};
 use crate::features::ELIGIBLE_LEADER_REPLICAS;
 use crate::image::Image;
-use crate::image::topics::{Partition, Topic};
+use crate::image::topics::Topic;
 
 /// Who may lead. A decision about one broker looks at the cluster as it will be when the decision holds.
 #[derive(Clone, Copy)]
@@ -34,16 +34,13 @@ impl<'a> Electorate<'a> {
         Self { with: Some(broker), ..Self::of(image) }
     }
 
-    /// Whether a broker may lead this partition: it is alive, and so is the directory of its replica.
-    pub(crate) fn may_lead(&self, partition: &Partition, broker: i32) -> bool {
+    /// Whether a broker may lead a partition: it is alive, and so is the directory that its replica lies in.
+    pub(crate) fn may_lead(&self, broker: i32, lies: Option<Uuid>) -> bool {
         if self.without == Some(broker) {
             return false;
         }
         let comes = self.with == Some(broker);
-        self.image
-            .brokers
-            .get(broker)
-            .is_some_and(|known| (comes || known.is_active()) && known.has_online(partition.directory_of(broker)))
+        self.image.brokers.get(broker).is_some_and(|known| (comes || known.is_active()) && known.has_online(lies))
     }
 
     /// Where a new replica of a broker lies: known if the broker has one directory, otherwise it will tell.

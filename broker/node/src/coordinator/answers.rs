@@ -113,13 +113,17 @@ pub(super) fn refuse_all(broker: &mut Broker, slot: u32, waiting: Vec<ParkedId>,
             send(parked.place, failed(*response, code), outbox);
         }
     }
-    let asks_here = |parked: &Parked| matches!(parked.until, Until::GroupMoves { slot: of, .. } if of == slot);
+    let asks_here = |parked: &Parked| match parked.until {
+        Until::GroupMoves { slot: of, .. } | Until::TransactionEnds { slot: of, .. } => of == slot,
+        _ => false,
+    };
     for id in broker.waiting.select(asks_here) {
         let Some(parked) = broker.waiting.take(id) else { continue };
-        if let Until::GroupMoves { lost, .. } = parked.until {
+        if let Until::GroupMoves { lost, .. } | Until::TransactionEnds { lost, .. } = parked.until {
             send(parked.place, *lost, outbox);
         }
     }
+    broker.held.resign(slot);
 }
 
 /// The answer if the records that make a reply true are not committed in time. They may still be.

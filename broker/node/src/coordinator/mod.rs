@@ -36,17 +36,19 @@ use self::shard::{Phase, Shard, Waiter};
 use self::share::ShareStates;
 use self::state::State;
 use self::timers::{Timer, Timers};
-use self::transaction::Transactions;
+use self::transaction::{TransactionTotals, Transactions};
 use self::turn::{Task, Turn};
 use crate::broker::{Broker, JobOwner};
 use crate::flaws::{self, Flaw};
 use crate::io::{Effect, Job, Now};
+use crate::replica::table::Replicas;
 
 pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
 
 /// The shards of this broker.
 pub(crate) struct Coordinators {
     pub settings: CoordinatorSettings,
+    pub transaction_totals: TransactionTotals,
     /// By the slot of their replica.
     shards: BTreeMap<u32, Shard>,
     by_partition: BTreeMap<(Kind, i32), u32>,
@@ -61,6 +63,7 @@ impl Coordinators {
     pub(crate) fn new(settings: CoordinatorSettings) -> Self {
         Self {
             settings,
+            transaction_totals: TransactionTotals::default(),
             shards: BTreeMap::new(),
             by_partition: BTreeMap::new(),
             timers: Timers::default(),
@@ -77,6 +80,17 @@ impl Coordinators {
     /// Whether a shard has something to write or to read before the burst is over.
     pub(crate) fn is_unsettled(&self) -> bool {
         !self.unsettled.is_empty()
+    }
+
+    /// How many transactional ids stand where.
+    pub(crate) fn transactional_ids(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = transaction::status::none_of_each();
+        for shard in self.shards.values() {
+            if let State::Transactions(transactions) = &shard.state {
+                transactions.count_into(&mut counts);
+            }
+        }
+        counts
     }
 
     /// Slots of all shards of a kind, if they may be asked.
@@ -201,6 +215,7 @@ fn step<T>(
         now,
         slot,
         settings: &coordinators.settings,
+        transaction_totals: &mut coordinators.transaction_totals,
         config: &broker.config,
         image: &broker.image,
         timers: &mut coordinators.timers,
@@ -382,11 +397,19 @@ pub(crate) fn on_loaded(
     let Some(shard) = broker.coordinators.shards.get_mut(&slot).filter(|shard| shard.epoch == epoch) else { return Ok(()) };
     broker.coordinators.loading.remove(&slot);
     let Phase::Loading { next, .. } = &mut shard.phase else { return Ok(()) };
-    let piece = result?;
+    broker.coordinators.unsettled.insert(slot);
+    let piece = match result {
+        // The replica lies in another log directory by now: it is read there.
+        Err(reason) if has_moved(&broker.replicas, slot, &reason) => return Ok(()),
+        result => result?,
+    };
     *next = piece.next;
     piece.entries.into_iter().for_each(|entry| shard.state.replay(entry));
-    broker.coordinators.unsettled.insert(slot);
     Ok(())
+}
+
+fn has_moved(replicas: &Replicas, slot: u32, reason: &DiskError) -> bool {
+    replicas.get(slot).is_some_and(|replica| *replica.log.directory() != reason.file().directory())
 }
 
 /// Writes what a shard emitted so far.

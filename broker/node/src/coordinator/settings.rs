@@ -26,6 +26,8 @@ pub(crate) struct CoordinatorSettings {
     pub abort_timed_out_interval_ms: u64,
     pub remove_expired_interval_ms: u64,
     pub verifies_partitions: bool,
+    /// How long after the end of a transaction was decided requests of the next one wait.
+    pub next_transaction_wait_max_ms: u64,
     offsets_topic: InternalTopic,
     share_topic: InternalTopic,
     transactions_topic: InternalTopic,
@@ -80,6 +82,7 @@ impl CoordinatorSettings {
             abort_timed_out_interval_ms: millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
             remove_expired_interval_ms: millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
             verifies_partitions: config.boolean("transaction.partition.verification.enable"),
+            next_transaction_wait_max_ms: millis("add.partitions.to.txn.retry.backoff.max.ms"),
             transactions_topic: InternalTopic {
                 partitions: int("transaction.state.log.num.partitions"),
                 replication_factor: i16::try_from(config.number("transaction.state.log.replication.factor")).unwrap_or(1),

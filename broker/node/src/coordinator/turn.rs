@@ -8,6 +8,7 @@ use super::group::consumer::parts::Parts;
 use super::settings::CoordinatorSettings;
 use super::state::StateRecord;
 use super::timers::{Timer, Timers};
+use super::transaction::TransactionTotals;
 use super::transaction::entry::Producer;
 use crate::config::BrokerConfig;
 use crate::config::consumer::ConsumerConfig;
@@ -74,6 +75,7 @@ pub(crate) struct Turn<'a> {
     pub now: Now,
     pub slot: u32,
     pub settings: &'a CoordinatorSettings,
+    pub transaction_totals: &'a mut TransactionTotals,
     pub config: &'a BrokerConfig,
     pub image: &'a Image,
     pub timers: &'a mut Timers,

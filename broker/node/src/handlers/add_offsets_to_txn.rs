@@ -1,6 +1,6 @@
 //! AddOffsetsToTxn (key 25), versions 0 to 4: a group's offsets join a transaction: the partition that the group lives in does.
 //!
-//! v2 PRODUCER_FENCED (KIP-588). Source: KafkaApis.handleAddOffsetsToTxnRequest.
+//! v2 PRODUCER_FENCED (KIP-588). A request that begins a transaction waits for the end of the one before (`holding.rs`). Source: KafkaApis.handleAddOffsetsToTxnRequest.
 
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::TopicName;
@@ -13,6 +13,7 @@ use crate::coordinator::directory::partition_of;
 use crate::coordinator::kind::Kind;
 use crate::coordinator::transaction::entry::Producer;
 use crate::coordinator::{enter_transactions, reply_when_committed, slot_of_transaction};
+use crate::holding;
 use crate::io::{Effect, Now, RequestContext};
 
 pub(crate) fn add_offsets_to_txn(
@@ -41,6 +42,11 @@ pub(crate) fn add_offsets_to_txn(
     });
     match done {
         Ok(()) => reply_when_committed(broker, now, context, &[slot], AddOffsetsToTxnResponse::default().into()),
+        Err(error_code @ ErrorCode::CONCURRENT_TRANSACTIONS) => {
+            let refusal = AddOffsetsToTxnResponse { error_code, ..AddOffsetsToTxnResponse::default() };
+            let id = request.transactional_id.clone();
+            holding::hold(broker, now, context, (slot, &id), request.into(), refusal.into(), outbox)
+        }
         Err(code) => refused(code),
     }
 }

@@ -1,7 +1,8 @@
 //! AddPartitionsToTxn (key 24), versions 0 to 5: partitions join a transaction.
 //!
 //! v0 to v3 from clients, all partitions or none · v2 PRODUCER_FENCED (KIP-588) · v4 and v5 from other brokers, several transactions,
-//! or only a look whether they have joined (KIP-890). Answers wait until the coordinator's records are committed.
+//! or only a look whether they have joined (KIP-890). Answers wait until the coordinator's records are committed, and a request that
+//! begins a transaction waits for the end of the one before (`holding.rs`).
 //! Source: KafkaApis.handleAddPartitionsToTxnRequest.
 
 use strandline_protocol::error::ErrorCode;
@@ -16,10 +17,11 @@ use crate::broker::Broker;
 use crate::coordinator::transaction::RAISING_VERSION;
 use crate::coordinator::transaction::entry::{Place, Producer};
 use crate::coordinator::{enter_transactions, reply_when_committed, slot_of_transaction};
+use crate::holding;
 use crate::io::{Effect, ListenerKind, Now, RequestContext};
 
 /// From this version on brokers speak it.
-const BROKERS_FROM: i16 = 4;
+pub(crate) const BROKERS_FROM: i16 = 4;
 /// From this version on a fenced producer is called so.
 pub(crate) const FENCED_FROM: i16 = 2;
 
@@ -31,20 +33,23 @@ pub(crate) fn add_partitions_to_txn(
     outbox: &mut Vec<Effect>,
 ) -> Answer {
     if context.api_version >= BROKERS_FROM {
-        return of_brokers(broker, now, context, request.transactions, outbox);
+        return of_brokers(broker, now, context, request, outbox);
     }
     let producer = Producer { id: request.v3_and_below_producer_id, epoch: request.v3_and_below_producer_epoch };
-    let (id, topics) = (request.v3_and_below_transactional_id, request.v3_and_below_topics);
+    let (id, topics) = (request.v3_and_below_transactional_id.clone(), &request.v3_and_below_topics);
     let slot = slot_of_transaction(broker, &id);
-    let done = known(broker, &topics).map(|places| {
+    let done = known(broker, topics).map(|places| {
         let code = add(broker, now, slot, &id, producer, &places, 0, outbox).err().unwrap_or(ErrorCode::NONE);
         places.iter().map(|_| code).collect()
     });
     let codes: Vec<ErrorCode> = done.unwrap_or_else(|codes| codes);
+    let is_early = codes.contains(&ErrorCode::CONCURRENT_TRANSACTIONS);
     let codes = codes.into_iter().map(|code| fenced_as(code, context.api_version));
-    let response = AddPartitionsToTxnResponse { results_by_topic_v3_and_below: results(&topics, codes), ..Default::default() };
-    let slots: Vec<u32> = slot.into_iter().collect();
-    reply_when_committed(broker, now, context, &slots, response.into())
+    let response = AddPartitionsToTxnResponse { results_by_topic_v3_and_below: results(topics, codes), ..Default::default() };
+    match slot {
+        Ok(slot) if is_early => holding::hold(broker, now, context, (slot, &id), request.into(), response.into(), outbox),
+        slot => reply_when_committed(broker, now, context, slot.ok().as_slice(), response.into()),
+    }
 }
 
 /// How a fenced producer is told in versions before it could be told apart.
@@ -56,25 +61,34 @@ fn of_brokers(
     broker: &mut Broker,
     now: Now,
     context: &RequestContext,
-    transactions: Vec<AddPartitionsToTxnTransaction>,
+    request: AddPartitionsToTxnRequest,
     outbox: &mut Vec<Effect>,
 ) -> Answer {
     if context.listener != ListenerKind::Broker {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
         return Answer::now(AddPartitionsToTxnResponse { error_code, ..Default::default() });
     }
-    let (mut slots, mut answers) = (Vec::new(), Vec::with_capacity(transactions.len()));
-    for asked in transactions {
+    let (mut slots, mut answers) = (Vec::new(), Vec::with_capacity(request.transactions.len()));
+    let mut is_early = false;
+    for asked in &request.transactions {
         let slot = slot_of_transaction(broker, &asked.transactional_id);
         slots.extend(slot);
-        let codes = decide(broker, now, slot, &asked, outbox);
+        let codes = decide(broker, now, slot, asked, outbox);
+        is_early |= !asked.verify_only && codes.contains(&ErrorCode::CONCURRENT_TRANSACTIONS);
         let topic_results = results(&asked.topics, codes.into_iter());
-        answers.push(AddPartitionsToTxnResult { transactional_id: asked.transactional_id, topic_results });
+        answers.push(AddPartitionsToTxnResult { transactional_id: asked.transactional_id.clone(), topic_results });
     }
     slots.sort_unstable();
     slots.dedup();
     let response = AddPartitionsToTxnResponse { results_by_transaction: answers, ..Default::default() };
-    reply_when_committed(broker, now, context, &slots, response.into())
+    match (&request.transactions[..], &slots[..]) {
+        // Where others stand beside it in the request it is not waited for.
+        ([only], [slot]) if is_early => {
+            let (slot, id) = (*slot, only.transactional_id.clone());
+            holding::hold(broker, now, context, (slot, &id), request.into(), response.into(), outbox)
+        }
+        _ => reply_when_committed(broker, now, context, &slots, response.into()),
+    }
 }
 
 fn decide(

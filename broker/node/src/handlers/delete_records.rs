@@ -78,6 +78,10 @@ fn delete(broker: &mut Broker, topic: &TopicName, partition: i32, offset: Offset
     let slot = broker.slot(id, partition)?;
     let replica = broker.replicas.get_mut(slot).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     replica.leader()?;
+    if broker.moves.holds(slot) {
+        // Its new directory's checkpoint is being written, or just was: who asks again finds it there.
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
     if !replica.config.deletes {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

@@ -1,7 +1,7 @@
 //! DescribeLogDirs (key 35), versions 1 to 5: what lies in which log directory.
 //!
 //! v3 top-level error · v4 size of the volume (KIP-827) · v5 cordoned directories. The size of the volumes is measured by
-//! jobs. A directory that is offline is told with KAFKA_STORAGE_ERROR, and nothing of what lies in it. Source:
+//! jobs. A replica that moves is told twice, in the directory that it moves to with `is_future_key`. A directory that is offline is told with KAFKA_STORAGE_ERROR, and nothing of what lies in it. Source:
 //! ReplicaManager.describeLogDirs.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ use super::Answer;
 use crate::broker::{Broker, JobOwner};
 use crate::io::{Effect, Job, RequestContext};
 use crate::parked::{Place, Until};
+use crate::replica::Replica;
 
 /// Partitions that were asked for; all of them without.
 type Asked = Option<BTreeMap<TopicName, Vec<i32>>>;
@@ -57,22 +58,32 @@ pub(crate) fn describe_log_dirs(
 
 fn topics(broker: &Broker, log_dir: LogDir, asked: &Asked) -> Vec<DescribeLogDirsTopic> {
     let mut topics: BTreeMap<TopicName, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for (_, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted && replica.log_dir() == log_dir) {
+    for (slot, replica) in broker.replicas.iter().filter(|(_, replica)| !replica.deleted && replica.log_dir() == log_dir) {
         let wanted = asked
             .as_ref()
             .is_none_or(|asked| asked.get(&replica.name).is_some_and(|partitions| partitions.contains(&replica.partition)));
         if wanted {
-            let partition_size = i64::try_from(replica.log.bytes()).unwrap_or(i64::MAX);
             let described = DescribeLogDirsPartition {
                 partition_index: replica.partition,
-                partition_size,
-                offset_lag: 0,
-                is_future_key: false,
+                partition_size: i64::try_from(replica.log.bytes()).unwrap_or(i64::MAX),
+                offset_lag: lag(broker, slot, replica),
+                is_future_key: replica.is_copy,
             };
             topics.entry(replica.name.clone()).or_default().push(described);
         }
     }
     topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name, partitions }).collect()
+}
+
+/// How many records a replica lacks of what it should have; of a copy those that the replica has which it is made from, -1 if that is
+/// not served.
+fn lag(broker: &Broker, slot: u32, replica: &Replica) -> i64 {
+    let end = replica.log.positions().log_end;
+    if !replica.is_copy {
+        return (replica.high_watermark().0 - end.0).max(0);
+    }
+    let original = broker.moves.original_of(slot).and_then(|original| broker.replicas.get(original));
+    original.map_or(-1, |original| original.log.positions().log_end.0 - end.0)
 }
 
 /// Puts the measured size of one directory into the parked reply.

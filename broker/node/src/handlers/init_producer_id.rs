@@ -2,6 +2,7 @@
 //!
 //! Producer ids come from the controller in blocks of 1000, as committed records, so that none is given out twice, not
 //! even after a crash. v3 a producer that recovers says who it believes to be (KIP-360) · v4 PRODUCER_FENCED (KIP-588).
+//! Whoever takes an id over waits until the transaction before is complete (`holding.rs`).
 //! Two-phase commit (v6, KIP-939) is not served.
 //! Source: TransactionCoordinator.handleInitProducerId, RPCProducerIdManager.
 
@@ -18,6 +19,7 @@ use crate::controller_channel;
 use crate::coordinator::transaction::entry::Producer;
 use crate::coordinator::transaction::{InitRequest, Refusal};
 use crate::coordinator::{enter_transactions, reply_when_committed, slot_of_transaction};
+use crate::holding;
 use crate::io::{Asker, Effect, Now, RequestContext, Tag};
 
 /// From this version on a fenced producer is called so.
@@ -34,10 +36,10 @@ pub(crate) fn init_producer_id(
     if (expected.id == ProducerId::NONE) != (expected.epoch == ProducerEpoch::NONE) {
         return Answer::now(refused(ErrorCode::INVALID_REQUEST));
     }
-    if let Some(id) = request.transactional_id {
+    if let Some(id) = request.transactional_id.clone() {
         let expected = (expected.id != ProducerId::NONE).then_some(expected);
-        let request = InitRequest { id, timeout_ms: request.transaction_timeout_ms, expected };
-        return transactional(broker, now, context, &request, outbox);
+        let wanted = InitRequest { id, timeout_ms: request.transaction_timeout_ms, expected };
+        return transactional(broker, now, context, &wanted, request, outbox);
     }
     if let Some(id) = broker.take_producer_id() {
         // The block's record may still be on its way to the disk: nobody may use an id that could be given out again.
@@ -64,30 +66,33 @@ fn transactional(
     broker: &mut Broker,
     now: Now,
     context: &RequestContext,
-    request: &InitRequest,
+    wanted: &InitRequest,
+    request: InitProducerIdRequest,
     outbox: &mut Vec<Effect>,
 ) -> Answer {
     let timeouts = 1..=broker.coordinators.settings.transaction_timeout_max_ms;
-    let slot = match slot_of_transaction(broker, &request.id) {
-        _ if request.id.as_str().is_empty() => Err(ErrorCode::INVALID_REQUEST),
-        _ if !timeouts.contains(&request.timeout_ms) => Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT),
+    let slot = match slot_of_transaction(broker, &wanted.id) {
+        _ if wanted.id.as_str().is_empty() => Err(ErrorCode::INVALID_REQUEST),
+        _ if !timeouts.contains(&wanted.timeout_ms) => Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT),
         slot => slot,
     };
     let done = slot.and_then(|slot| {
-        let given = with_fresh_id(broker, now, outbox, |broker, outbox, fresh| {
-            enter_transactions(broker, now, slot, outbox, |transactions, turn| transactions.init(turn, request, fresh))
-        });
-        given.map(|given| (slot, given))
+        with_fresh_id(broker, now, outbox, |broker, outbox, fresh| {
+            enter_transactions(broker, now, slot, outbox, |transactions, turn| transactions.init(turn, wanted, fresh))
+        })
     });
-    match done {
-        Ok((slot, Producer { id: producer_id, epoch: producer_epoch })) => {
+    match (slot, done) {
+        (Ok(slot), Ok(Producer { id: producer_id, epoch: producer_epoch })) => {
             let response = InitProducerIdResponse { producer_id, producer_epoch, ..InitProducerIdResponse::default() };
             reply_when_committed(broker, now, context, &[slot], response.into())
         }
-        Err(ErrorCode::PRODUCER_FENCED) if context.api_version < FENCED_FROM => {
+        (Ok(slot), Err(code @ ErrorCode::CONCURRENT_TRANSACTIONS)) => {
+            holding::hold(broker, now, context, (slot, &wanted.id), request.into(), refused(code).into(), outbox)
+        }
+        (_, Err(ErrorCode::PRODUCER_FENCED)) if context.api_version < FENCED_FROM => {
             Answer::now(refused(ErrorCode::INVALID_PRODUCER_EPOCH))
         }
-        Err(code) => Answer::now(refused(code)),
+        (_, Err(code)) | (Err(code), _) => Answer::now(refused(code)),
     }
 }
 

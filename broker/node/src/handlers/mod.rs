@@ -6,6 +6,7 @@ pub(crate) mod allocate_producer_ids;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition;
 pub(crate) mod alter_partition_reassignments;
+pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod alter_share_group_offsets;
 pub(crate) mod api_versions;
 pub(crate) mod assign_replicas_to_dirs;

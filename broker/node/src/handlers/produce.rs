@@ -311,7 +311,8 @@ fn append_batch(
     match replica.log.append(now.wall_ms, bytes, epoch) {
         Ok(appended) => {
             if header.is_transactional() {
-                replica.verifying.forget(ProducerId(header.producer_id));
+                let of = producer(header);
+                replica.verifying.settle(of.id, |epoch| epoch <= of.epoch);
             }
             replica.traffic.bytes_in += size;
             replica.traffic.records_in += u64::try_from(count).unwrap_or(0);

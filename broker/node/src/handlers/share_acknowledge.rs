@@ -12,7 +12,6 @@ use super::share_fetch::owner;
 use crate::broker::Broker;
 use crate::features;
 use crate::io::{Now, RequestContext};
-use crate::parked::Place as ReplyPlace;
 use crate::share;
 use crate::share::acknowledging::{Said, SaidBatch};
 use crate::share::sessions::{CLOSES, OPENS, Owner};
@@ -29,8 +28,7 @@ pub(crate) fn share_acknowledge(
         Err(code) => return refused(code),
     };
     let (epoch, renews) = (request.share_session_epoch, request.is_renew_ack);
-    let reply = ReplyPlace { connection: context.connection, sequence: context.sequence };
-    park(broker, now, reply, &owner, said(request), renews, None);
+    park(broker, now, context, &owner, said(request), renews, None);
     if epoch == CLOSES {
         broker.shares.sessions.close(&owner);
         share::release(broker, &owner);

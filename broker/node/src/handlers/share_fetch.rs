@@ -14,7 +14,6 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::features;
 use crate::io::{Now, RequestContext};
-use crate::parked::Place as ReplyPlace;
 use crate::share;
 use crate::share::acknowledging::{Said, SaidBatch};
 use crate::share::partition::{Limit, MemberId};
@@ -33,16 +32,15 @@ pub(crate) fn share_fetch(broker: &mut Broker, now: Now, context: &RequestContex
     if let Err(code) = session(broker, context, &owner, &request) {
         return refused(code);
     }
-    let reply = ReplyPlace { connection: context.connection, sequence: context.sequence };
     let renews = request.is_renew_ack;
     if request.share_session_epoch == CLOSES {
-        park(broker, now, reply, &owner, said, renews, None);
+        park(broker, now, context, &owner, said, renews, None);
         broker.shares.sessions.close(&owner);
         share::release(broker, &owner);
         return Answer::Parked;
     }
     let places = broker.shares.sessions.places(&owner);
-    park(broker, now, reply, &owner, said, renews, Some((places, limits(broker, &request))));
+    park(broker, now, context, &owner, said, renews, Some((places, limits(broker, &request))));
     Answer::Parked
 }
 

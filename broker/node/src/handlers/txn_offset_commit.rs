@@ -108,7 +108,7 @@ pub(crate) fn commit(
     match done {
         Ok(topics) => {
             if let Some(replica) = broker.replicas.get_mut(slot) {
-                replica.verifying.forget(request.producer_id);
+                replica.verifying.settle(request.producer_id, |epoch| epoch <= request.producer_epoch);
             }
             let response = TxnOffsetCommitResponse { topics, ..TxnOffsetCommitResponse::default() };
             reply_when_committed(broker, now, context, &[slot], response.into())

@@ -7,7 +7,7 @@
 
 use strandline_log::producers::{Marker, MarkerEpoch, Outcome};
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{Offset, ProducerId, TopicName};
+use strandline_protocol::ids::{Offset, ProducerEpoch, ProducerId, TopicName};
 use strandline_protocol::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
     WriteTxnMarkersRequest, WriteTxnMarkersResponse,
@@ -96,13 +96,11 @@ fn write(
     let content = Marker { outcome, coordinator_epoch: marker.coordinator_epoch };
     let batch = batch(marker, content, now.wall_ms).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
     let header = BatchHeader::parse(&batch).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
-    let raises = i16::from(marker.transaction_version) >= RAISING_VERSION;
-    let rule = if raises { MarkerEpoch::Above } else { MarkerEpoch::AtLeast };
-    replica.log.check_marker(&header, content, rule).map_err(|refusal| producer_code(&refusal))?;
+    replica.log.check_marker(&header, content, rule(marker)).map_err(|refusal| producer_code(&refusal))?;
     if Kind::of_topic(topic.as_str()) == Some(Kind::Groups) {
         return decide_offsets(broker, now, slot, marker, content, outbox);
     }
-    replica.verifying.forget(marker.producer_id);
+    replica.verifying.settle(marker.producer_id, |epoch| ends(marker, epoch));
     let appended = replica.log.append(now.wall_ms, batch, epoch).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
     Ok((slot, appended.last_offset.next()))
 }
@@ -123,8 +121,21 @@ fn decide_offsets(
     coordinator::write(broker, now, slot, outbox);
     check_active(broker, slot)?;
     let replica = broker.replicas.get_mut(slot).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-    replica.verifying.forget(marker.producer_id);
+    replica.verifying.settle(marker.producer_id, |epoch| ends(marker, epoch));
     Ok((slot, replica.log.positions().log_end))
+}
+
+fn rule(marker: &WritableTxnMarker) -> MarkerEpoch {
+    let raises = i16::from(marker.transaction_version) >= RAISING_VERSION;
+    if raises { MarkerEpoch::Above } else { MarkerEpoch::AtLeast }
+}
+
+/// Whether a marker is of a transaction under this epoch, or of a later one.
+fn ends(marker: &WritableTxnMarker, epoch: ProducerEpoch) -> bool {
+    match rule(marker) {
+        MarkerEpoch::Above => epoch < marker.producer_epoch,
+        MarkerEpoch::AtLeast => epoch <= marker.producer_epoch,
+    }
 }
 
 fn batch(marker: &WritableTxnMarker, content: Marker, now_ms: i64) -> Option<bytes::Bytes> {

@@ -50,6 +50,7 @@ impl Node {
             | JobResult::SnapshotRead(_)
             | JobResult::CoordinatorLoaded(_)
             | JobResult::ShareRead(_)
+            | JobResult::CopyRead(_)
             | JobResult::Cleaned { .. } => return,
         }
         *outstanding -= 1;
@@ -157,6 +158,10 @@ impl Node {
             Until::MetadataCommitted { response } | Until::Jobs { response, .. } => Reply::Body(response),
             Until::Checkpointed { response, .. } => Reply::Body(Box::new(delete_records::given_up(*response))),
             Until::GroupMoves { lost, .. } => Reply::Body(lost),
+            Until::TransactionEnds { slot, id: of, lost, .. } => {
+                self.broker.held.give_up(slot, of, id);
+                Reply::Body(lost)
+            }
             Until::CoordinatorCommitted { response, .. } => Reply::Body(Box::new(coordinator::failed_by_time(*response))),
         };
         outbox.push(Effect::Reply { connection, sequence, reply });

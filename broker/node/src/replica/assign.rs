@@ -3,7 +3,7 @@
 //! Called for every committed change of a partition, and for all of them when the broker begins to serve. The same state
 //! twice changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::{FilePath, LogDir};
 use strandline_log::log::Log;
@@ -22,13 +22,15 @@ use crate::offline::{Cause, OfflinePartition};
 use crate::parked::ParkedId;
 use crate::replica::follower::Follower;
 use crate::replica::leader::Leader;
-use crate::replica::{Replica, Role, renewal};
+use crate::replica::{Replica, Role, moving, renewal};
 
 /// Hosts every partition that the committed image gives to this broker, with the logs that were found at start. Logs that
 /// belong to no such partition are deleted: their topic is gone, or its replicas are elsewhere now.
 pub(crate) fn all(broker: &mut Broker, now: Now, recovered: Vec<RecoveredPartition>, outbox: &mut Vec<Effect>) {
-    let mut logs: BTreeMap<(TopicId, i32), RecoveredPartition> =
-        recovered.into_iter().map(|found| ((found.topic, found.partition), found)).collect();
+    let (copies, whole): (Vec<_>, Vec<_>) = recovered.into_iter().partition(RecoveredPartition::is_copy);
+    let by_key = |found: RecoveredPartition| ((found.topic, found.partition), found);
+    let mut logs: BTreeMap<(TopicId, i32), RecoveredPartition> = whole.into_iter().map(by_key).collect();
+    let copied: BTreeSet<(TopicId, i32)> = copies.iter().map(|copy| (copy.topic, copy.partition)).collect();
     broker.refresh_all_topics();
     let here = broker.identity.node_id;
     let known = |broker: &Broker, id: TopicId, index: i32| {
@@ -46,11 +48,18 @@ pub(crate) fn all(broker: &mut Broker, now: Now, recovered: Vec<RecoveredPartiti
     let ids: Vec<TopicId> = broker.image.topics.iter().map(|topic| topic.id).collect();
     for id in ids {
         let Some(topic) = broker.image.topics.by_id(id) else { continue };
-        let partitions: Vec<i32> = topic.partitions.keys().copied().collect();
+        let (name, partitions) = (topic.name.clone(), topic.partitions.keys().copied().collect::<Vec<i32>>());
         for partition in partitions {
             let found = logs.remove(&(id, partition));
+            // What the copy was made from is not here: an empty log must not take its place.
+            if found.is_none() && copied.contains(&(id, partition)) {
+                broker.offline.insert(OfflinePartition { topic: id, name: name.clone(), partition, cause: Cause::Away });
+            }
             one(broker, now, id, partition, found, outbox);
         }
+    }
+    for copy in copies {
+        moving::found(broker, now, copy, outbox);
     }
 }
 
@@ -80,6 +89,7 @@ pub(crate) fn topic_removed(
     outbox: &mut Vec<Effect>,
 ) -> Vec<ParkedId> {
     broker.host_to_delete(topic);
+    broker.moves.topic_removed(topic);
     let mut lost = Vec::new();
     for slot in broker.replicas.unlink(topic) {
         lost.append(&mut drop_slot(broker, slot, outbox));
@@ -126,11 +136,13 @@ fn one(
     let Some(topic) = broker.image.topics.by_id(id) else { return Vec::new() };
     let Some(partition) = topic.partitions.get(&index) else { return Vec::new() };
     let (name, state) = (topic.name.clone(), partition.clone());
+    broker.moves.review((id, index));
     if !state.replicas.contains(&broker.identity.node_id) {
         if let Some(gone) = broker.offline.take_one(id, index) {
             broker.host_unopened(gone);
         }
         broker.assignments.forget((id, index));
+        broker.moves.found_again((id, index));
         let Some(slot) = broker.replicas.unlink_one(id, index) else { return Vec::new() };
         return drop_slot(broker, slot, outbox);
     }
@@ -138,6 +150,7 @@ fn one(
     if !broker.offline.contains(id, index) {
         let slot = broker.replicas.slot(id, index).or_else(|| host(broker, id, name, index, &state, found));
         parked = slot.map_or_else(Vec::new, |slot| assume(broker, now, slot, &state));
+        slot.into_iter().for_each(|slot| moving::on_metadata(broker, (id, index), slot));
     }
     parked.append(&mut renewal::look(broker, now, id, index, outbox));
     parked
@@ -166,6 +179,10 @@ fn host(
     if let Some(found) = found.filter(|found| broker.log_dirs.is_working(found.log.directory().log_dir())) {
         return Some(broker.host(id, name, index, found.log, found.high_watermark));
     }
+    let preferred = broker.moves.take_preferred(&name, index).filter(|log_dir| broker.log_dirs.is_working(*log_dir));
+    if let Some(log_dir) = preferred {
+        return Some(host_new(broker, id, name, index, log_dir));
+    }
     let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
         Some(held) if !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
         _ => least_used(broker),
@@ -185,7 +202,7 @@ fn host_new(broker: &mut Broker, id: TopicId, name: TopicName, index: i32, log_d
 }
 
 fn least_used(broker: &Broker) -> Option<LogDir> {
-    broker.log_dirs.least_used(|log_dir| broker.replicas.count_in(log_dir))
+    broker.log_dirs.least_used(|log_dir| broker.replicas.count_in(log_dir) + broker.moves.count_to(log_dir))
 }
 
 /// The replica takes the role that the state gives it. Answers with parked replies that will not get what they wait for.
@@ -257,6 +274,7 @@ fn follow(broker: &mut Broker, slot: u32, state: &Partition) -> Vec<ParkedId> {
 
 /// The partition is not ours any more: its files go. Answers with the replies that waited for it.
 pub(crate) fn drop_slot(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
+    moving::cancel(broker, slot, outbox);
     let waiting = let_go(broker, slot);
     // The files of a log that is being cut back are in use: they go when that is over.
     if broker.replicas.get(slot).is_some_and(|replica| replica.truncation.is_none()) {
@@ -288,7 +306,7 @@ pub(crate) fn delete_files(broker: &mut Broker, slot: u32, outbox: &mut Vec<Effe
     let was_cleaned = replica.log.cleaned_below().is_some();
     let log_dir = replica.log_dir();
     if !replica.log.is_idle() {
-        broker.leaving.begin(replica.name.clone(), replica.partition, slot);
+        broker.leaving.begin(replica.log.directory().clone(), slot);
     }
     broker.mark_dirty(slot);
     if was_cleaned {

@@ -45,6 +45,11 @@ impl Assignments {
         self.wanted.remove(&key);
     }
 
+    /// Whether the controller is being told something of the partition, or is to be.
+    pub(crate) fn is_telling(&self, key: Key) -> bool {
+        self.wanted.contains_key(&key) || self.under_way.as_ref().is_some_and(|told| told.contains_key(&key))
+    }
+
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         (!self.wanted.is_empty() && self.under_way.is_none()).then_some(self.not_before_ms)
     }
@@ -52,12 +57,26 @@ impl Assignments {
 
 /// Sees to it that the controller knows where a hosted replica lies, of which it has this state.
 pub(crate) fn tell_where(broker: &mut Broker, key: Key, state: &Partition) {
-    let slot = broker.replicas.slot(key.0, key.1);
-    let lies = slot.and_then(|slot| broker.directory_of(slot));
+    let lies = match broker.replicas.slot(key.0, key.1) {
+        // A replica that moves is told to be there when it is as good as there.
+        Some(slot) => match broker.moves.told(slot) {
+            Some(target) => broker.log_dirs.id_of(target),
+            None => broker.directory_of(slot),
+        },
+        None => broker.moves.astray(key),
+    };
     // Metadata of early versions knows no directories.
     match (lies, state.directory_of(broker.identity.node_id)) {
         (Some(lies), Some(held)) if held != lies => broker.assignments.want(key, lies),
         _ => broker.assignments.forget(key),
+    }
+}
+
+/// The same for whatever the committed state is.
+pub(crate) fn tell_again(broker: &mut Broker, key: Key) {
+    let state = broker.image.topics.by_id(key.0).and_then(|topic| topic.partitions.get(&key.1)).cloned();
+    if let Some(state) = state {
+        tell_where(broker, key, &state);
     }
 }
 
@@ -105,6 +124,7 @@ pub(crate) fn answered(broker: &mut Broker, now: Now, response: Option<Response>
         _ => BTreeSet::new(),
     };
     for (key, directory) in &told {
+        broker.moves.review(*key);
         if taken.contains(key) && broker.assignments.wanted.get(key) == Some(directory) {
             broker.assignments.wanted.remove(key);
         }

@@ -241,6 +241,11 @@ impl Fetchers {
         self.leaders.get(&slot) == Some(&leader)
     }
 
+    /// The slots of what is followed from this leader.
+    pub(crate) fn followed_from(&self, leader: i32) -> Vec<u32> {
+        self.by_leader.get(&leader).map_or_else(Vec::new, |fetcher| fetcher.followed.keys().copied().collect())
+    }
+
     fn fetcher_of(&mut self, slot: u32) -> Option<&mut Fetcher> {
         let leader = self.leaders.get(&slot)?;
         self.by_leader.get_mut(leader)

@@ -85,6 +85,11 @@ impl Follower {
         Step::Append { records: data.records.unwrap_or_default().into_bytes(), log_start: data.log_start_offset }
     }
 
+    /// Whether the log lacks nothing that the leader has told to be committed.
+    pub(crate) fn is_level(&self, log: &Log) -> bool {
+        self.leader_high_watermark != Offset::NONE && log.positions().log_end >= self.leader_high_watermark
+    }
+
     /// How high the water stands here, given how far our log counts.
     pub(crate) fn high_watermark(&self, own_end: Offset) -> Option<Offset> {
         (self.leader_high_watermark != Offset::NONE).then(|| self.leader_high_watermark.min(own_end))

@@ -23,7 +23,7 @@ use crate::parked::ParkedId;
 use crate::replica::follower::Step;
 use crate::replica::in_sync::{self, Slots, Verdict};
 use crate::replica::truncation::{Cut, Step as CutStep, Truncation};
-use crate::replica::{Replica, Role, assign, assignments, leading, renewal};
+use crate::replica::{Replica, Role, assign, assignments, leading, moving, renewal};
 use crate::upkeep;
 
 /// How long the leader may be silent beyond the time that it may wait for news.
@@ -70,6 +70,9 @@ fn follow_again(broker: &mut Broker, slot: u32) {
 }
 
 fn ask_leader(broker: &mut Broker, now: Now, leader: i32, outbox: &mut Vec<Effect>) {
+    if let Some(until_ms) = broker.throttles.fetches_rest_ms() {
+        leave_throttled(broker, leader, until_ms);
+    }
     let Some(slots) = broker.fetchers.to_ask(leader) else { return };
     let mut questions = Vec::with_capacity(slots.len());
     for slot in slots {
@@ -94,6 +97,18 @@ fn ask_leader(broker: &mut Broker, now: Now, leader: i32, outbox: &mut Vec<Effec
     let timeout_ms = u32::try_from(bounds.wait_ms).unwrap_or(0) + LEADER_PATIENCE_MS;
     broker.asked.insert(number, Asked::Fetch { leader });
     outbox.push(send(to, Lane::Replication, number, request.into(), timeout_ms));
+}
+
+/// Partitions that are behind are not fetched before, if they are throttled.
+fn leave_throttled(broker: &mut Broker, leader: i32, until_ms: u64) {
+    let here = broker.identity.node_id;
+    for slot in broker.fetchers.followed_from(leader) {
+        let Some(replica) = broker.replicas.get(slot) else { continue };
+        let is_behind = matches!(&replica.role, Role::Follower(follower) if !follower.is_level(&replica.log));
+        if is_behind && replica.config.follower_throttled.has(replica.partition, here) {
+            broker.fetchers.leave_until(slot, until_ms);
+        }
+    }
 }
 
 fn send(to: PeerAddress, lane: Lane, number: u64, request: Request, timeout_ms: u32) -> Effect {
@@ -199,6 +214,9 @@ fn take(broker: &mut Broker, now: Now, slot: u32, data: PartitionData) {
             let has_records = !records.is_empty();
             if has_records {
                 let size = records.len() as u64;
+                if replica.config.follower_throttled.has(replica.partition, broker.identity.node_id) {
+                    broker.throttles.got(records.len());
+                }
                 if replica.log.append_as_is(now.wall_ms, records).is_err() {
                     // Not the leader's log as it should be: nothing of it was taken.
                     return broker.fetchers.leave_until(slot, later_ms);
@@ -264,7 +282,7 @@ fn altered(broker: &mut Broker, now: Now, number: u64, response: AlterPartitionR
 pub(crate) fn continue_cut(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
     let Some(replica) = broker.replicas.get_mut(slot) else { return };
     let Some(truncation) = &mut replica.truncation else { return };
-    if !matches!(truncation.step, CutStep::Quiet) || !replica.log.is_idle() {
+    if !matches!(truncation.step, CutStep::Quiet) || !replica.log.is_idle() || broker.moves.holds(slot) {
         return;
     }
     match truncation.cut {
@@ -343,6 +361,7 @@ fn finish(broker: &mut Broker, now: Now, slot: u32, log: strandline_log::log::Lo
     }
     broker.mark_dirty(slot);
     follow_again(broker, slot);
+    moving::on_cut(broker, now, slot, outbox);
     // The metadata may have moved on meanwhile.
     let state = broker.image.topics.by_id(topic).and_then(|topic| topic.partitions.get(&partition)).cloned();
     let mut parked = state.map_or_else(Vec::new, |state| assign::assume(broker, now, slot, &state));

@@ -83,6 +83,11 @@ impl Leader {
         leader
     }
 
+    /// Whether the committed set has the follower.
+    pub(crate) fn is_in_sync(&self, replica: i32) -> bool {
+        self.isr.contains(&replica)
+    }
+
     /// The committed metadata moved on within the epoch: whatever was proposed is decided, one way or the other.
     pub(crate) fn adopt(&mut self, state: &Partition, now_ms: u64) {
         assert_eq!(self.epoch, state.leader_epoch, "a new leader epoch begins a new leader");

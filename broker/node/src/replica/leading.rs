@@ -2,7 +2,8 @@
 //!
 //! A replica fetches at the listener of brokers, is registered, and is no older than its registration (CVE-2018-1288, KIP-903). A
 //! fetch of another leader epoch, or from a log that parts ways with ours, tells nothing of how far the follower is
-//! (KAFKA-13141). Source: ReplicaManager.readFromLog, Partition.updateFollowerFetchState.
+//! (KAFKA-13141). A follower that is not in sync may have to wait for records (`throttles`): they are left out, and everything else is
+//! answered. Source: ReplicaManager.readFromLog, Partition.updateFollowerFetchState.
 
 use std::collections::BTreeSet;
 
@@ -233,6 +234,9 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
         news.urgent = true;
         put(&mut news.response, key, PartitionData { partition_index: key.partition, error_code: *code, ..nothing() });
     }
+    let here = broker.identity.node_id;
+    let holds = broker.throttles.holds_followers();
+    let (mut throttled_bytes, mut left_out) = (0, Vec::new());
     let Some(session) = broker.followers.get_mut(wait.session) else { return news };
     let (mut told, mut quiet) = (Vec::new(), Vec::new());
     let (mut without_room, mut unsure) = (None, Vec::new());
@@ -256,6 +260,12 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
                 leader_of(&broker.image, partition.topic, partition.partition, code, &mut data, &mut endpoints);
             }
         }
+        let is_throttled = partition.config.leader_throttled.has(partition.partition, here);
+        let must_wait = is_throttled && holds && partition.leader().is_ok_and(|leader| !leader.is_in_sync(session.replica));
+        if must_wait && !given.is_empty() {
+            left_out.push(slot);
+            continue;
+        }
         let is_special = data.error_code != ErrorCode::NONE || data.diverging_epoch != EpochEndOffset::default();
         let has_records = !given.is_empty();
         let has_more = !has_records && !is_special && followed.wanted.fetch_offset < partition.log.positions().readable_end;
@@ -274,7 +284,9 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
             unsure.push(slot);
         }
         news.urgent |= is_special;
-        news.bytes += given.iter().map(|(_, bytes)| bytes).sum::<i64>();
+        let bytes = given.iter().map(|(_, bytes)| bytes).sum::<i64>();
+        news.bytes += bytes;
+        throttled_bytes += if is_throttled { bytes } else { 0 };
         let key = followed.key.clone();
         let (topic, index) = put(&mut news.response, &key, data);
         if has_records {
@@ -286,7 +298,9 @@ pub(crate) fn serve(broker: &mut Broker, wait: &FollowerWait) -> News {
     // What is not sent now is still to be told.
     if news.is_enough(wait) {
         quiet.append(&mut told);
+        broker.throttles.gave(usize::try_from(throttled_bytes).unwrap_or(0));
     }
+    left_out.into_iter().for_each(|slot| broker.throttles.left_out(slot));
     quiet.into_iter().for_each(|(slot, ends)| session.told(slot, ends));
     unsure.into_iter().for_each(|slot| session.is_to_be_told(slot));
     if let Some(slot) = without_room {

@@ -3,7 +3,7 @@
 //! A replica leads or follows, as the committed metadata says (`assign.rs`). Its step knows nothing of the rest of the
 //! node: what it needs of the cluster is handed in. The parts: `leader` and `follower` are the roles, `table` finds
 //! replicas, `leading` and `sessions` answer followers, `following` and `fetchers` ask leaders, `truncation` cuts logs back, `in_sync` asks the controller
-//! for changes of in-sync sets, `assignments` tells it in which log directories replicas lie.
+//! for changes of in-sync sets, `assignments` tells it in which log directories replicas lie, `moving` brings them from one to another.
 //!
 //! `log_start <= high_watermark <= log_end` and, on a leader, the high watermark never goes down.
 
@@ -15,6 +15,7 @@ pub(crate) mod following;
 pub(crate) mod in_sync;
 pub(crate) mod leader;
 pub(crate) mod leading;
+pub(crate) mod moving;
 pub(crate) mod renewal;
 pub(crate) mod selection;
 pub(crate) mod sessions;
@@ -103,6 +104,8 @@ pub struct Replica {
     pub fetch_waiters: Vec<ParkedId>,
     /// The partition is not ours any more; only the log's last operations are still under way.
     pub deleted: bool,
+    /// It is a copy of a replica that is being moved here, and nobody's to find.
+    pub is_copy: bool,
     /// Something may be for the disk to do: looked at when the burst of inputs is over.
     pub dirty: bool,
     /// High watermark and log start when they were last written.
@@ -142,6 +145,7 @@ impl Replica {
             leader_waiters: VecDeque::new(),
             fetch_waiters: Vec::new(),
             deleted: false,
+            is_copy: false,
             dirty: false,
             checkpointed: (high_watermark, positions.log_start),
             verifying: Verifying::default(),
@@ -174,6 +178,11 @@ impl Replica {
             Role::Leader(leader) => Some(leader),
             Role::Follower(_) => None,
         }
+    }
+
+    /// Whether it is this broker's replica of the partition, and not on its way out or a copy of one.
+    pub fn is_listed(&self) -> bool {
+        !self.deleted && !self.is_copy
     }
 
     /// The log directory that it lies in.

@@ -96,7 +96,7 @@ fn has_lost(broker: &Broker, key: Key, state: &Partition) -> bool {
     match broker.offline.cause(key.0, key.1) {
         Some(Cause::Damaged { .. }) => true,
         Some(Cause::Away) => {
-            let held = state.directory_of(broker.identity.node_id);
+            let held = broker.moves.astray(key).or_else(|| state.directory_of(broker.identity.node_id));
             held.is_some_and(|held| !broker.log_dirs.may_be_offline(held))
         }
         // Whoever is the only replica goes on with what can be read.

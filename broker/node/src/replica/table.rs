@@ -40,13 +40,34 @@ impl Replicas {
     pub fn insert(&mut self, replica: Replica) -> u32 {
         let key = (replica.topic, replica.partition);
         *self.by_log_dir.entry(replica.log_dir()).or_default() += 1;
+        let slot = self.insert_unlisted(replica);
+        self.by_topic.entry(key.0).or_default().insert(key.1, slot);
+        slot
+    }
+
+    /// Takes in what is not to be found by its topic, and answers with its slot.
+    pub fn insert_unlisted(&mut self, replica: Replica) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("hosted partitions are limited far below four billion")
         });
         self.slots[slot as usize] = Some(Box::new(replica));
-        self.by_topic.entry(key.0).or_default().insert(key.1, slot);
         slot
+    }
+
+    /// Two replicas at once.
+    pub fn two_mut(&mut self, left: u32, right: u32) -> Option<[&mut Replica; 2]> {
+        let [left, right] = self.slots.get_disjoint_mut([left as usize, right as usize]).ok()?;
+        Some([left.as_deref_mut()?, right.as_deref_mut()?])
+    }
+
+    /// A replica that is found by its topic lay in this log directory before.
+    pub fn moved(&mut self, slot: u32, from: LogDir) {
+        let Some(to) = self.get(slot).map(Replica::log_dir) else { return };
+        *self.by_log_dir.entry(to).or_default() += 1;
+        if let Some(count) = self.by_log_dir.get_mut(&from) {
+            *count -= 1;
+        }
     }
 
     /// The partition is no longer found by its topic; the slot stays until `release`.

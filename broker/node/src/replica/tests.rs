@@ -244,6 +244,14 @@ fn whoever_asks_a_follower_to_write_is_told_who_leads() {
 }
 
 #[test]
+fn a_member_of_a_share_group_is_told_who_leads_by_the_listener_that_it_uses() {
+    let mut trio = trio();
+    for (listener, host) in [("PLAINTEXT", "host-1"), ("OUTSIDE", "outside-1")] {
+        assert_eq!(trio.share_hint(2, listener), (ErrorCode::NOT_LEADER_OR_FOLLOWER, 1, host.to_owned()));
+    }
+}
+
+#[test]
 fn a_replica_that_was_reassigned_away_gives_up_its_files() {
     let mut trio = trio();
     trio.produced(1, "a");

@@ -1,7 +1,8 @@
 //! Producers whose transaction a partition knows nothing of yet, while its coordinator is asked.
 //!
 //! Every question has a guard of its own. A marker takes the guards of its producer away, so that records which were
-//! verified for a transaction that has ended meanwhile are not taken (KIP-890). The lowest sequence that came stays known until
+//! verified for a transaction that has ended meanwhile are not taken (KIP-890); those of the next transaction, under an epoch that the
+//! marker does not end, keep theirs: they may have come before it. The lowest sequence that came stays known until
 //! records are taken: a partition that knows nothing of a producer would take any first.
 
 use std::collections::BTreeMap;
@@ -63,9 +64,11 @@ impl Verifying {
         self.questions.get(&id).map(|known| known.sequence)
     }
 
-    /// Records or a marker of the producer were taken.
-    pub(crate) fn forget(&mut self, id: ProducerId) {
-        self.questions.remove(&id);
+    /// Records or a marker of the producer were taken: questions of the epochs that are meant are settled.
+    pub(crate) fn settle(&mut self, id: ProducerId, is_meant: impl FnOnce(ProducerEpoch) -> bool) {
+        if self.questions.get(&id).is_some_and(|known| is_meant(known.epoch)) {
+            self.questions.remove(&id);
+        }
     }
 }
 
@@ -83,11 +86,13 @@ mod tests {
         assert_eq!(verifying.lowest_sequence(ID), Some(2));
         assert!(verifying.holds(ID, first, LeaderEpoch(1)));
         assert!(!verifying.holds(ID, first, LeaderEpoch(2)));
-        verifying.forget(ID);
+        verifying.settle(ID, |epoch| epoch <= ProducerEpoch(0));
         assert!(!verifying.holds(ID, first, LeaderEpoch(1)));
         let second = verifying.begin(LeaderEpoch(1), ID, ProducerEpoch(0), 0);
         assert_ne!(second, first);
-        verifying.begin(LeaderEpoch(1), ID, ProducerEpoch(1), 0);
+        let third = verifying.begin(LeaderEpoch(1), ID, ProducerEpoch(1), 0);
         assert!(!verifying.holds(ID, second, LeaderEpoch(1)));
+        verifying.settle(ID, |epoch| epoch <= ProducerEpoch(0));
+        assert!(verifying.holds(ID, third, LeaderEpoch(1)), "what ends is of an epoch before");
     }
 }

@@ -71,6 +71,7 @@ fn try_acknowledge(broker: &mut Broker, now: Now, owner: &Owner, said: Said, ren
     };
     let write = partition.next_write();
     partition.acknowledge(&taker, &acknowledgements)?;
+    acknowledgements.iter().for_each(|said| said.count_into(&mut broker.shares.acknowledgements));
     // Renewals, and words about records that are done with, change nothing that is written.
     let is_unsaved = partition.is_unsaved();
     broker.shares.changed.insert(key.clone());

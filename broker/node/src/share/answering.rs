@@ -26,6 +26,7 @@ pub(super) struct Given {
 /// The reply of a fetch: partitions that have something to say.
 pub(super) fn fetched(broker: &Broker, wait: ShareWait, mut given: BTreeMap<Place, Given>) -> Response {
     let lock_ms = config_of(broker, &key_of(&wait.owner, (TopicId::ZERO, 0))).lock_ms;
+    let listener = wait.listener;
     let failed = wait.fetch.map(|fetch| fetch.failed).unwrap_or_default();
     let places: BTreeSet<Place> = given.keys().chain(failed.keys()).chain(wait.acknowledged.keys()).copied().collect();
     let (mut responses, mut leaders): (Vec<fetch::ShareFetchableTopicResponse>, _) = (Vec::new(), BTreeSet::new());
@@ -60,7 +61,7 @@ pub(super) fn fetched(broker: &Broker, wait: ShareWait, mut given: BTreeMap<Plac
     }
     let endpoint =
         |end: NodeEndpoint| fetch::NodeEndpoint { node_id: end.node_id, host: end.host, port: end.port, rack: end.rack };
-    let node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders).into_iter().map(endpoint).collect();
+    let node_endpoints = endpoints(&broker.image, &listener, leaders).into_iter().map(endpoint).collect();
     fetch::ShareFetchResponse {
         acquisition_lock_timeout_ms: i32::try_from(lock_ms).unwrap_or(i32::MAX),
         responses,
@@ -74,6 +75,7 @@ pub(super) fn fetched(broker: &Broker, wait: ShareWait, mut given: BTreeMap<Plac
 pub(super) fn acknowledged(broker: &Broker, wait: ShareWait) -> Response {
     let lock_ms = config_of(broker, &key_of(&wait.owner, (TopicId::ZERO, 0))).lock_ms;
     let (mut responses, mut leaders): (Vec<acknowledge::ShareAcknowledgeTopicResponse>, _) = (Vec::new(), BTreeSet::new());
+    let listener = wait.listener;
     for (place, code) in wait.acknowledged {
         let mut data = acknowledge::PartitionData {
             partition_index: place.1,
@@ -92,7 +94,7 @@ pub(super) fn acknowledged(broker: &Broker, wait: ShareWait) -> Response {
     }
     let endpoint =
         |end: NodeEndpoint| acknowledge::NodeEndpoint { node_id: end.node_id, host: end.host, port: end.port, rack: end.rack };
-    let node_endpoints = endpoints(&broker.image, &broker.topology.inter_broker, leaders).into_iter().map(endpoint).collect();
+    let node_endpoints = endpoints(&broker.image, &listener, leaders).into_iter().map(endpoint).collect();
     acknowledge::ShareAcknowledgeResponse {
         acquisition_lock_timeout_ms: i32::try_from(lock_ms).unwrap_or(i32::MAX),
         responses,

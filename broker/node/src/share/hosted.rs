@@ -53,6 +53,14 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
+    /// Records that members have.
+    pub(super) fn in_flight(&self) -> u64 {
+        match &self.phase {
+            Phase::Active(partition) => partition.in_flight(),
+            Phase::Reading | Phase::Starting => 0,
+        }
+    }
+
     pub(super) fn active(&mut self) -> Option<&mut SharePartition> {
         match &mut self.phase {
             Phase::Active(partition) => Some(partition),

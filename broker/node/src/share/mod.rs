@@ -22,6 +22,7 @@ use strandline_log::disk::DiskError;
 use strandline_log::lookup::Found;
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{GroupId, TopicId};
 
 use self::flows::Flows;
 use self::hosted::{Hosted, bounds_of, config_of};
@@ -34,10 +35,20 @@ use crate::coordinator::turn::Want;
 use crate::io::{ConnectionId, Effect, Now, PeerLost};
 use crate::parked::{ParkedId, Until};
 
+/// Records that members have said something of, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcknowledgementTotals {
+    pub accepted: u64,
+    pub released: u64,
+    pub rejected: u64,
+    pub renewed: u64,
+}
+
 /// Everything that this broker knows of share groups as a leader of partitions.
 #[derive(Debug)]
 pub(crate) struct Shares {
     pub sessions: ShareSessions,
+    pub acknowledgements: AcknowledgementTotals,
     hosted: BTreeMap<ShareKey, Hosted>,
     states: States,
     flows: Flows,
@@ -59,6 +70,7 @@ impl Shares {
     pub(crate) fn new(sessions_max: usize) -> Self {
         Self {
             sessions: ShareSessions::new(sessions_max),
+            acknowledgements: AcknowledgementTotals::default(),
             hosted: BTreeMap::new(),
             states: States::default(),
             flows: Flows::default(),
@@ -69,6 +81,11 @@ impl Shares {
             wants: Vec::new(),
             roles: Vec::new(),
         }
+    }
+
+    /// Records that members of a group have of a partition of a topic.
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (&GroupId, TopicId, u64)> {
+        self.hosted.iter().map(|(key, hosted)| (&key.group, key.topic, hosted.in_flight()))
     }
 
     /// When something is to be done by the clock.

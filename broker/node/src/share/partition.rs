@@ -23,6 +23,7 @@ use std::sync::Arc;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::Offset;
 
+use super::AcknowledgementTotals;
 use super::write::{Dirty, Saved, StateBatch, Write};
 
 /// A consumer of the group.
@@ -365,6 +366,12 @@ impl SharePartition {
         }
     }
 
+    /// Records that members have.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let held = |run: &Run| run.pending.is_none() && matches!(run.state, State::Acquired { .. });
+        self.runs.iter().filter(|(_, run)| held(run)).map(|(first, run)| run.last.abs_diff(*first) + 1).sum()
+    }
+
     /// Everything that a member has goes back.
     pub(crate) fn release(&mut self, member: &str, bounds: Bounds) {
         self.give_back(bounds, |by, _| &**by == member);
@@ -515,6 +522,20 @@ impl SharePartition {
 }
 
 impl Acknowledgement {
+    /// Counts the records by what is said of them.
+    pub(crate) fn count_into(&self, totals: &mut AcknowledgementTotals) {
+        for (first, last, verdict) in self.alike() {
+            let count = match verdict {
+                Verdict::Gap => continue,
+                Verdict::Accept => &mut totals.accepted,
+                Verdict::Release => &mut totals.released,
+                Verdict::Reject => &mut totals.rejected,
+                Verdict::Renew => &mut totals.renewed,
+            };
+            *count += last.abs_diff(first) + 1;
+        }
+    }
+
     /// Neighbours with the same verdict.
     fn alike(&self) -> Vec<(i64, i64, Verdict)> {
         if let [verdict] = self.verdicts[..] {

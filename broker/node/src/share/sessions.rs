@@ -45,6 +45,15 @@ impl ShareSessions {
         Self { sessions: BTreeMap::new(), sessions_max }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Partitions of all sessions.
+    pub(crate) fn place_count(&self) -> usize {
+        self.sessions.values().map(|session| session.places.len()).sum()
+    }
+
     /// Opens a session, in place of an earlier one.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! Source: DelayedShareFetch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strandline_log::disk::DiskError;
 use strandline_log::slice::FirstBatch;
@@ -19,7 +20,7 @@ use super::sessions::{Owner, Place};
 use super::spans::{ShareRead, SharedBatches};
 use crate::broker::{Broker, JobOwner};
 use crate::coordinator::share::ShareKey;
-use crate::io::{Effect, Job, Now, Reply};
+use crate::io::{Effect, Job, Now, Reply, RequestContext};
 use crate::parked::{ParkedId, Place as ReplyPlace, Until};
 
 /// Bytes that a fetch reads of one partition at once: records are given out by their number, and what is not needed is
@@ -33,6 +34,8 @@ const READING_MS: u64 = 60_000;
 #[derive(Debug)]
 pub struct ShareWait {
     pub(super) owner: Owner,
+    /// At which the request came: there its client is told of other brokers.
+    pub(super) listener: Arc<str>,
     /// What came of acknowledgements, partition by partition.
     pub(super) acknowledged: BTreeMap<Place, ErrorCode>,
     /// Of so many it is not known yet.
@@ -107,7 +110,7 @@ fn wait_mut(broker: &mut Broker, id: ParkedId) -> Option<&mut ShareWait> {
 pub(crate) fn park(
     broker: &mut Broker,
     now: Now,
-    reply: ReplyPlace,
+    context: &RequestContext,
     owner: &Owner,
     said: Vec<Said>,
     renews: bool,
@@ -115,7 +118,9 @@ pub(crate) fn park(
 ) {
     let fetch =
         fetch.map(|(places, limits)| FetchWait { places, limits, until_ms: None, failed: BTreeMap::new(), reading: None });
-    let wait = ShareWait { owner: owner.clone(), acknowledged: BTreeMap::new(), outstanding: 0, fetch };
+    let listener = Arc::clone(&context.listener_name);
+    let wait = ShareWait { owner: owner.clone(), listener, acknowledged: BTreeMap::new(), outstanding: 0, fetch };
+    let reply = ReplyPlace { connection: context.connection, sequence: context.sequence };
     let id = broker.waiting.park(reply, None, Until::Share(Box::new(wait)));
     for said in said {
         let place = said.place;
@@ -280,6 +285,8 @@ pub(crate) fn read(
                 read.batches = Some(batches);
             }
         }
+        // It was removed or moved since: who asks again is sent elsewhere.
+        Err(DiskError::Missing { .. }) => {}
         Err(_) => drop(fetch.failed.insert((key.topic, key.partition), ErrorCode::KAFKA_STORAGE_ERROR)),
     }
     reading.outstanding -= 1;

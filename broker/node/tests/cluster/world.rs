@@ -13,8 +13,8 @@ use strandline_node::apis::{SERVED, find};
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{
-    Asked, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost, Reply, RequestContext,
-    Sequence, Tag,
+    Asked, BatchOutcome, CheckedProduce, ConnectionId, Effect, Input, Job, JobResult, ListenerKind, Now, PeerAddress, PeerLost,
+    Reply, RequestContext, Sequence, Tag,
 };
 use strandline_node::log_dirs::{LogDirectory, LogDirs};
 use strandline_node::metadata_log::{load, read_snapshot};
@@ -22,8 +22,11 @@ use strandline_node::peers;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
-use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName, Uuid};
 use strandline_protocol::messages::api_versions::ApiVersion;
+use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, Scratch};
 use strandline_protocol::wire::Records;
 
 /// A disk that also lists its top.
@@ -173,8 +176,10 @@ impl World {
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
         let log_dirs = log_dirs(&config, id, member.exchanged);
         let places: Vec<LogDir> = log_dirs.working().collect();
-        let survey = survey(&member.disk, &places).expect("the directory can be read");
+        let mut survey = survey(&member.disk, &places).expect("the directory can be read");
+        let doubles = survey.settle_doubles(&member.disk, &metadata.image, &config, &log_dirs);
         let mut repairs = metadata.repairs.clone();
+        repairs.extend(doubles.expect("one of them is the partition"));
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         for found in &survey.partitions {
             match survey.open(&member.disk, found, &config, &metadata.image, self.now.wall_ms) {
@@ -239,7 +244,7 @@ impl World {
     }
 
     pub(crate) fn hosted_partitions(&self, id: i32) -> usize {
-        self.members[&id].node.as_ref().map_or(0, |node| node.gauges().hosted_partitions)
+        self.members[&id].node.as_ref().map_or(0, |node| node.gauges(0).hosted_partitions)
     }
 
     /// The names in the directory of the metadata log.
@@ -342,6 +347,26 @@ impl World {
             self.pass();
         }
         self.answered.remove(&asker.tag.number)
+    }
+
+    /// What a node says to a record with this value, which all replicas are to acknowledge; nothing if it does not answer within `most_ms`.
+    pub(crate) fn produce(&mut self, most_ms: u64, to: i32, topic: &str, partition: i32, value: &[u8]) -> Option<ErrorCode> {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.append(&NewRecord { value: Some(value), ..NewRecord::default() }).expect("small");
+        let bytes = builder.build(&mut Scratch::default()).expect("it fits");
+        let header = BatchHeader::parse(&bytes).expect("a batch");
+        let data = TopicProduceData {
+            name: TopicName::from(topic),
+            partition_data: vec![PartitionProduceData { index: partition, records: None }],
+            ..TopicProduceData::default()
+        };
+        let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..ProduceRequest::default() };
+        let batches = vec![BatchOutcome::Checked { bytes, header, log_append_time_ms: -1 }];
+        let asked = Asked::Produce(Box::new(CheckedProduce { request, batches }));
+        match self.call_within(most_ms, to, 12, asked)? {
+            Response::Produce(response) => Some(response.responses[0].partition_responses[0].error_code),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn node(&self, id: i32) -> &Node {
@@ -494,6 +519,7 @@ impl World {
                         Job::ReadPiece { file, position, bytes } => {
                             JobResult::PieceRead(member.disk.read(&file, position, bytes))
                         }
+                        Job::ReadCopy(piece) => JobResult::CopyRead(strandline_node::copying::read(&member.disk, &piece)),
                         other => panic!("no test asks for {other:?}"),
                     };
                     self.input(id, Input::Job { job, result });
@@ -535,14 +561,14 @@ impl World {
     }
 
     pub(crate) fn committed(&self, id: i32) -> Offset {
-        self.members[&id].node.as_ref().map_or(Offset::ZERO, |node| node.gauges().metadata_committed)
+        self.members[&id].node.as_ref().map_or(Offset::ZERO, |node| node.gauges(0).metadata_committed)
     }
 
     /// Whether all that run have the same log, and know all of it to be committed.
     pub(crate) fn is_level(&self) -> bool {
         let nodes = self.members.values().filter_map(|member| member.node.as_ref());
         let ends: BTreeSet<(Offset, Offset)> =
-            nodes.map(|node| (node.gauges().metadata_committed, node.metadata_positions().log_end)).collect();
+            nodes.map(|node| (node.gauges(0).metadata_committed, node.metadata_positions().log_end)).collect();
         ends.len() == 1 && ends.iter().all(|(committed, end)| committed == end)
     }
 }

@@ -1,30 +1,19 @@
 //! Compaction as a broker runs it: by the clock, in steps, beside everything else.
 
-use bytes::Bytes;
 use strandline_log::disk::{FilePath, Files};
 use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::TopicName;
 use strandline_protocol::messages::delete_topics::DeleteTopicsRequest;
-use strandline_protocol::records::{BatchBuilder, BatchOptions, Batches, NewRecord, Scratch};
+use strandline_protocol::records::Batches;
 
-use crate::harness::{Disk, TestBroker, values_of};
+use crate::harness::{Disk, TestBroker, keyed, values_of};
 
 const QUICK: (&str, &str) = ("log.cleaner.backoff.ms", "1000");
 const TOPIC: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("segment.bytes", "1048576"), ("min.cleanable.dirty.ratio", "0.01")];
 
 const RECORDS: usize = 50;
-
-/// A value of 50 kB that begins with its number.
-fn keyed(key: &str, number: usize) -> Bytes {
-    let value = format!("{number:050000}");
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    let record =
-        NewRecord { timestamp: 1_800_000_000_000, key: Some(key.as_bytes()), value: Some(value.as_bytes()), headers: &[] };
-    builder.append(&record).expect("fits");
-    builder.build(&mut Scratch::default()).expect("builds")
-}
 
 fn filled(configs: &[(&str, &str)]) -> TestBroker {
     let mut broker = TestBroker::on(Disk::default(), configs);
@@ -54,9 +43,9 @@ fn numbers(broker: &mut TestBroker) -> Vec<usize> {
 #[test]
 fn a_dirty_log_is_compacted_when_a_cleaner_looks_for_one() {
     let mut broker = filled(&[QUICK]);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
     broker.pass(1_000);
-    let gauges = broker.node.gauges();
+    let gauges = broker.node.gauges(0);
     assert_eq!((gauges.cleaning.rounds, gauges.cleaning_set_aside), (1, 0));
     assert!(gauges.cleaning.bytes_after < gauges.cleaning.bytes_before / 3);
     let kept = numbers(&mut broker);
@@ -69,7 +58,7 @@ fn a_dirty_log_is_compacted_when_a_cleaner_looks_for_one() {
     let mut broker = broker.restart();
     assert_eq!(numbers(&mut broker), kept);
     broker.pass(60_000);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0, "the checkpoint says that nothing is dirty");
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0, "the checkpoint says that nothing is dirty");
 }
 
 #[test]
@@ -87,9 +76,9 @@ fn old_files_are_gone_after_a_while() {
 fn the_bandwidth_of_the_cleaner_is_kept() {
     let mut broker = filled(&[QUICK, ("log.cleaner.io.max.bytes.per.second", "1000000")]);
     broker.pass(1_000);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
     let mut waited = 0;
-    while broker.node.gauges().cleaning.rounds == 0 {
+    while broker.node.gauges(0).cleaning.rounds == 0 {
         broker.pass(100);
         waited += 1;
     }
@@ -124,5 +113,5 @@ fn a_topic_that_is_deleted_ends_its_round() {
     (0..20).for_each(|_| broker.pass(5_000));
     assert!(broker.disk.list(&FilePath::top("table-0")).is_err());
     assert_eq!(broker.create_topic("table", 1, TOPIC).error_code, ErrorCode::NONE);
-    assert_eq!(broker.node.gauges().cleaning.rounds, 0);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
 }

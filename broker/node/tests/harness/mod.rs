@@ -55,7 +55,7 @@ impl Files for Disk {
 }
 
 /// A directory for each word of `log.dirs`; its last digit is part of its id, and a word that ends with ! does not work.
-fn log_dirs(config: &BrokerConfig) -> LogDirs {
+pub(crate) fn log_dirs(config: &BrokerConfig) -> LogDirs {
     let directory = |word: &str| {
         let digit = word.trim_end_matches('!').bytes().last().filter(u8::is_ascii_digit).unwrap_or(b'0') - b'0';
         let failed = word.ends_with('!').then(|| "broken".to_owned());
@@ -83,6 +83,8 @@ pub(crate) struct TestBroker {
     configs: Vec<(String, String)>,
     /// So many operations are still carried out; then the process is dead.
     pub(crate) fuse: Option<u64>,
+    /// After so many operations the device of this directory is gone.
+    pub(crate) break_after: Option<(u64, LogDir)>,
     /// Directories whose device is gone.
     pub(crate) broken: BTreeSet<LogDir>,
     /// The process was told to end.
@@ -108,7 +110,7 @@ impl TestBroker {
         let log_dirs = log_dirs(&config);
         let places: Vec<LogDir> = log_dirs.working().collect();
         let mut survey = survey(&disk, &places).expect("the directories can be read");
-        let doubles = survey.settle_doubles(&disk, &metadata.image).expect("one of them is the partition");
+        let doubles = survey.settle_doubles(&disk, &metadata.image, &config, &log_dirs).expect("one of them is the partition");
         let (mut recovered, mut offline) = (Vec::new(), Vec::new());
         let mut repairs: Vec<DiskOp> = metadata.repairs.iter().cloned().chain(doubles).collect();
         for found in &survey.partitions {
@@ -163,6 +165,7 @@ impl TestBroker {
             held: Vec::new(),
             configs: configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             fuse: None,
+            break_after: None,
             broken: BTreeSet::new(),
             failed: false,
             asked: Vec::new(),
@@ -200,6 +203,12 @@ impl TestBroker {
     pub(crate) fn restart(mut self) -> Self {
         self.stop();
         self.start_again()
+    }
+
+    /// Starts again what has ended.
+    pub(crate) fn carry_on(self, configs: &[(&str, &str)]) -> Self {
+        assert!(self.stopped, "it has ended");
+        Self::on(self.disk, configs)
     }
 
     /// Ends in order and starts again with other keys.
@@ -376,6 +385,12 @@ impl TestBroker {
                     if self.is_dead() {
                         return;
                     }
+                    if let Some((left, log_dir)) = &mut self.break_after {
+                        *left = left.saturating_sub(1);
+                        if *left == 0 {
+                            self.broken.insert(*log_dir);
+                        }
+                    }
                     let broken = self.broken.contains(&op.file().log_dir());
                     let error = || DiskError::Failed { file: op.file().clone(), reason: "input/output error".to_owned() };
                     let result = if broken { Err(error()) } else { self.disk.0.perform(&op) };
@@ -399,6 +414,7 @@ impl TestBroker {
                             let result = round.step(&self.disk);
                             JobResult::Cleaned { round, result }
                         }
+                        Job::ReadCopy(piece) => JobResult::CopyRead(strandline_node::copying::read(&self.disk, &piece)),
                         Job::MeasureDirectory { .. } => JobResult::DirectoryMeasured { total_bytes: 100, usable_bytes: 50 },
                         Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                         Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(
@@ -476,6 +492,16 @@ fn batch_of(values: &[&str], options: BatchOptions) -> Bytes {
             .append(&NewRecord { timestamp: 1_800_000_000_000, key: None, value: Some(value.as_bytes()), headers: &[] })
             .expect("fits");
     }
+    builder.build(&mut Scratch::default()).expect("builds")
+}
+
+/// A record with a key and a value of 50 kB that begins with its number.
+pub(crate) fn keyed(key: &str, number: usize) -> Bytes {
+    let value = format!("{number:050000}");
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let record =
+        NewRecord { timestamp: 1_800_000_000_000, key: Some(key.as_bytes()), value: Some(value.as_bytes()), headers: &[] };
+    builder.append(&record).expect("fits");
     builder.build(&mut Scratch::default()).expect("builds")
 }
 

@@ -102,6 +102,8 @@ pub struct Judge {
     gone: BTreeSet<TopicId>,
     applied: Offset,
     ledger: Ledger,
+    /// Requests that waited for the end of a transaction at a machine's node: carried out, refused.
+    held: BTreeMap<MachineId, (u64, u64)>,
 }
 
 impl Judge {
@@ -120,6 +122,7 @@ impl Judge {
             gone: BTreeSet::new(),
             applied: Offset::ZERO,
             ledger: Ledger::default(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -210,6 +213,14 @@ impl Judge {
         }
         for view in node.partitions().filter(|view| !view.deleted && !view.is_cut) {
             self.look_at_partition(core, machine, &view);
+        }
+        let held = node.held_requests();
+        let (carried_out, refused) = self.held.insert(machine, (held.carried_out, held.refused)).unwrap_or_default();
+        if held.carried_out > carried_out {
+            core.mark("request waited for the end of a transaction");
+        }
+        if held.refused > refused {
+            core.mark("request waited for the end of a transaction in vain");
         }
     }
 

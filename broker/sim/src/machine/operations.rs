@@ -83,6 +83,7 @@ impl Machine {
                 let result = round.step(&self.disk);
                 JobResult::Cleaned { round, result }
             }
+            Job::ReadCopy(piece) => JobResult::CopyRead(strandline_node::copying::read(&self.disk, &piece)),
             Job::MeasureDirectory { .. } => JobResult::DirectoryMeasured { total_bytes: 1 << 40, usable_bytes: 1 << 39 },
             Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
             Job::ReadSnapshot { id, file } => JobResult::SnapshotRead(read_snapshot(&self.disk, id, &file).map(Box::new)),

@@ -24,9 +24,6 @@ impl Transactions {
     ) -> Result<(), ErrorCode> {
         let now_ms = turn.now.wall_ms;
         let entry = self.of_producer(id, producer)?;
-        if entry.status.is_prepared() {
-            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
-        }
         if entry.status == Status::Ongoing && places.iter().all(|place| entry.partitions.contains(place)) {
             return Ok(());
         }
@@ -53,9 +50,6 @@ impl Transactions {
         places: &[Place],
     ) -> Result<Vec<ErrorCode>, ErrorCode> {
         let entry = self.of_producer(id, producer)?;
-        if entry.status.is_prepared() {
-            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
-        }
         let joined = |place: &Place| entry.status == Status::Ongoing && entry.partitions.contains(place);
         let code = |place| if joined(place) { ErrorCode::NONE } else { ErrorCode::TRANSACTION_ABORTABLE };
         Ok(places.iter().map(code).collect())

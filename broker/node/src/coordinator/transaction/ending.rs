@@ -69,17 +69,24 @@ impl Transactions {
         Some(Decided { end, producer, version: entry.client_version, places })
     }
 
-    /// Partitions have their marker, or are no more. With the last one the transaction is complete.
-    pub(crate) fn marked(&mut self, turn: &mut Turn<'_>, id: &TransactionalId, producer: Producer, places: &[Place]) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
+    /// When the end of an id's transaction was decided, by the wall clock, if its markers are still to be written.
+    pub(crate) fn decided_ms(&self, id: &TransactionalId) -> Option<i64> {
+        self.entries.get(id).filter(|entry| entry.status.is_prepared()).map(|entry| entry.updated_ms)
+    }
+
+    /// Partitions have their marker, or are no more. With the last one the transaction is complete: says whether it is now.
+    pub(crate) fn marked(&mut self, turn: &mut Turn<'_>, id: &TransactionalId, producer: Producer, places: &[Place]) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
         let end = End::of_status(entry.status).filter(|_| entry.status.is_prepared() && entry.producer == producer);
-        let Some(end) = end else { return };
+        let Some(end) = end else { return false };
         for place in places {
             entry.unmarked.remove(place);
         }
-        if entry.unmarked.is_empty() || flaws::is(Flaw::CompletesEarly) {
+        let is_complete = entry.unmarked.is_empty() || flaws::is(Flaw::CompletesEarly);
+        if is_complete {
             entry.complete(turn, id, end);
         }
+        is_complete
     }
 }
 
@@ -131,10 +138,7 @@ impl Entry {
         }
         self.client_version = request.client_version;
         self.prepare(turn, &request.id, request.end);
-        Ok(match self.next_id {
-            ProducerId::NONE => self.producer,
-            id => Producer { id, epoch: ProducerEpoch(0) },
-        })
+        Ok(self.producer_after())
     }
 
     /// Aborts the open transaction under an epoch that its producer does not have.
@@ -147,6 +151,10 @@ impl Entry {
     }
 
     fn prepare(&mut self, turn: &mut Turn<'_>, id: &TransactionalId, end: End) {
+        match end {
+            End::Commit => turn.transaction_totals.committed += 1,
+            End::Abort => turn.transaction_totals.aborted += 1,
+        }
         self.status = end.prepared();
         self.updated_ms = turn.now.wall_ms;
         if self.partitions.is_empty() {
@@ -162,7 +170,7 @@ impl Entry {
         self.updated_ms = turn.now.wall_ms;
         if self.next_id != ProducerId::NONE {
             self.previous_id = self.producer.id;
-            self.producer = Producer { id: self.next_id, epoch: ProducerEpoch(0) };
+            self.producer = self.producer_after();
             self.next_id = ProducerId::NONE;
         }
         emit(turn, id, self);

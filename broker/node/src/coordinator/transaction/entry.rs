@@ -74,6 +74,14 @@ impl Entry {
         self.client_version >= super::RAISING_VERSION
     }
 
+    /// Who the producer is once its transaction is complete.
+    pub(crate) fn producer_after(&self) -> Producer {
+        match self.next_id {
+            ProducerId::NONE => self.producer,
+            id => Producer { id, epoch: ProducerEpoch(0) },
+        }
+    }
+
     pub(crate) fn next_epoch(&self) -> ProducerEpoch {
         self.producer.epoch.next().unwrap_or(ProducerEpoch::MAX)
     }

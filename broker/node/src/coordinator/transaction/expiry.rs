@@ -14,6 +14,7 @@ impl Transactions {
         let now_ms = turn.now.wall_ms;
         for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.is_overdue(now_ms)) {
             entry.fence(turn, id, Fence::TimedOut);
+            turn.transaction_totals.timed_out += 1;
         }
     }
 

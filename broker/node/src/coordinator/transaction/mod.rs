@@ -60,6 +60,15 @@ pub(crate) struct Decided {
     pub places: Vec<Place>,
 }
 
+/// What was decided since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionTotals {
+    pub committed: u64,
+    pub aborted: u64,
+    /// Of those, the ones whose time was over.
+    pub timed_out: u64,
+}
+
 /// All transactional ids of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
@@ -96,6 +105,13 @@ impl Transactions {
         }
     }
 
+    /// Counts ids by where they stand.
+    pub(crate) fn count_into(&self, counts: &mut BTreeMap<&'static str, usize>) {
+        for entry in self.entries.values() {
+            *counts.entry(entry.status.name()).or_default() += 1;
+        }
+    }
+
     /// A timer of this shard is due.
     pub(crate) fn on_timer(&mut self, turn: &mut Turn<'_>, timer: &Timer) {
         match timer {
@@ -105,10 +121,16 @@ impl Transactions {
         }
     }
 
-    /// The entry of a producer that must be the current one.
+    /// The entry of a producer that must be the current one, and whose transaction before is complete.
     fn of_producer(&mut self, id: &TransactionalId, producer: Producer) -> Result<&mut Entry, ErrorCode> {
-        let known = self.entries.get_mut(id).filter(|entry| entry.producer.id == producer.id);
-        let entry = known.ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+        let entry = self.entries.get_mut(id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+        // Whoever gets another id with this end was told so, and may be here already.
+        if entry.status.is_prepared() && [entry.producer, entry.producer_after()].contains(&producer) {
+            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+        }
+        if entry.producer.id != producer.id {
+            return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+        }
         if entry.producer.epoch != producer.epoch {
             return Err(ErrorCode::PRODUCER_FENCED);
         }

@@ -1,5 +1,7 @@
 //! Where a transaction stands, with Kafka's numbers and names.
 
+use std::collections::BTreeMap;
+
 /// Legal moves:
 /// ```text
 /// Empty, Complete* -> Ongoing        partitions are added
@@ -63,6 +65,11 @@ impl Status {
     pub(crate) fn is_complete(self) -> bool {
         matches!(self, Self::CompleteCommit | Self::CompleteAbort)
     }
+}
+
+/// A count of none for every status.
+pub(crate) fn none_of_each() -> BTreeMap<&'static str, usize> {
+    Status::ALL.into_iter().map(|status| (status.name(), 0)).collect()
 }
 
 /// How a transaction ends.

@@ -16,6 +16,7 @@ use strandline_protocol::messages::alter_partition::{
 };
 use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use strandline_protocol::messages::share_fetch::{self, ShareFetchRequest};
 use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{BrokerEndpoint, FenceBrokerRecord, RegisterBrokerRecord, UnfenceBrokerRecord};
 use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
@@ -286,6 +287,23 @@ impl Trio {
         response.responses[0].partitions[0].error_code
     }
 
+    /// Where a member of a share group that asks at this listener is sent: the code, who leads, and where that is.
+    pub(super) fn share_hint(&mut self, at: i32, listener: &str) -> (ErrorCode, i32, String) {
+        let partition = share_fetch::FetchPartition { partition_index: 0, ..Default::default() };
+        let request = ShareFetchRequest {
+            group_id: Some("workers".into()),
+            member_id: Some("a".to_owned()),
+            max_records: 1,
+            max_bytes: 1,
+            topics: vec![share_fetch::FetchTopic { topic_id: TOPIC, partitions: vec![partition] }],
+            ..Default::default()
+        };
+        let asked = self.ask_at(listener, at, 2, ListenerKind::Client, Asked::Other(Box::new(request.into())));
+        let Some(Some(Response::ShareFetch(response))) = self.replies.remove(&asked) else { panic!("not answered") };
+        let told = &response.responses[0].partitions[0];
+        (told.error_code, told.current_leader.leader_id.0, response.node_endpoints[0].host.clone())
+    }
+
     /// What a broker says to a fetch in the name of a replica.
     pub(super) fn fetch_as(&mut self, replica: i32, epoch: i64) -> ErrorCode {
         self.replica_fetch(replica, epoch, ListenerKind::Broker)
@@ -379,13 +397,17 @@ impl Trio {
     }
 
     fn ask(&mut self, to: i32, api_version: i16, listener: ListenerKind, request: Asked) -> Sequence {
+        self.ask_at("", to, api_version, listener, request)
+    }
+
+    fn ask_at(&mut self, name: &str, to: i32, api_version: i16, listener: ListenerKind, request: Asked) -> Sequence {
         let sequence = self.sequence();
         let connection = ConnectionId(1);
         let context = RequestContext {
             connection,
             sequence,
             listener,
-            listener_name: "".into(),
+            listener_name: name.into(),
             api_version,
             client_id: Arc::from("test"),
             client_host: Arc::from("/127.0.0.1"),
@@ -441,6 +463,7 @@ impl Trio {
                     }
                     Job::ReadShare(wanted) => JobResult::ShareRead(crate::share::spans::read(disk, &wanted)),
                     Job::FindTimestamp(lookup) => JobResult::FoundTimestamp(strandline_log::lookup::find(disk, &lookup)),
+                    Job::ReadCopy(piece) => JobResult::CopyRead(crate::copying::read(disk, &piece)),
                     Job::MeasureDirectory { .. } => JobResult::DirectoryMeasured { total_bytes: 2, usable_bytes: 1 },
                     Job::MakeSnapshotPiece(piece) => JobResult::SnapshotPiece(piece.make()),
                     Job::ReadSnapshot { id, file } => {
@@ -528,12 +551,11 @@ impl Files for Top<'_> {
 }
 
 fn registered(id: i32) -> MetadataRecord {
-    let endpoint =
-        BrokerEndpoint { name: "PLAINTEXT".to_owned(), host: format!("host-{id}"), port: 9092, security_protocol: 0 };
+    let endpoint = |name: &str, host| BrokerEndpoint { name: name.to_owned(), host, port: 9092, security_protocol: 0 };
     RegisterBrokerRecord {
         broker_id: BrokerId(id),
         broker_epoch: 1,
-        end_points: vec![endpoint],
+        end_points: vec![endpoint("PLAINTEXT", format!("host-{id}")), endpoint("OUTSIDE", format!("outside-{id}"))],
         fenced: false,
         ..RegisterBrokerRecord::default()
     }

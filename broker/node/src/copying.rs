@@ -1,0 +1,54 @@
+//! A piece of a partition's log is read for a copy of it in another log directory, as a job.
+
+use bytes::Bytes;
+use strandline_log::cut;
+use strandline_log::disk::{FilePath, Files};
+use strandline_log::slice::Slice;
+use strandline_protocol::ids::Offset;
+use strandline_protocol::records::whole_batches;
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub struct CopyPiece {
+    pub(crate) slices: Vec<Slice>,
+}
+
+/// Why it cannot be copied. Names the segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyFault {
+    /// It is something else than what was written there.
+    Damaged {
+        log: FilePath,
+        base_offset: Offset,
+    },
+    Disk {
+        log: FilePath,
+        base_offset: Offset,
+    },
+}
+
+/// Reads a piece; nothing if the rest was compacted away.
+///
+/// # Errors
+/// [`CopyFault`]
+pub fn read(files: &dyn Files, piece: &CopyPiece) -> Result<Vec<Bytes>, CopyFault> {
+    let mut pieces = Vec::new();
+    for slice in &piece.slices {
+        match slice {
+            Slice::Memory(bytes) => pieces.push(bytes.clone()),
+            Slice::File(slice) => {
+                let (log, base_offset) = (slice.log.clone(), slice.base_offset);
+                let Ok(bytes) = cut::read(files, slice) else { return Err(CopyFault::Disk { log, base_offset }) };
+                let is_whole = whole_batches(bytes.clone()).is_ok_and(|whole| whole.len() == bytes.len());
+                if !is_whole {
+                    return Err(CopyFault::Damaged { log, base_offset });
+                }
+                if !bytes.is_empty() {
+                    pieces.push(bytes);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(pieces)
+}
