@@ -305,10 +305,13 @@ impl Judge {
             let held: Vec<(i32, i64)> = voters.iter().map(|voter| (voter.0, holds(voter))).collect();
             core.violate(Invariant::MetadataIsHeldByMajority, format_args!("committed to {end}, held {held:?}"));
         }
-        let Some(at) = node.voters_at().filter(|_| !self.are_voters_fixed) else { return };
-        let news = (at.0, seen.end, seen.committed, seen.leads);
+        if self.are_voters_fixed {
+            return;
+        }
+        let at = node.voters_at().unwrap_or(Offset::NONE).0;
+        let news = (at, seen.end, seen.committed, seen.leads);
         if self.voters_seen.insert(machine, news) != Some(news) {
-            let now = Electorate { at: at.0, members: voters.into_iter().collect() };
+            let now = Electorate { at, members: voters.into_iter().collect() };
             if let Err(mistaken) = self.electorates.take(&seen, &self.metadata.committed, now) {
                 core.violate(Invariant::VotersAsNamed, format_args!("m{machine}: {mistaken:?}"));
             }

@@ -34,6 +34,9 @@ const DIRECTORIES_FROM: i16 = 2;
 /// From this version of AddRaftVoter on one need not wait (KIP-1186).
 const COMMITTED_FROM: i16 = 1;
 
+/// One turn of the operator in so many begins a rest.
+const RESTS_ONE_IN: u64 = 12;
+
 /// What was asked for is done, or refused, within this.
 const UNCHANGED_US: u64 = 5 * SECOND;
 
@@ -171,11 +174,13 @@ pub(super) struct VotersOperator {
     dice: Dice,
     electorate: Electorate,
     under_way: Option<(Posted, Asked)>,
+    /// Until then it wants nothing: disks are replaced where voters do not change.
+    rests_until_us: u64,
 }
 
 impl VotersOperator {
     pub(super) fn new(router: Router, dice: Dice, electorate: Electorate) -> Self {
-        Self { router, dice, electorate, under_way: None }
+        Self { router, dice, electorate, under_way: None, rests_until_us: 0 }
     }
 
     pub(super) fn start(&mut self, core: &mut Core) {
@@ -191,7 +196,10 @@ impl VotersOperator {
             Heard::Turn => {
                 let pause_us = self.dice.spread(self.electorate.interval_us / 4, self.electorate.interval_us * 2);
                 self.router.turn_after(core, pause_us);
-                if self.under_way.is_none() && !core.draining {
+                if self.dice.one_in(RESTS_ONE_IN) {
+                    self.rests_until_us = core.now_us + self.dice.between(UNCHANGED_US, 2 * UNCHANGED_US);
+                }
+                if self.under_way.is_none() && !core.draining && core.now_us >= self.rests_until_us {
                     self.ask(core, ApiKey::DescribeQuorum, DIRECTORIES_FROM, describe(), Asked::Describe);
                 }
             }
