@@ -274,6 +274,7 @@ impl Judge {
         let seen = LogSeen {
             leads: quorum.leads.then_some(quorum.epoch.0),
             led: None,
+            knows: -1,
             start: quorum.positions.log_start.0,
             end: quorum.positions.log_end.0,
             held: quorum.positions.durable_end.0,
@@ -371,6 +372,7 @@ impl Judge {
         let seen = LogSeen {
             leads: view.leads.then_some(view.leader_epoch.0),
             led: None,
+            knows: view.leader_epoch.0,
             start: positions.log_start.0,
             end: positions.log_end.0,
             held: match view.durability {
@@ -447,7 +449,7 @@ impl Track {
 }
 
 /// Whether records may be missing in the middle of a log.
-fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
+pub(crate) fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
     let known = core.topics.by_id(view.topic);
     view.name.as_str() == OFFSETS_TOPIC
         || view.name.as_str() == TRANSACTIONS_TOPIC
