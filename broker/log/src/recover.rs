@@ -113,8 +113,8 @@ pub fn recover(files: &dyn Files, recovery: &Recovery) -> Result<Recovered, Reco
     Recovering::begin(files, recovery, Offset::MAX)?.run()
 }
 
-/// Cuts a log back so that it ends at or before `end`, at the end of a batch: what a follower does that diverged from its leader.
-/// The log must be idle. Before the repairs are carried out the new log's recovery point and start must stand durably in the checkpoints of
+/// Cuts a log back so that it ends at `end`, or before it where a batch holds `end`: what a follower does that diverged from its leader.
+/// The records right below may be gone from a log that was compacted; it ends there all the same. The log must be idle. Before the repairs are carried out the new log's recovery point and start must stand durably in the checkpoints of
 /// the log directory: with the old ones, a crash right behind them would look like damage.
 ///
 /// # Errors
@@ -143,6 +143,13 @@ pub fn truncate(files: &dyn Files, log: Log, end: Offset, now_ms: i64) -> Result
     recovering.spare_temporary_files();
     let mut recovered = recovering.run()?;
     recovered.log.topic_id = log.topic_id;
+    let Positions { log_start, log_end, .. } = recovered.log.positions;
+    if log_start < log_end {
+        // A compacted log has epochs without records.
+        recovered.log.epochs = log.epochs;
+        recovered.log.epochs.truncate_from_end(log_end);
+        recovered.log.epochs.truncate_from_start(log_start);
+    }
     // The removals of the old log are still due.
     recovered.log.doomed = log.doomed;
     // What was compacted may have been cut off; what comes in its place was not.
@@ -170,6 +177,8 @@ struct Segments {
     rebuilt: Vec<(usize, Active)>,
     active: Option<Active>,
     end: Offset,
+    /// Behind the last record. A cut through a log that was compacted ends later.
+    records_end: Offset,
 }
 
 impl Segments {
@@ -276,25 +285,66 @@ impl<'a> Recovering<'a> {
         let mut expected = Offset::ZERO;
         for (place, segment) in listed.iter().enumerate() {
             let begun = if self.epochs_known { self.walker.resume(segment)? } else { self.walker.unknown(segment) };
-            let walked = self.walker.walk(segment, begun, expected.max(segment.base))?;
-            expected = walked.end;
             let rest = &listed[place + 1..];
-            let goes_on = walked.stop == Stop::End && walked.end < self.walker.bound;
-            match rest.first().filter(|_| goes_on) {
+            let bound = self.walker.bound;
+            // A cut that a crash interrupted goes on: the log ends where an empty segment says so ([`Self::end_behind`]).
+            let is_cut = rest.len() == 1 && rest[0].bytes == 0;
+            self.walker.bound = rest.first().filter(|_| is_cut).map_or(bound, |next| next.base.min(bound));
+            let walked = self.walker.walk(segment, begun, expected.max(segment.base))?;
+            let was_cut = is_cut && walked.stop == Stop::Bound && self.walker.bound < bound;
+            self.walker.bound = bound;
+            expected = walked.end;
+            let goes_on = was_cut || (walked.stop == Stop::End && walked.end < bound);
+            match rest.first().filter(|next| goes_on && next.base <= bound) {
                 Some(next) => {
-                    self.repairs.push(DiskOp::Sync { file: walked.segment.log.clone() });
+                    let (file, bytes) = (walked.segment.log.clone(), walked.segment.bytes);
+                    self.repairs.push(if was_cut { DiskOp::Truncate { file, bytes } } else { DiskOp::Sync { file } });
                     self.take_rebuilt(segment, walked, next.base, segments);
                 }
                 None => {
                     // The last goes first: whatever a crash leaves of these repairs, the log has no hole.
                     self.remove_rest(rest);
-                    segments.end = walked.end;
-                    segments.active = Some(self.end_here(segment, walked)?);
+                    segments.records_end = walked.end;
+                    let end = self.cut_at(&walked).max(walked.end);
+                    if end > walked.end && (walked.segment.bytes > 0 || !segments.sealed.is_empty()) {
+                        self.end_behind(segment, walked, end, segments);
+                    } else {
+                        // Of a segment that begins the log and has no records left only memory knows where the log ends.
+                        segments.active = Some(self.end_here(segment, walked)?);
+                    }
+                    segments.end = end;
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Where a cut ends the log that has no records behind the walk's end. A batch that reaches over the bound goes as a whole.
+    fn cut_at(&self, walked: &Walked) -> Offset {
+        match walked.stop {
+            Stop::End if self.walker.bound < Offset::MAX => self.walker.bound,
+            Stop::Bound => walked.next.min(self.walker.bound),
+            _ => walked.end,
+        }
+    }
+
+    /// The records of this segment end below the cut: compaction took the last of them. A segment without records says by its name where
+    /// the log ends. It comes first, so that a crash leaves either the log as it was, or a cut that can be seen.
+    fn end_behind(&mut self, listed: &ListedSegment, walked: Walked, end: Offset, segments: &mut Segments) {
+        self.report.stop = Some(walked.stop);
+        self.report.bytes_cut += listed.bytes - walked.segment.bytes;
+        self.repairs.push(DiskOp::Write { file: self.file(end, SegmentFile::Log), contents: Bytes::new() });
+        if walked.segment.bytes > 0 {
+            self.repairs.push(DiskOp::Truncate { file: walked.segment.log.clone(), bytes: walked.segment.bytes });
+            self.take_rebuilt(listed, walked, end, segments);
+        } else {
+            self.report.segments_removed += 1;
+            self.remove_segment(listed.base);
+        }
+        let mut active = Active::new(&self.recovery.directory, end, self.recovery.now_ms);
+        active.dirty = true;
+        segments.active = Some(active);
     }
 
     /// The log ends in this segment.
@@ -305,7 +355,7 @@ impl<'a> Recovering<'a> {
         if (must_be_whole || is_short) && !was_cut_on_purpose {
             return Err(self.damaged(&walked));
         }
-        let Walked { mut segment, end, stop } = walked;
+        let Walked { mut segment, end, stop, .. } = walked;
         self.report.stop = Some(stop);
         self.report.bytes_cut = listed.bytes - segment.bytes;
         let is_longer = listed.bytes > segment.bytes;
@@ -356,7 +406,7 @@ impl<'a> Recovering<'a> {
         self.write_rebuilt(&segments.rebuilt);
         let recovery_point = match self.recovery.shutdown {
             Shutdown::Clean => end,
-            Shutdown::Unclean => self.walker.trusted_below.min(end),
+            Shutdown::Unclean => self.walker.trusted_below.min(segments.records_end),
         };
         self.report.bytes_scanned = self.walker.bytes_read;
         let active = segments.active;
@@ -402,7 +452,7 @@ impl<'a> Recovering<'a> {
         let file = self.file(log_start, SegmentFile::Log);
         self.repairs.push(DiskOp::Write { file, contents: Bytes::new() });
         let active = Active::new(&self.recovery.directory, log_start, self.recovery.now_ms);
-        Segments { active: Some(active), end: log_start, ..Segments::default() }
+        Segments { active: Some(active), end: log_start, records_end: log_start, ..Segments::default() }
     }
 
     /// The producers at the end of the log: those of the newest good snapshot, and of the batches behind it.

@@ -31,6 +31,8 @@ pub(crate) struct Walked {
     pub(crate) segment: Active,
     /// Behind its last batch.
     pub(crate) end: Offset,
+    /// Where the batch begins that is behind the bound, if one is.
+    pub(crate) next: Offset,
     pub(crate) stop: Stop,
 }
 
@@ -192,6 +194,7 @@ impl Walker<'_> {
         let mut scan = Scan::new(self.files, &log, segment.bytes, listed.bytes);
         let interval = self.recovery.config.index_interval_bytes;
         let mut believed = None;
+        let mut next = Offset::MAX;
         let mut stop = loop {
             let depth = if expected < self.trusted_below { Depth::Header } else { Depth::Checksum };
             let batch = match scan.next(depth)? {
@@ -200,6 +203,7 @@ impl Walker<'_> {
             };
             let header = &batch.header;
             if let Some(stop) = self.refuse(header, &segment, expected, depth) {
+                next = Offset(header.base_offset);
                 break stop;
             }
             // Hazard 1: a flipped bit in a header that was only believed made a batch reach far behind the recovery point, and
@@ -223,7 +227,7 @@ impl Walker<'_> {
         }
         self.bytes_read += scan.bytes_read();
         self.last_read = Some((listed.base, scan.last_read()));
-        Ok(Walked { segment, end: expected, stop })
+        Ok(Walked { segment, end: expected, next, stop })
     }
 
     /// Whether the checksum of a batch holds of which only the header was read.

@@ -14,10 +14,11 @@ use strandline_protocol::ids::Offset;
 use crate::broker::Broker;
 use crate::controller::fencing::Cluster;
 use crate::directory::After;
+use crate::flaws::{self, Flaw};
 use crate::io::{Effect, Now};
 use crate::offline::{Cause, OfflinePartition};
 use crate::parked::ParkedId;
-use crate::replica::{assign, assignments, moving, renewal};
+use crate::replica::{Replica, assign, assignments, moving, renewal};
 use crate::upkeep;
 
 /// An operation failed, and its log directory with it. Answers with replies that will not get what they wait for.
@@ -41,8 +42,8 @@ pub(crate) fn failed(broker: &mut Broker, now: Now, reason: DiskError, outbox: &
 
 /// The partitions in the directory are away. Operations that are under way for their slots come back to nobody.
 fn give_up(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
-    let lost: Vec<u32> =
-        broker.replicas.iter().filter(|(_, replica)| replica.log_dir() == log_dir).map(|(slot, _)| slot).collect();
+    let is_lost = |replica: &Replica| replica.log_dir() == log_dir || flaws::is(Flaw::DirectoryTakesOthers);
+    let lost: Vec<u32> = broker.replicas.iter().filter(|(_, replica)| is_lost(replica)).map(|(slot, _)| slot).collect();
     let mut parked = Vec::new();
     for slot in lost {
         moving::log_dir_failed(broker, slot, outbox);
@@ -77,6 +78,9 @@ fn give_up(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) -> Ve
 
 /// The controller is told: by a heartbeat, or here if this broker is its own.
 fn tell(broker: &mut Broker, now: Now) {
+    if flaws::is(Flaw::DirectoryLossUntold) {
+        return;
+    }
     if !broker.topology.is_alone() {
         return broker.membership.log_dir_failed(now.monotonic_ms + broker.settings.log_dir_failure_timeout_ms);
     }

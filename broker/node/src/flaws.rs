@@ -70,6 +70,9 @@ pub enum Flaw {
     ShareAcknowledgesAtOnce,
     ShareStateUnfenced,
     ShareStateHalfLoaded,
+    DirectoryLossUntold,
+    DirectoryTakesOthers,
+    BegunAnewElsewhere,
 }
 
 #[cfg(feature = "flaws")]

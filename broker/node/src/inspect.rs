@@ -148,6 +148,11 @@ impl Node {
         self.broker.controller.quorum.voters().iter().map(|voter| (voter.key.id, voter.key.directory))
     }
 
+    /// Where the record of them lies; of one in a snapshot, where that ends. Nothing if they stand in the configuration.
+    pub fn voters_at(&self) -> Option<Offset> {
+        self.broker.controller.quorum.history().voters_at()
+    }
+
     /// Whether they are known to be committed.
     pub fn has_settled_voters(&self) -> bool {
         self.broker.controller.quorum.has_settled_voters()
@@ -192,6 +197,11 @@ impl Node {
     /// Partitions of this broker that were found damaged.
     pub fn offline(&self) -> impl Iterator<Item = &OfflinePartition> {
         self.broker.offline.iter()
+    }
+
+    /// The log directories that partitions are served from, by the ids that the cluster knows.
+    pub fn online_directories(&self) -> Vec<Uuid> {
+        self.broker.log_dirs.online_ids()
     }
 
     /// A topic's own configuration by the committed metadata.

@@ -1,6 +1,8 @@
 //! What goes wrong with a machine: failing and slow operations, damage at rest, clocks that jump.
 
-use strandline_log::disk::{DiskError, DiskOp};
+use std::collections::BTreeMap;
+
+use strandline_log::disk::{DiskError, DiskOp, LogDir};
 
 use crate::core::MS;
 use crate::dice::Dice;
@@ -29,8 +31,8 @@ impl Failure {
 pub struct Faults {
     /// The operation after so many more fails.
     pub doomed: Option<(u64, Failure)>,
-    /// Whether an operation failed in this life.
-    pub failed: bool,
+    /// Log directories in which something failed in this life, and when that began.
+    pub failed: BTreeMap<LogDir, u64>,
     /// Operations take so many times as long.
     pub slowness: u64,
     /// One read in so many fails; 0 for none.
@@ -41,20 +43,20 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { doomed: None, failed: false, slowness: 1, read_errors_one_in: 0, wall_offset_ms: 0 }
+        Self { doomed: None, failed: BTreeMap::new(), slowness: 1, read_errors_one_in: 0, wall_offset_ms: 0 }
     }
 }
 
 impl Faults {
     /// Counts an operation down and says whether this is the one that fails.
-    pub fn fate(&mut self) -> Option<Failure> {
+    pub fn fate(&mut self, log_dir: LogDir, now_us: u64) -> Option<Failure> {
         let (left, failure) = self.doomed?;
         if left > 0 {
             self.doomed = Some((left - 1, failure));
             return None;
         }
         self.doomed = None;
-        self.failed = true;
+        self.failed.entry(log_dir).or_insert(now_us);
         Some(failure)
     }
 

@@ -144,6 +144,9 @@ mod protocol {
         protocol(Inside::ShareAcknowledgesAtOnce, "share-acknowledges-at-once", "an acknowledgement of shared records is answered before it is written"),
         protocol(Inside::ShareStateUnfenced, "share-state-unfenced", "a share coordinator takes words of leaders of the past"),
         protocol(Inside::ShareStateHalfLoaded, "share-state-half-loaded", "a new leader takes only a part of what was done with shared records"),
+        protocol(Inside::DirectoryLossUntold, "directory-loss-untold", "the controller is not told of a log directory that failed (KIP-858)"),
+        protocol(Inside::DirectoryTakesOthers, "directory-takes-others", "a log directory that fails takes the replicas of all others along"),
+        protocol(Inside::BegunAnewElsewhere, "begun-anew-elsewhere", "a replica in a directory that does not work is made anew in another one"),
     ];
 }
 

@@ -58,7 +58,7 @@ fn damaged_byte(dice: &mut Dice, batch_bytes: usize) -> usize {
 }
 
 /// The offset in the name of a segment's file.
-fn offset_in(path: &FilePath) -> Option<i64> {
+pub(crate) fn offset_in(path: &FilePath) -> Option<i64> {
     let name = path.as_str().rsplit('/').next()?;
     name.split('.').next()?.parse().ok()
 }

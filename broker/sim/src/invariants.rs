@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::Durability;
 use strandline_log::recover::Shutdown;
-use strandline_node::{Node, OfflinePartition};
+use strandline_node::{Cause, Node, OfflinePartition};
 use strandline_protocol::ids::Offset;
 
+use crate::cluster::judge::is_compacted;
 use crate::core::Core;
 use crate::history::PartitionKey;
 use crate::start::OpenedPartition;
@@ -69,6 +70,8 @@ pub enum Invariant {
     AbortedStaysUnseen,
     StableOnlyRises,
     ExactlyOnce,
+    VotersAsNamed,
+    DirectoryFailsAlone,
 }
 
 /// Number and sentence of every row.
@@ -127,6 +130,8 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::AbortedStaysUnseen, 60, "what was aborted is not given to who reads committed records"),
     (Invariant::StableOnlyRises, 61, "the last stable offset does not pass the high watermark or fall, and who reads committed records gets nothing behind it"),
     (Invariant::ExactlyOnce, 62, "what a group consumed in transactions stands in its output once, up to its committed offsets and no further"),
+    (Invariant::VotersAsNamed, 63, "whoever has a committed record of the voters goes by it or by a later one in its log, and a leader changes them one at a time, when its epoch and the last change are committed"),
+    (Invariant::DirectoryFailsAlone, 64, "a log directory that fails takes along the replicas in it and nothing else, and others lead what they led"),
 ];
 
 impl Invariant {
@@ -218,8 +223,13 @@ impl Watch {
                 check_durable(core, key, view.durability, positions.durable_end, positions.readable_end);
             }
             if let Some(before) = before {
-                // A cluster's topic that is not synced may lose what its replicas lost.
-                let may_fall = core.judge_of_cluster.is_some() && view.durability == Durability::Written;
+                // A cluster's topic that is not synced may lose what its replicas lost. A follower whose last epoch left no record in its
+                // leader's compacted log is cut back to the epoch before, as by Kafka's leaders: then the judge holds the in-sync ones.
+                let was_cut = positions.log_end < before.high_watermark && !view.leads && is_compacted(core, &view);
+                let may_fall = core.judge_of_cluster.is_some() && (view.durability == Durability::Written || was_cut);
+                if was_cut {
+                    core.mark("compacted log cut back below its high watermark");
+                }
                 if view.high_watermark < before.high_watermark && !may_fall {
                     core.violate(
                         Invariant::HighWatermarkOnlyRises,
@@ -354,12 +364,23 @@ impl Watch {
 fn assigned(core: &mut Core, node: &Node) {
     let here = node.number();
     let hosted = node.partitions().filter(|view| !view.deleted).map(|view| (view.topic, view.partition));
+    let online = node.online_directories();
+    let away: BTreeSet<_> =
+        node.offline().filter(|offline| offline.cause == Cause::Away).map(|away| (away.topic, away.partition)).collect();
     let aside = node.offline().map(|offline| (offline.topic, offline.partition));
     let held: BTreeSet<_> = hosted.chain(aside).collect();
     let placed = node.placed().filter(|placed| placed.replicas.contains(&here));
     let assigned: BTreeSet<_> = placed.map(|placed| (placed.topic, placed.partition)).collect();
     if held != assigned {
         core.violate(Invariant::HostedIsLed, format_args!("broker {here} holds {held:?}, assigned {assigned:?}"));
+    }
+    for placed in node.placed().filter(|placed| away.contains(&(placed.topic, placed.partition))) {
+        let place = placed.replicas.iter().position(|replica| *replica == here);
+        let directory = place.and_then(|place| placed.directories.get(place));
+        if directory.is_some_and(|directory| online.contains(directory)) {
+            let story = format_args!("broker {here} is without {}-{}, in {directory:?}", placed.name, placed.partition);
+            core.violate(Invariant::DirectoryFailsAlone, story);
+        }
     }
 }
 

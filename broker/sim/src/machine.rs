@@ -4,6 +4,7 @@
 //! States, in this order: *off*, *starting* (the directory is surveyed and repaired), *running* (the node lives), and off again
 //! by a crash, a power cut, a failure or a shutdown. Every end begins a new life; what was under way in the old one is void.
 
+mod directories;
 mod operations;
 mod peers;
 mod requests;
@@ -11,12 +12,11 @@ mod requests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strandline_log::disk::{DiskError, FilePath};
+use strandline_log::disk::{DiskError, FilePath, LogDir};
 use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_node::boot::Boot;
 use strandline_node::config::BrokerConfig;
 use strandline_node::io::{ConnectionId, Effect, Input, Job, JobId, ListenerKind, Now, Owner, PeerLost, RulesTable};
-use strandline_node::log_dirs::LogDirs;
 use strandline_node::topology::Topology;
 use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::ids::{Offset, Uuid};
@@ -59,6 +59,8 @@ enum State {
 pub struct Build {
     pub config: BrokerConfig,
     pub disk: SimDisk,
+    /// How many log directories there are.
+    pub log_dirs: u16,
     /// How long the device takes for a small durable write.
     pub write_us: u64,
     /// How long a process that ended stays away at most.
@@ -72,6 +74,7 @@ pub struct Machine {
     pub faults: Faults,
     config: BrokerConfig,
     dice: Dice,
+    log_dirs: u16,
     write_us: u64,
     outage_us: u64,
     life: u32,
@@ -108,6 +111,7 @@ impl Machine {
             faults: Faults::default(),
             config: build.config,
             dice: build.dice,
+            log_dirs: build.log_dirs,
             write_us: build.write_us,
             outage_us: build.outage_us,
             life: 0,
@@ -306,7 +310,7 @@ impl Machine {
         self.jobs.clear();
         self.rules = Arc::default();
         self.settling = false;
-        self.faults.failed = false;
+        self.faults.failed.clear();
         self.dark = ending == Ending::PowerCut && core.judge_of_cluster.is_some();
         self.let_go_of_peers(core);
         for (connection, caller) in self.desk.close_all() {
@@ -327,7 +331,10 @@ impl Machine {
         self.desk.flaw = core.flaw;
         self.clock_base = (self.dice.spread(1, 1 << 40), core.now_us);
         core.note(format_args!("m{} starts, life {}", self.id, self.life));
-        match Start::begin(&self.disk, core.flaw) {
+        self.note_broken_directories(core);
+        let working: Vec<LogDir> = self.working_directories().collect();
+        let log_dirs = self.log_dirs_at_start();
+        match Start::begin(&self.disk, log_dirs, &working, core.flaw) {
             Ok(start) => {
                 self.state = State::Starting { start: Box::new(start), recovered: Vec::new(), offline: Vec::new() };
                 self.advance(core);
@@ -372,7 +379,7 @@ impl Machine {
                         config: self.config.clone(),
                         topology: Topology::read(&self.config).expect("the plan's keys fit together"),
                         cluster_id: "strandline-sim".to_owned(),
-                        log_dirs: LogDirs::single(voters::directory(self.id, self.replaced), "/data"),
+                        log_dirs: start.log_dirs(),
                         seed: self.dice.roll(),
                         metadata: *metadata,
                         recovered,
@@ -425,6 +432,11 @@ impl Machine {
     /// A start that cannot go on is right only where something durable was damaged; then it is repaired from elsewhere.
     fn refused(&mut self, core: &mut Core, refused: &Refused) {
         core.note(format_args!("m{} refuses to start: {refused:?}", self.id));
+        if self.has_failed_directories() {
+            // One of them failed while it was looked through.
+            core.mark("start ended by a failed operation");
+            return self.end(core, Ending::Killed);
+        }
         let damaged = matches!(refused, Refused::Partition { .. } | Refused::Metadata(_));
         if !damaged || !self.disk.is_damaged() {
             core.violate(Invariant::StartsAgain, format_args!("{refused:?}"));
@@ -520,9 +532,7 @@ impl Machine {
             Effect::Unlisten { .. } => {}
             Effect::Publish(rules) => self.rules = rules,
             Effect::Fail { file, reason } => self.failed(core, &file, &reason),
-            Effect::Offline { file, reason } => {
-                core.violate(Invariant::FailsForAReason, format_args!("m{}: {file}: {reason}", self.id));
-            }
+            Effect::Offline { file, reason } => self.directory_given_up(core, &file, &reason),
             Effect::Stopped => self.stopped(core),
         }
     }
@@ -540,7 +550,7 @@ impl Machine {
 
     fn failed(&mut self, core: &mut Core, file: &FilePath, reason: &DiskError) {
         core.note(format_args!("m{} fails: {file}: {reason}", self.id));
-        if !self.faults.failed {
+        if !self.may_end_without(core, file.log_dir()) {
             core.violate(Invariant::FailsForAReason, format_args!("{reason}"));
         }
         core.mark("process ended by a failed operation");
@@ -550,9 +560,11 @@ impl Machine {
     fn stopped(&mut self, core: &mut Core) {
         core.note(format_args!("m{} stopped", self.id));
         core.mark("process ended cleanly");
-        let under_way = self.lanes.abandon();
+        let mut under_way = self.lanes.abandon();
+        under_way.retain(|op| !self.faults.failed.contains_key(&op.file().log_dir()));
         let asked = self.phase() == Some(Phase::Stopping);
-        let has_mark = self.disk.contents(&FilePath::top(CLEAN_SHUTDOWN)).is_some();
+        let mut working = self.directories().filter(|log_dir| !self.faults.failed.contains_key(log_dir));
+        let has_mark = working.all(|log_dir| self.disk.contents(&FilePath::of(log_dir, CLEAN_SHUTDOWN)).is_some());
         if !under_way.is_empty() || !has_mark || !asked {
             let story = format_args!("asked {asked}, mark {has_mark}, under way {under_way:?}");
             core.violate(Invariant::StoppedMeansClosed, story);

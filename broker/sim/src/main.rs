@@ -3,11 +3,12 @@
 //! ```text
 //! strandline-sim run [--cluster] [--seconds N] [--seeds N] [--hours H] [--seed S] [--flaw NAME] [--keep-going]
 //! strandline-sim replay SEED [--cluster] [--flaw NAME] [--quiet]
-//! strandline-sim hunt [--seeds N] [--sample N]
+//! strandline-sim hunt [--seeds N] [--sample N] [--flaw NAME]
 //! strandline-sim flaws
 //! ```
 //! `run` ends with the first seed that fails, or tells of it and goes on. `hunt` runs every seeded bug of the protocol until a
-//! seed catches it, or N seeds did not; with `--sample` only every so many of them. It needs the feature `flaws`.
+//! seed catches it, or N seeds did not; with `--sample` only every so many of them, with `--flaw` only one. It needs the feature
+//! `flaws`.
 //! Exit code 1 and a command to replay for a violation, 2 for a command line that cannot be read.
 
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use strandline_sim::core::{SECOND, Violation};
-use strandline_sim::flaw::{self, FLAWS, Flaw, PROTOCOL_FLAWS};
+use strandline_sim::flaw::{self, FLAWS, Flaw, PROTOCOL_FLAWS, Seeded};
 use strandline_sim::invariants::INVARIANTS;
 use strandline_sim::run::{Ended, Tally, Trouble, run};
 use strandline_sim::trace::Keep;
@@ -146,7 +147,8 @@ fn hunt(arguments: &Arguments) -> Result<ExitCode, String> {
     let seeds = arguments.seeds.unwrap_or(HUNT_SEEDS);
     let every = usize::try_from(arguments.sample.unwrap_or(1).max(1)).unwrap_or(1);
     let (mut caught, mut hunted) = (0, 0);
-    for seeded in PROTOCOL_FLAWS.iter().step_by(every) {
+    let wanted = |seeded: &&Seeded| arguments.flaw.is_none_or(|flaw| flaw == seeded.flaw);
+    for seeded in PROTOCOL_FLAWS.iter().step_by(every).filter(wanted) {
         hunted += 1;
         let caught_by = (0..seeds).find_map(|number| {
             match run(Seed { number, size: Size::Cluster, flaw: Some(seeded.flaw), keep: Keep::Nothing }) {

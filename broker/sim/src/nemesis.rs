@@ -56,9 +56,13 @@ impl Nemesis {
             Fault::ReadErrors => self.break_reads(core, machine),
             Fault::ClockJump => self.jump(core, machine),
             Fault::HangUps => self.hang_up(core, machine),
-            Fault::PowerCutOfAll | Fault::Pause | Fault::Isolation | Fault::OneWayCut | Fault::Split | Fault::Refusals => {
-                return;
-            }
+            Fault::PowerCutOfAll
+            | Fault::Pause
+            | Fault::Isolation
+            | Fault::OneWayCut
+            | Fault::Split
+            | Fault::Refusals
+            | Fault::DirectoryFails => return,
         }
         core.note(format_args!("FAULT {}", fault.name()));
         core.mark(fault.name());

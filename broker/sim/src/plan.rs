@@ -36,6 +36,8 @@ pub enum Fault {
     Split,
     /// Whoever connects is told that nobody is there.
     Refusals,
+    /// The device of a log directory that is not the first.
+    DirectoryFails,
 }
 
 /// Every kind that happens to a single node.
@@ -71,13 +73,21 @@ impl Fault {
             Self::OneWayCut => "network cut in one direction",
             Self::Split => "network split",
             Self::Refusals => "connections refused",
+            Self::DirectoryFails => "directory failed",
         }
     }
 }
 
 /// Kinds that happen to clusters only.
-pub const FAULTS_OF_CLUSTERS: &[Fault] =
-    &[Fault::PowerCutOfAll, Fault::Pause, Fault::Isolation, Fault::OneWayCut, Fault::Split, Fault::Refusals];
+pub const FAULTS_OF_CLUSTERS: &[Fault] = &[
+    Fault::PowerCutOfAll,
+    Fault::Pause,
+    Fault::Isolation,
+    Fault::OneWayCut,
+    Fault::Split,
+    Fault::Refusals,
+    Fault::DirectoryFails,
+];
 
 #[derive(Clone, Debug)]
 pub struct Plan {

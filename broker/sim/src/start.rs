@@ -1,8 +1,8 @@
 //! How a machine comes to have a node: what the rim does between the start of the process and the node's first step,
 //! one disk operation at a time, so that a crash may come between any two of them.
 //!
-//! Order: the mark of a clean shutdown is read and removed before anything else changes; the metadata log is recovered;
-//! leftovers go; every partition is opened and repaired.
+//! Order: the marks of a clean shutdown are read and removed before anything else changes; the metadata log is recovered;
+//! leftovers go, and what lies twice; every partition is opened and repaired.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,9 @@ use strandline_log::disk::{DiskOp, FilePath, LogDir};
 use strandline_log::names::CLEAN_SHUTDOWN;
 use strandline_log::recover::{RecoverError, Report, Shutdown};
 use strandline_node::config::BrokerConfig;
+use strandline_node::log_dirs::LogDirs;
 use strandline_node::metadata_log::{LoadError, LoadedMetadata, load};
-use strandline_node::recovery::{Aside, FoundPartition, Survey, SurveyError, survey};
+use strandline_node::recovery::{Aside, Survey, SurveyError, survey};
 use strandline_node::{OfflinePartition, RecoveredPartition, io::Now};
 use strandline_protocol::ids::Offset;
 
@@ -58,6 +59,7 @@ pub enum Next {
 /// A start under way.
 pub struct Start {
     survey: Survey,
+    log_dirs: LogDirs,
     metadata: Option<LoadedMetadata>,
     repairs: VecDeque<DiskOp>,
     opened: Option<Box<OpenedPartition>>,
@@ -66,15 +68,16 @@ pub struct Start {
 }
 
 impl Start {
-    /// Looks at the log directory.
+    /// Looks at the log directories, those of them that work.
     ///
     /// # Errors
     /// [`Refused::Survey`]
-    pub fn begin(disk: &SimDisk, flaw: Option<Flaw>) -> Result<Self, Refused> {
-        let mut survey = survey(disk, &[LogDir::FIRST]).map_err(Refused::Survey)?;
+    pub fn begin(disk: &SimDisk, log_dirs: LogDirs, working: &[LogDir], flaw: Option<Flaw>) -> Result<Self, Refused> {
+        let mut survey = survey(disk, working).map_err(Refused::Survey)?;
         let mut repairs = VecDeque::new();
         if flaw != Some(Flaw::KeptMark) {
-            repairs.push_back(DiskOp::Delete { file: FilePath::top(CLEAN_SHUTDOWN) });
+            let mark = |log_dir: &LogDir| DiskOp::Delete { file: FilePath::of(*log_dir, CLEAN_SHUTDOWN) };
+            repairs.extend(working.iter().map(mark));
         }
         match flaw {
             Some(Flaw::TrustedTail) => {
@@ -90,11 +93,15 @@ impl Start {
             }
             _ => {}
         }
-        Ok(Self { survey, metadata: None, repairs, opened: None, next_partition: 0, flaw })
+        Ok(Self { survey, log_dirs, metadata: None, repairs, opened: None, next_partition: 0, flaw })
     }
 
     pub fn shutdown(&self) -> Shutdown {
         self.survey.shutdown
+    }
+
+    pub fn log_dirs(&self) -> LogDirs {
+        self.log_dirs.clone()
     }
 
     /// Of the registration under which the directory was closed in order.
@@ -117,6 +124,8 @@ impl Start {
             let Some(metadata) = &mut self.metadata else {
                 let mut loaded = load(disk, now.wall_ms).map_err(Refused::Metadata)?;
                 self.repairs.extend(std::mem::take(&mut loaded.repairs));
+                let doubles = self.survey.settle_doubles(disk, &loaded.image, config, &self.log_dirs);
+                self.repairs.extend(doubles.map_err(Refused::Survey)?);
                 let remove = |directory: &FilePath| DiskOp::DeleteDirectory { directory: directory.clone() };
                 self.repairs.extend(self.survey.leftovers.iter().map(remove));
                 self.metadata = Some(loaded);
@@ -156,7 +165,7 @@ impl Start {
                     };
                     return Ok(Next::SetAside(Box::new(SetAside { offline, reason })));
                 }
-                Err(reason) => return Err(Refused::Partition { directory: directory_of(&found), reason }),
+                Err(reason) => return Err(Refused::Partition { directory: found.directory, reason }),
             }
         }
     }
@@ -166,8 +175,4 @@ impl Start {
             self.repairs.clear();
         }
     }
-}
-
-fn directory_of(found: &FoundPartition) -> FilePath {
-    FilePath::top(&strandline_log::names::partition_directory(found.topic.as_str(), found.partition))
 }

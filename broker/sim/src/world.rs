@@ -72,6 +72,7 @@ impl World {
         let build = Build {
             config: plan.config(),
             disk: SimDisk::new(plan.access, seed.flaw),
+            log_dirs: 1,
             write_us: plan.write_us,
             outage_us: 2 * SECOND,
             dice: dice.fork("machine"),

@@ -8,9 +8,9 @@ use strandline_log::cleaner::round::{CleanError, Finished, Next, Round, Seed};
 use strandline_log::config::LogConfig;
 use strandline_log::disk::{DiskOp, FilePath};
 use strandline_log::memory::MemoryDisk;
-use strandline_log::recover::{RecoverError, Shutdown};
+use strandline_log::recover::{Checkpoints, RecoverError, Shutdown, truncate};
 use strandline_log::slice::FirstBatch;
-use strandline_protocol::ids::Offset;
+use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::records::{
     BatchBuilder, BatchHeader, BatchOptions, Batches, Compression, ControlType, NewRecord, ProducerStamp, Scratch, open,
 };
@@ -427,6 +427,85 @@ fn a_crash_at_any_operation_loses_nothing_and_brings_nothing_back() {
         }
     }
     panic!("the round does not end");
+}
+
+/// Of nine records the first is left, and what came behind them. Epochs begin at 0, 2 and 7.
+fn with_a_gap() -> World {
+    let mut world = World::new(LogConfig { segment_bytes: 2_000, ..compacting() });
+    for (epoch, keys) in [(3, "ab"), (5, "bcccd"), (8, "ed")] {
+        world.epoch = LeaderEpoch(epoch);
+        keys.chars().for_each(|key| world.put(&[(&key.to_string(), Some("1"))]));
+    }
+    world.roll();
+    ["b", "c", "e", "d"].map(|key| world.put(&[(key, Some("2"))]));
+    world.put(&[("f", Some("2"))]);
+    world.roll();
+    world.clean();
+    world.settle();
+    world
+}
+
+#[test]
+fn a_cut_through_a_gap_ends_the_log_at_the_cut_through_every_crash() {
+    for end in 1..=10 {
+        let mut operations = usize::MAX;
+        for crash_at in 0..20 {
+            let mut world = with_a_gap();
+            let kept: Vec<i64> = offsets_of(&world).into_iter().filter(|offset| *offset < end).collect();
+            let recovered = truncate(&world.disk, world.log.clone(), Offset(end), NOW_MS).expect("the directory is sound");
+            let checkpoints = Checkpoints { recovery_point: recovered.log.recovery_point(), ..world.checkpoints() };
+            operations = operations.min(recovered.repairs.len());
+            repair(&mut world.disk, &recovered.repairs[..operations.min(crash_at)]);
+            if crash_at < operations {
+                world.reopen(checkpoints, Shutdown::Unclean);
+                let reached = world.log.positions().log_end.0;
+                let whole = offsets_of(&with_a_gap());
+                assert!(reached >= end, "cut at {end}, crash at {crash_at}: it ends at {reached}");
+                let left: Vec<i64> = whole.into_iter().filter(|offset| *offset < reached).collect();
+                assert_eq!(offsets_of(&world), left, "cut at {end}, crash at {crash_at}");
+                continue;
+            }
+            world.log = recovered.log;
+            assert_eq!(world.log.positions().log_end, Offset(end));
+            let latest = world.log.epochs().epoch_of(Offset(end - 1)).expect("it has records");
+            assert_eq!(
+                latest,
+                LeaderEpoch(if end <= 2 {
+                    3
+                } else if end <= 7 {
+                    5
+                } else {
+                    8
+                }),
+                "cut at {end}"
+            );
+            assert_eq!(offsets_of(&world), kept);
+            world.crash();
+            assert_eq!((world.log.positions().log_end, offsets_of(&world)), (Offset(end), kept.clone()));
+            world.put(&[("after", Some("3"))]);
+            world.close();
+            world.reopen(world.checkpoints(), Shutdown::Clean);
+            assert_eq!(offsets_of(&world), [&kept[..], &[end]].concat());
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_cut_before_the_first_record_that_is_left_ends_the_log_there_and_keeps_its_start() {
+    let mut world = with_a_gap();
+    world.put(&[("a", Some("4"))]);
+    world.roll();
+    world.clean();
+    world.settle();
+    assert!(world.headers()[0].base_offset > 4);
+    let recovered = truncate(&world.disk, world.log.clone(), Offset(4), NOW_MS).expect("the directory is sound");
+    repair(&mut world.disk, &recovered.repairs);
+    world.log = recovered.log;
+    assert_eq!(world.ends(), (0, 4, 4, 4));
+    world.put(&[("after", Some("3"))]);
+    world.crash();
+    assert_eq!((world.ends(), offsets_of(&world)), ((0, 5, 5, 5), vec![4]));
 }
 
 /// As after `kill -9`; a compaction that was interrupted is finished as a start does it.

@@ -13,6 +13,7 @@ use strandline_protocol::ids::{Offset, TopicId, TopicName, Uuid};
 use crate::broker::Broker;
 use crate::cleaning;
 use crate::coordinator;
+use crate::flaws::{self, Flaw};
 use crate::image::Image;
 use crate::image::topics::Partition;
 use crate::io::{Effect, Now};
@@ -198,9 +199,11 @@ fn host(
     if let Some(log_dir) = preferred {
         return Some(host_new(broker, id, name, index, log_dir));
     }
-    let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
-        Some(held) => broker.log_dirs.online_place_of(held),
-        None => least_used(broker),
+    let place = match state.directory_of(broker.identity.node_id) {
+        Some(held) if held.is_directory() && !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
+        // What was told to be gone begins anew when others have all of it ([`renewal`]): until then an empty log could be elected.
+        Some(Uuid::LOST_DIRECTORY) if !broker.is_alone => None,
+        _ => least_used(broker),
     };
     let Some(log_dir) = place else {
         broker.offline.insert(OfflinePartition { topic: id, name, partition: index, cause: Cause::Away });

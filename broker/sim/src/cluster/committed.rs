@@ -14,6 +14,8 @@ pub(super) struct LogSeen<'a> {
     pub(super) leads: Option<i32>,
     /// The epoch in which it led until this step, if it does no more: its last words may be of that.
     pub(super) led: Option<i32>,
+    /// The newest epoch of a leader that it knows of; -1 if nobody looks.
+    pub(super) knows: i32,
     pub(super) start: i64,
     pub(super) end: i64,
     /// Everything below is held as durably as the log asks for.
@@ -26,6 +28,11 @@ pub(super) struct LogSeen<'a> {
 }
 
 impl LogSeen<'_> {
+    /// The epoch of a record, if it is here.
+    pub(super) fn epoch_of(&self, at: i64) -> Option<i32> {
+        self.epoch_before(at + 1)
+    }
+
     /// The epoch of the record before `end`, if it is here.
     fn epoch_before(&self, end: i64) -> Option<i32> {
         let inside = end > self.start && end <= self.end;
@@ -58,8 +65,13 @@ pub(super) struct Committed {
 }
 
 impl Committed {
+    /// Where the leader of an epoch began, if one was seen.
+    pub(super) fn begins(&self, epoch: i32) -> Option<i64> {
+        self.leaders.get(&epoch).map(|(_, begins)| *begins)
+    }
+
     /// The epoch of the committed record before `end`.
-    fn epoch_before(&self, end: i64) -> Option<i32> {
+    pub(super) fn epoch_before(&self, end: i64) -> Option<i32> {
         self.epochs.range(..end).next_back().map(|(_, epoch)| *epoch)
     }
 
@@ -90,9 +102,11 @@ impl Committed {
         let rises = claimed > self.end;
         let agreed = claimed.min(self.end);
         let (epoch, known) = (log.epoch_before(agreed), self.epoch_before(agreed));
-        // A node may begin to lead and end it within one step: then its records say of which epoch it speaks. Whoever says no more
-        // than others did has it from a leader, perhaps of a later epoch than that of the record.
-        let claimer = log.leads.or(log.led).or_else(|| log.epoch_before(claimed).filter(|_| rises));
+        // A node may begin to lead and end it within one step, also without a record of that epoch: it speaks of one between that of
+        // the last record and the newest that it knows. Whoever says no more than others did has it from a leader, perhaps of a later
+        // epoch than that of the record.
+        let of_record = log.epoch_before(claimed).filter(|_| rises);
+        let claimer = log.leads.or(log.led).or_else(|| of_record.map(|epoch| epoch.max(log.knows)));
         if epoch.is_some() && epoch != known && !log.is_compacted || (rises && claimer.is_none() && !alone) {
             return Err(Wrong::Differs { claimed, epoch, known });
         }
@@ -128,6 +142,7 @@ mod tests {
         let seen = |leads, end, committed| LogSeen {
             leads,
             led: None,
+            knows: -1,
             start: 0,
             end,
             held: end,
@@ -142,5 +157,31 @@ mod tests {
         known.claimed(&seen(Some(4), 67, 67), false).expect("it leads");
         known.claimed(&seen(None, 67, 67), false).expect("as the leader of 4 told it");
         known.led(0, &seen(Some(3), 66, 66)).expect("it was chosen before 4, and hears of it late");
+    }
+
+    #[test]
+    fn who_led_within_one_step_and_wrote_nothing_speaks_of_an_epoch_that_it_knows() {
+        let mut epochs = LeaderEpochs::default();
+        epochs.assign(LeaderEpoch(0), Offset(0));
+        let mine = LogSeen {
+            leads: Some(0),
+            led: None,
+            knows: 0,
+            start: 0,
+            end: 22,
+            held: 22,
+            committed: 12,
+            epochs: &epochs,
+            is_compacted: false,
+        };
+        let mut known = Committed::default();
+        known.led(4, &LogSeen { end: 0, ..mine }).expect("the first");
+        known.claimed(&mine, false).expect("it leads");
+        known.led(3, &LogSeen { leads: Some(1), end: 12, ..mine }).expect("it has what is committed");
+        // The first replica was alone in sync in epoch 2 for a moment, and hears of it and of its end at once.
+        let alone = LogSeen { leads: None, knows: 3, committed: 22, ..mine };
+        let early = LogSeen { knows: 0, ..alone };
+        assert!(matches!(known.clone().claimed(&early, false), Err(Wrong::Late { epoch: 0, successor: 1, .. })));
+        known.claimed(&alone, false).expect("it led after 1");
     }
 }

@@ -12,6 +12,7 @@ use strandline_node::{METADATA_SLOT, Node};
 use strandline_protocol::ids::{Offset, TopicId, Uuid};
 
 use super::committed::{Committed, LogSeen, Wrong};
+use super::electorates::{Electorate, Electorates};
 use super::ledger::{Ledger, LogKey, Written};
 use crate::core::{Core, MachineId};
 use crate::history::PartitionKey;
@@ -92,6 +93,9 @@ pub struct Judge {
     lost_directories: BTreeSet<Uuid>,
     change_asked_us: u64,
     metadata: Track,
+    electorates: Electorates,
+    /// By machine, where its voters stand and how far its log was when that was looked at last.
+    voters_seen: BTreeMap<MachineId, (i64, i64, i64, Option<i32>)>,
     partitions: BTreeMap<PartitionKey, Track>,
     /// Topics of coordinators, with the number of their partitions.
     internal: BTreeMap<String, (TopicId, i32)>,
@@ -111,6 +115,8 @@ impl Judge {
             lost_directories: BTreeSet::new(),
             change_asked_us: 0,
             metadata: Track::default(),
+            electorates: Electorates::default(),
+            voters_seen: BTreeMap::new(),
             partitions: BTreeMap::new(),
             internal: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -268,6 +274,7 @@ impl Judge {
         let seen = LogSeen {
             leads: quorum.leads.then_some(quorum.epoch.0),
             led: None,
+            knows: -1,
             start: quorum.positions.log_start.0,
             end: quorum.positions.log_end.0,
             held: quorum.positions.durable_end.0,
@@ -275,8 +282,9 @@ impl Judge {
             epochs: quorum.epochs,
             is_compacted: false,
         };
-        let voters: Vec<MachineId> = node.voters().filter_map(|(id, _)| self.machine_of(id)).collect();
-        let moved = match self.metadata.take(machine, &seen, voters == [machine]) {
+        let voters: Vec<(i32, Uuid)> = node.voters().collect();
+        let alone = matches!(voters[..], [(id, _)] if self.machine_of(id) == Some(machine));
+        let moved = match self.metadata.take(machine, &seen, alone) {
             Ok(moved) => moved,
             Err(wrong) => {
                 let invariant = match wrong {
@@ -288,11 +296,26 @@ impl Judge {
             }
         };
         let end = self.metadata.committed.end;
-        // Where voters come and go, those count that the leader knows.
-        let holding = voters.iter().filter(|voter| self.metadata.holds(**voter) >= end).count();
+        // Where voters come and go, those count that the leader knows; and a voter is no more than its disk.
+        let holds = |(id, directory): &(i32, Uuid)| match self.machine_of(*id) {
+            Some(machine) if !self.is_lost(*directory) => self.metadata.holds(machine),
+            _ => 0,
+        };
+        let holding = voters.iter().filter(|voter| holds(voter) >= end).count();
         if moved && (self.are_voters_fixed || quorum.leads) && holding <= voters.len() / 2 {
-            let held: Vec<(MachineId, i64)> = voters.iter().map(|voter| (*voter, self.metadata.holds(*voter))).collect();
+            let held: Vec<(i32, i64)> = voters.iter().map(|voter| (voter.0, holds(voter))).collect();
             core.violate(Invariant::MetadataIsHeldByMajority, format_args!("committed to {end}, held {held:?}"));
+        }
+        if self.are_voters_fixed {
+            return;
+        }
+        let at = node.voters_at().unwrap_or(Offset::NONE).0;
+        let news = (at, seen.end, seen.committed, seen.leads);
+        if self.voters_seen.insert(machine, news) != Some(news) {
+            let now = Electorate { at, members: voters.into_iter().collect() };
+            if let Err(mistaken) = self.electorates.take(&seen, &self.metadata.committed, now) {
+                core.violate(Invariant::VotersAsNamed, format_args!("m{machine}: {mistaken:?}"));
+            }
         }
     }
 
@@ -349,6 +372,7 @@ impl Judge {
         let seen = LogSeen {
             leads: view.leads.then_some(view.leader_epoch.0),
             led: None,
+            knows: view.leader_epoch.0,
             start: positions.log_start.0,
             end: positions.log_end.0,
             held: match view.durability {
@@ -425,7 +449,7 @@ impl Track {
 }
 
 /// Whether records may be missing in the middle of a log.
-fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
+pub(crate) fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
     let known = core.topics.by_id(view.topic);
     view.name.as_str() == OFFSETS_TOPIC
         || view.name.as_str() == TRANSACTIONS_TOPIC

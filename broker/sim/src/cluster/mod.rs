@@ -7,6 +7,7 @@
 pub(crate) mod books;
 pub(crate) mod committed;
 pub(crate) mod consumer;
+pub(crate) mod electorates;
 pub mod judge;
 pub(crate) mod ledger;
 pub(crate) mod members;

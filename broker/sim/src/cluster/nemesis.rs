@@ -39,6 +39,7 @@ pub(super) const FAULTS: &[Fault] = &[
 enum Lasting {
     Network,
     Slowness(MachineId),
+    Directory(MachineId),
 }
 
 #[derive(Debug)]
@@ -108,6 +109,7 @@ impl Nemesis {
             }
             Fault::ClockJump => self.jump(core, machine),
             Fault::BitFlip => return self.flip(core, machines, victim),
+            Fault::DirectoryFails if machine.break_directory(core) => self.lasts(core, Lasting::Directory(victim)),
             _ if machine.is_off() => return false,
             Fault::Kill => machine.crash(core, Ending::Killed),
             Fault::Shutdown if machine.phase() == Some(Phase::Serving) => machine.shut_down(core),
@@ -198,12 +200,13 @@ impl Nemesis {
         match self.lasting.remove(&number) {
             Some(Lasting::Network) => core.network.heal(),
             Some(Lasting::Slowness(machine)) => machines[machine].faults.slowness = 1,
+            Some(Lasting::Directory(machine)) => machines[machine].mend_directories(core),
             None => return,
         }
         core.note(format_args!("relief"));
     }
 
-    /// Everything that lasts is over.
+    /// Everything that lasts is over, but for directories that do not work.
     pub(super) fn retire(&mut self, core: &mut Core, machines: &mut [Machine]) {
         self.lasting.clear();
         core.network.heal();
@@ -212,9 +215,17 @@ impl Nemesis {
             machine.faults.doomed = None;
             machine.faults.slowness = 1;
             machine.disk.heal();
-            if machine.has_offline_partitions() {
+            if !machine.has_failed_directories() && machine.has_offline_partitions() {
                 machine.crash(core, Ending::Killed);
             }
+        }
+    }
+
+    /// Whoever has directories that do not work, or did not, starts again with whole ones.
+    pub(super) fn mend(core: &mut Core, machines: &mut [Machine]) {
+        for machine in machines.iter_mut().filter(|machine| machine.has_failed_directories()) {
+            machine.disk.mend_dirs();
+            machine.crash_unless_off(core, Ending::Killed);
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Plan {
     pub(super) rows: Vec<Row>,
     pub(super) keys: Vec<(&'static str, String)>,
     pub(super) access: Access,
+    /// Of every node.
+    pub(super) log_dirs: u16,
     pub(super) write_us: u64,
     pub(super) outage_us: u64,
     pub(super) producers: Vec<Manner>,
@@ -57,6 +59,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(dice: &mut Dice) -> Self {
         let mut own = dice.fork("work");
+        let (log_dirs, breaks) = log_dirs(&mut dice.fork("log directories"));
         let nodes = nodes(dice);
         let brokers = nodes.iter().filter(|kind| **kind != Kind::Controller).count();
         let mut rows: Vec<Row> = (0..dice.between(1, 3)).map(|number| row(dice, number, brokers)).collect();
@@ -79,7 +82,8 @@ impl Plan {
             outage_us: [2 * SECOND, 6 * SECOND, 15 * SECOND][dice.index(3)],
             network_us: [0, 0, 2 * MS, 20 * MS][dice.index(4)],
             // Whoever reads shared records, or what coordinators wrote, compares no checksums here.
-            faults: faults(dice).into_iter().filter(|fault| *fault != Fault::BitFlip || !work.is_any()).collect(),
+            faults: faults(dice).into_iter().filter(|fault| *fault != Fault::BitFlip || !work.is_any()).chain(breaks).collect(),
+            log_dirs,
             fault_interval_us: dice.spread(700 * MS, 12 * SECOND),
             electorate: Electorate::draw(dice, &nodes),
             nodes,
@@ -144,6 +148,12 @@ fn nodes(dice: &mut Dice) -> Vec<Kind> {
         17 => of(1, 3),
         _ => of(3, 5),
     }
+}
+
+/// How many log directories nodes have, and whether some fail.
+fn log_dirs(dice: &mut Dice) -> (u16, Option<Fault>) {
+    let count = if dice.one_in(3) { [2, 3][dice.index(2)] } else { 1 };
+    (count, (count > 1 && dice.percent(70)).then_some(Fault::DirectoryFails))
 }
 
 /// Some kinds of faults in most runs, none in a few.

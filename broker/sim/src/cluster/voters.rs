@@ -31,6 +31,12 @@ const LISTENER: &str = "CONTROLLER";
 /// Directories are told from version 2 on.
 const DIRECTORIES_FROM: i16 = 2;
 
+/// From this version of AddRaftVoter on one need not wait (KIP-1186).
+const COMMITTED_FROM: i16 = 1;
+
+/// One turn of the operator in so many begins a rest.
+const RESTS_ONE_IN: u64 = 12;
+
 /// What was asked for is done, or refused, within this.
 const UNCHANGED_US: u64 = 5 * SECOND;
 
@@ -46,6 +52,10 @@ pub(super) struct Electorate {
     interval_us: u64,
     /// One fault in so many is a replaced disk.
     replaces_one_in: u64,
+    /// How long a leader has somebody wait for a change.
+    patience_ms: u64,
+    /// The operator has the next wish as soon as it is told of the last one, and does not always wait until a voter is committed.
+    hasty: bool,
 }
 
 impl Electorate {
@@ -57,17 +67,20 @@ impl Electorate {
             joins: dice.one_in(3),
             interval_us: dice.spread(300 * MS, 4000 * MS),
             replaces_one_in: dice.between(2, 6),
+            patience_ms: [900, 2000][dice.index(2)],
+            hasty: dice.one_in(2),
         };
         (controllers >= 3 && dice.one_in(2)).then_some(drawn)
     }
 
     /// The keys that all nodes have besides their own.
-    pub(super) fn keys(&self) -> [(&'static str, String); 2] {
+    pub(super) fn keys(&self) -> [(&'static str, String); 3] {
         let servers: Vec<String> =
             (0..self.controllers).map(|machine| format!("machine-{machine}:{CONTROLLER_PORT}")).collect();
         [
             ("controller.quorum.bootstrap.servers", servers.join(",")),
             ("controller.quorum.auto.join.enable", self.joins.to_string()),
+            ("controller.quorum.request.timeout.ms", self.patience_ms.to_string()),
         ]
     }
 
@@ -161,11 +174,13 @@ pub(super) struct VotersOperator {
     dice: Dice,
     electorate: Electorate,
     under_way: Option<(Posted, Asked)>,
+    /// Until then it wants nothing: disks are replaced where voters do not change.
+    rests_until_us: u64,
 }
 
 impl VotersOperator {
     pub(super) fn new(router: Router, dice: Dice, electorate: Electorate) -> Self {
-        Self { router, dice, electorate, under_way: None }
+        Self { router, dice, electorate, under_way: None, rests_until_us: 0 }
     }
 
     pub(super) fn start(&mut self, core: &mut Core) {
@@ -181,7 +196,10 @@ impl VotersOperator {
             Heard::Turn => {
                 let pause_us = self.dice.spread(self.electorate.interval_us / 4, self.electorate.interval_us * 2);
                 self.router.turn_after(core, pause_us);
-                if self.under_way.is_none() && !core.draining {
+                if self.dice.one_in(RESTS_ONE_IN) {
+                    self.rests_until_us = core.now_us + self.dice.between(UNCHANGED_US, 2 * UNCHANGED_US);
+                }
+                if self.under_way.is_none() && !core.draining && core.now_us >= self.rests_until_us {
                     self.ask(core, ApiKey::DescribeQuorum, DIRECTORIES_FROM, describe(), Asked::Describe);
                 }
             }
@@ -191,6 +209,10 @@ impl VotersOperator {
             Heard::Reply(posted, response) => {
                 if let Some((_, asked)) = self.under_way.take_if(|(waiting, _)| *waiting == posted) {
                     self.answered(core, asked, *response);
+                    if self.under_way.is_none() && self.electorate.hasty && self.dice.one_in(2) {
+                        let pause_us = self.dice.spread(MS, 100 * MS);
+                        self.router.turn_after(core, pause_us);
+                    }
                 }
             }
             Heard::Metadata | Heard::Nothing => {}
@@ -257,9 +279,10 @@ impl VotersOperator {
             voter_id: id,
             voter_directory_id: directory,
             listeners: vec![Listener { name: LISTENER.to_owned(), host, port: CONTROLLER_PORT }],
-            ack_when_committed: true,
+            ack_when_committed: !self.electorate.hasty || self.dice.one_in(2),
         };
-        self.ask(core, ApiKey::AddRaftVoter, 0, request, Asked::Change);
+        let least = if request.ack_when_committed { 0 } else { COMMITTED_FROM };
+        self.ask(core, ApiKey::AddRaftVoter, least, request, Asked::Change);
     }
 
     fn remove(&mut self, core: &mut Core, (id, directory): (BrokerId, Uuid)) {

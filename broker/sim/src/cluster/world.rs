@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strandline_node::Node;
+use strandline_node::{Node, OfflinePartition};
 
 use super::consumer::{Consumer, Habit};
 use super::judge::{Judge, Voters};
@@ -111,6 +111,7 @@ impl ClusterWorld {
             let build = Build {
                 config: plan.config(id),
                 disk,
+                log_dirs: plan.log_dirs,
                 write_us: plan.write_us,
                 outage_us: plan.outage_us,
                 dice: dice.fork(&format!("machine {id}")),
@@ -162,6 +163,7 @@ impl ClusterWorld {
         self.core.note(format_args!("settling"));
         self.core.draining = true;
         self.nemesis.retire(&mut self.core, &mut self.machines);
+        self.settle_without_directories();
         let begun_us = self.core.now_us;
         if !self.until(begun_us + AVAILABLE_WITHIN_US, |world| world.is_available()) {
             let story = self.unavailable();
@@ -175,6 +177,37 @@ impl ClusterWorld {
             5..15 => "available within 15 s",
             _ => "available later than 15 s",
         });
+    }
+
+    /// Directories that do not work take nothing along but what lies in them; then they work again.
+    fn settle_without_directories(&mut self) {
+        if !self.machines.iter().any(Machine::has_failed_directories) {
+            return;
+        }
+        if !self.until(self.core.now_us + AVAILABLE_WITHIN_US, |world| world.left_behind().is_none()) {
+            let story = self.left_behind().unwrap_or_default();
+            self.core.violate(Invariant::DirectoryFailsAlone, format_args!("{story}"));
+        }
+        Nemesis::mend(&mut self.core, &mut self.machines);
+    }
+
+    /// What is not available although some replica that may lead works.
+    fn left_behind(&self) -> Option<String> {
+        let judge = self.core.judge_of_cluster.as_ref()?;
+        if let Some(down) = self.machines.iter().position(|machine| machine.phase() != Some(Phase::Serving)) {
+            return Some(format!("machine {down} does not serve"));
+        }
+        let works = |number: i32, key: PartitionKey| {
+            let node = judge.machine_of(number).and_then(|machine| self.machines[machine].node());
+            let is_it = |offline: &OfflinePartition| offline.topic == key.topic && offline.partition == key.partition;
+            node.is_some_and(|node| !node.offline().any(is_it))
+        };
+        let mut existing = judge.existing();
+        let stuck = existing.find(|(key, placed)| {
+            let mut candidates = placed.isr.iter().chain(&placed.elr);
+            candidates.any(|member| works(*member, *key)) && (placed.leader < 0 || !works(placed.leader, *key))
+        });
+        stuck.map(|(key, placed)| format!("{key} is {placed:?}"))
     }
 
     fn is_available(&self) -> bool {

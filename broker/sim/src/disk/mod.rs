@@ -51,6 +51,8 @@ pub struct SimDisk {
     /// Directories directly below the log directory; they live on when they are empty.
     directories: BTreeSet<FilePath>,
     undo: Vec<Undo>,
+    /// Log directories whose device does not work: nothing there is read or written.
+    broken: BTreeSet<LogDir>,
     damaged: bool,
     access: Access,
     flaw: Option<Flaw>,
@@ -63,8 +65,8 @@ const LOST_APPEND_EVERY: u64 = 50;
 impl SimDisk {
     /// An empty disk.
     pub fn new(access: Access, flaw: Option<Flaw>) -> Self {
-        let (files, directories) = (BTreeMap::new(), BTreeSet::new());
-        Self { files, directories, undo: Vec::new(), damaged: false, access, flaw, appends: 0 }
+        let (files, directories, broken) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { files, directories, undo: Vec::new(), broken, damaged: false, access, flaw, appends: 0 }
     }
 
     /// An empty disk of this kind.
@@ -75,8 +77,10 @@ impl SimDisk {
     /// Carries out an operation wholly.
     ///
     /// # Errors
-    /// [`DiskError::Missing`] and [`DiskError::Failed`] for operations that do not fit what is there: a mistake of the node.
+    /// [`DiskError::Missing`] and [`DiskError::Failed`] for operations that do not fit what is there: a mistake of the node. Also
+    /// [`DiskError::Failed`] in a directory that does not work.
     pub fn perform(&mut self, op: &DiskOp) -> Result<DiskDone, DiskError> {
+        self.check_device(op.file())?;
         match op {
             DiskOp::Append { file, position, parts, durability } => {
                 return self.append(file, *position, parts, *durability);
@@ -105,6 +109,27 @@ impl SimDisk {
             }
         }
         Ok(DiskDone::Done)
+    }
+
+    /// The device of a log directory works no more.
+    pub fn break_dir(&mut self, log_dir: LogDir) {
+        self.broken.insert(log_dir);
+    }
+
+    pub fn is_broken(&self, log_dir: LogDir) -> bool {
+        self.broken.contains(&log_dir)
+    }
+
+    /// All devices work again, with what they held. Says whether one did not.
+    pub fn mend_dirs(&mut self) -> bool {
+        !std::mem::take(&mut self.broken).is_empty()
+    }
+
+    fn check_device(&self, file: &FilePath) -> Result<(), DiskError> {
+        if self.is_broken(file.log_dir()) {
+            return Err(DiskError::Failed { file: file.clone(), reason: "input/output error".to_owned() });
+        }
+        Ok(())
     }
 
     /// The process died: nobody knows any more where files logically end.
@@ -336,6 +361,7 @@ impl SimDisk {
 
 impl Files for SimDisk {
     fn list(&self, directory: &FilePath) -> Result<Vec<Entry>, DiskError> {
+        self.check_device(directory)?;
         if directory.as_str().is_empty() {
             return Ok(self.top(directory.log_dir()));
         }
@@ -353,6 +379,7 @@ impl Files for SimDisk {
     }
 
     fn read(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError> {
+        self.check_device(file)?;
         let contents = self.contents(file).ok_or_else(|| DiskError::Missing { file: file.clone() })?;
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(contents.len());
         let end = start.saturating_add(bytes).min(contents.len());

@@ -43,7 +43,7 @@ impl Machine {
             Teller::Start => match result {
                 Ok(_) => self.advance(core),
                 Err(reason) => {
-                    if !self.faults.failed {
+                    if self.faults.failed.is_empty() {
                         core.violate(Invariant::StartsAgain, format_args!("{reason}"));
                     }
                     core.mark("start ended by a failed operation");
@@ -54,7 +54,13 @@ impl Machine {
     }
 
     pub(super) fn perform(&mut self, core: &mut Core, op: &DiskOp) -> Result<DiskDone, DiskError> {
-        let Some(failure) = self.faults.fate() else { return self.disk.perform(op) };
+        let log_dir = op.file().log_dir();
+        if self.disk.is_broken(log_dir) {
+            self.faults.failed.entry(log_dir).or_insert(core.now_us);
+            self.disk.interrupt(op, &mut self.dice);
+            return self.disk.perform(op);
+        }
+        let Some(failure) = self.faults.fate(log_dir, core.now_us) else { return self.disk.perform(op) };
         core.mark("operation failed");
         if core.flaw == Some(Flaw::IgnoredFailure) {
             // Told as done, and only begun.

@@ -179,7 +179,8 @@ mod tests {
                 let listeners = format!("PLAINTEXT://machine-{id}:9092,CONTROLLER://machine-{id}:{CONTROLLER_PORT}");
                 let config = BrokerConfig::from_pairs([("listeners", listeners)]).expect("legal keys");
                 let disk = SimDisk::new(Access::Buffered, None);
-                Machine::new(id, Build { config, disk, write_us: 500, outage_us: 2 * SECOND, dice: Dice::new(id as u64) })
+                let dice = Dice::new(id as u64);
+                Machine::new(id, Build { config, disk, log_dirs: 1, write_us: 500, outage_us: 2 * SECOND, dice })
             })
             .collect();
         machines.iter_mut().for_each(|machine| machine.start_after(&mut core, 0));

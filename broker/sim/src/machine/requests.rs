@@ -5,10 +5,12 @@ use std::sync::Arc;
 use strandline_log::disk::{DiskError, FilePath};
 use strandline_node::io::{ConnectionId, Input, ListenerKind, PeerLost, Reply, RequestContext, Sequence};
 use strandline_protocol::api::{ApiKey, Response};
+use strandline_protocol::ids::Offset;
 
 use super::{Machine, State};
 use crate::core::{Caller, ClientEvent, Core, Event, Frame, MS, MachineEvent, NetworkEvent};
 use crate::desk::{Answer, Misplaced, Next};
+use crate::flips::offset_in;
 use crate::invariants::Invariant;
 use crate::rim::{self, Checks};
 
@@ -145,9 +147,13 @@ impl Machine {
             let checks = if core.judge_of_cluster.is_some() { Checks::Broker } else { Checks::Clients };
             rim::fill(*fetch, &self.disk, checks, core.flaw)
         };
-        let mut damaged = Vec::new();
+        let (mut damaged, mut unreadable) = (Vec::new(), Vec::new());
         for unread in errors {
             core.note(format_args!("m{} read: {}", self.id, unread.error));
+            let file = unread.error.file();
+            if unread.damaged.is_none() && self.disk.is_broken(file.log_dir()) {
+                unreadable.push(file.clone());
+            }
             damaged.extend(unread.damaged);
         }
         let body = rim::encode_response(&Response::Fetch(response), question.version);
@@ -156,6 +162,10 @@ impl Machine {
         for (log, base_offset) in damaged {
             core.mark("damage found by a reader");
             self.step(core, Input::Damaged { log, base_offset });
+        }
+        for log in unreadable {
+            let base_offset = Offset(offset_in(&log).unwrap_or(0));
+            self.step(core, Input::Unreadable { log, base_offset });
         }
     }
 }
