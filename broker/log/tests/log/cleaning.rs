@@ -437,7 +437,9 @@ fn with_a_gap() -> World {
         keys.chars().for_each(|key| world.put(&[(&key.to_string(), Some("1"))]));
     }
     world.roll();
-    ["b", "c", "e", "d"].map(|key| world.put(&[(key, Some("2"))]));
+    for key in ["b", "c", "e", "d"] {
+        world.put(&[(key, Some("2"))]);
+    }
     world.put(&[("f", Some("2"))]);
     world.roll();
     world.clean();
