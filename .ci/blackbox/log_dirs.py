@@ -22,6 +22,8 @@ TOPIC = "spread"
 PARTITIONS = 6
 RECORDS = 40
 SECONDS = 20
+#: A tool starts a virtual machine of its own.
+TOOL_SECONDS = 180
 #: The topic that is moved under load; small enough that a throttled copy takes a few seconds.
 BUSY = "busy"
 BUSY_BYTES = 12_000_000
@@ -101,7 +103,7 @@ def tool(*words: str) -> str:
     """What one of Kafka's own tools says."""
     command = kafka_tool()
     assert command is not None
-    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
     if done.returncode:
         raise Failed(f"{' '.join(words)}: {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
     return done.stdout

@@ -22,7 +22,7 @@ TOPIC = "throttled"
 PARTITIONS = 3
 FROM, TO = 1, 2
 BYTES = 60_000_000
-RATE = 1_000_000
+RATE = 200_000
 #: What is copied before anybody waits: a whole answer of the leader.
 BURST_BYTES = 10 << 20
 FAST = 1_000_000_000
