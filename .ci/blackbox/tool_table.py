@@ -36,6 +36,8 @@ CLASSES = {
 AT = "{at}"
 #: How Strandline says that it does not serve something.
 UNSERVED = "does not support|have no configuration here"
+#: A tool lives for a second: it is not to be compiled for longer than that, and loads its classes from an archive.
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class Table:
@@ -44,6 +46,10 @@ class Table:
     def __init__(self, kind: str, bootstrap: str, work: pathlib.Path) -> None:
         self.kind, self.bootstrap, self.work = kind, bootstrap, work
         self.rows: list[dict[str, str]] = []
+        archive = work / "tools.jsa"
+        making = os.environ | {"JAVA_TOOL_OPTIONS": f"{QUICK} -XX:ArchiveClassesAtExit={archive}"}
+        subprocess.run(self.command("consumer-groups", ("--list",)), env=making, capture_output=True, check=False)
+        self.environment = os.environ | {"JAVA_TOOL_OPTIONS": f"{QUICK} -XX:SharedArchiveFile={archive}"}
 
     def row(self, says: str, name: str, *options: str, fails: bool = False, remark: str = "", typed: str = "", unserved: bool = False) -> str:
         """A command that has to print this, and to end well unless it `fails`. Answers with what it printed. What is `unserved` by Strandline is
@@ -52,8 +58,8 @@ class Table:
         if unserved and self.kind == "strandline":
             says, fails = UNSERVED, True
         try:
-            done = subprocess.run(self.command(name, options), input=typed, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
-            printed, code = done.stdout + done.stderr, done.returncode
+            done = subprocess.run(self.command(name, options), input=typed, env=self.environment, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
+            printed, code = without_notes(done.stdout + done.stderr), done.returncode
         except subprocess.TimeoutExpired as late:
             printed, code = text_of(late.stdout) + text_of(late.stderr) + f"\nno end in {TOOL_SECONDS} s", -1
         good = (code != 0) == fails and re.search(says, printed, re.DOTALL) is not None
@@ -80,7 +86,7 @@ class Table:
         """A tool that runs meanwhile, with the file that it prints to; its row is whether it printed this by the end."""
         printed = self.work / f"running-{len(self.rows)}.txt"
         with printed.open("wb") as output:
-            process = subprocess.Popen(self.command(name, options), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+            process = subprocess.Popen(self.command(name, options), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment, start_new_session=True)
         try:
             yield printed
         finally:
@@ -99,7 +105,7 @@ class Table:
         """Asks again until it is said: what stands behind is settled then. No row."""
         deadline = time.monotonic() + SETTLED_SECONDS
         while True:
-            done = subprocess.run(self.command(name, options), capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
+            done = subprocess.run(self.command(name, options), env=self.environment, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
             if re.search(says, done.stdout + done.stderr, re.DOTALL):
                 return
             if time.monotonic() > deadline:
@@ -114,6 +120,11 @@ class Table:
 
 def text_of(output: bytes | str | None) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def without_notes(printed: str) -> str:
+    """Less what Java says of its options."""
+    return re.sub(r"^Picked up JAVA_TOOL_OPTIONS.*\n", "", printed, flags=re.MULTILINE)
 
 
 def told(printed: str, code: int) -> str:

@@ -1,7 +1,7 @@
 //! How far groups are behind in time: the age of the first record that is not committed, by the time of its batch.
 //!
 //! Where that batch lies the node says; it is read on a thread that may wait, once for every committed offset, and kept
-//! until the group commits further. A look costs what has changed since the last one, and no more than
+//! until the group commits further. Of partitions that are not hosted here the node asks the leaders. A look costs what has changed since the last one, and no more than
 //! [`BATCHES_PER_LOOK`] reads: with more, the next looks find the rest.
 
 use std::collections::BTreeMap;
@@ -14,17 +14,21 @@ use strandline_log::disk::Files;
 use strandline_log::slice::Slice;
 use strandline_node::Node;
 use strandline_node::coordinator::standing::{GroupStanding, Standings};
+use strandline_node::io::Input;
 use strandline_protocol::ids::Offset;
-use strandline_protocol::records::{BatchHeader, TimestampType};
+use strandline_protocol::records::BatchHeader;
 
 use crate::rim::Rim;
-use crate::shell::Shell;
+use crate::shell::{Shell, Submit};
 
 /// Batches that are read for one look: a few megabytes at most where batches are small, some tens of milliseconds.
 const BATCHES_PER_LOOK: usize = 256;
 
 /// How long a look waits for them. What a slow disk gives later is there for the next look.
 const READ_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often the node is asked whether leaders have answered.
+const ASKED_AGAIN: Duration = Duration::from_millis(5);
 
 /// A partition of a group.
 type Key = (String, String, i32);
@@ -54,6 +58,7 @@ pub(crate) struct Behind {
 impl Lag {
     /// Looks at all groups of this broker.
     pub(crate) async fn look(self: &Arc<Self>, shell: &Arc<Shell<Node, Rim>>, now_ms: i64) -> (Standings, Vec<Behind>) {
+        ask_leaders(shell).await;
         let mut standings = {
             let known = self.known();
             let is_new =
@@ -71,7 +76,7 @@ impl Lag {
             let age = |timestamp_ms: i64| (now_ms - timestamp_ms).max(0) as f64 / 1000.0;
             let seconds = match standing.lag() {
                 Some(0) => Some(0.0),
-                Some(_) => at.and_then(|at| at.timestamp_ms).map(age),
+                Some(_) => at.and_then(|at| at.timestamp_ms).or(standing.timestamp_ms).map(age),
                 None => None,
             };
             Behind { standing, seconds }
@@ -107,6 +112,17 @@ impl Lag {
     }
 }
 
+/// What leaders do not answer soon is there for the next look.
+async fn ask_leaders(shell: &Arc<Shell<Node, Rim>>) {
+    shell.submit(&mut vec![Input::LookAtLag]);
+    let answered = async {
+        while shell.look(Node::is_asking_for_lag) {
+            tokio::time::sleep(ASKED_AGAIN).await;
+        }
+    };
+    let _ = tokio::time::timeout(READ_PATIENCE, answered).await;
+}
+
 fn key(standing: &GroupStanding) -> Key {
     (standing.group.to_string(), standing.topic.to_string(), standing.partition)
 }
@@ -114,10 +130,5 @@ fn key(standing: &GroupStanding) -> Key {
 /// When the first batch was written; none if it cannot be read, or its producer gave no time.
 fn time_of(files: &dyn Files, slices: &[Slice]) -> Option<i64> {
     let bytes = answer(files, slices).ok()?.into_iter().next()?;
-    let header = BatchHeader::parse(&bytes).ok()?;
-    let timestamp_ms = match header.timestamp_type() {
-        TimestampType::CreateTime => header.base_timestamp,
-        TimestampType::LogAppendTime => header.max_timestamp,
-    };
-    Some(timestamp_ms).filter(|timestamp_ms| *timestamp_ms >= 0)
+    BatchHeader::parse(&bytes).ok()?.first_timestamp()
 }

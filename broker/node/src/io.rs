@@ -89,6 +89,8 @@ pub enum Input {
     Unreadable { log: FilePath, base_offset: Offset },
     /// A connection is gone; nothing is sent to it any more.
     Disconnected { connection: ConnectionId },
+    /// Somebody looks how far groups are behind: leaders of partitions that are not hosted here are asked.
+    LookAtLag,
     /// Time passed: sent when `Effect::WakeAt` is due, and at least once a second.
     Tick,
     /// The process was asked to end (SIGTERM): finish what was promised, close the logs cleanly, answer `Effect::Stopped`.
@@ -128,6 +130,8 @@ pub enum Asker {
     Markers,
     /// A leader of partitions: whether they belong to a transaction.
     Verification,
+    /// A coordinator of groups: how far they are behind.
+    Lag,
 }
 
 /// Where another node listens.
@@ -155,6 +159,8 @@ pub enum Lane {
     Markers,
     /// Questions about transactions, for which producers wait.
     Verification,
+    /// Questions about the ends of partitions, for metrics.
+    Lag,
 }
 
 /// Why a peer gave no answer. Except after `Refused` and `Unsupported` it may have acted on the request.

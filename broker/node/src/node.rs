@@ -173,6 +173,7 @@ impl Node {
                 }
             }
             Input::Unreadable { log, base_offset } => failing::unreadable(&mut self.broker, log, base_offset, outbox),
+            Input::LookAtLag => coordinator::distant::look(&mut self.broker, now, outbox),
             Input::Tick => self.on_tick(now, outbox),
             Input::Shutdown => self.on_shutdown(now, outbox),
         }
@@ -192,6 +193,7 @@ impl Node {
             Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
             Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
+            Asker::Lag => coordinator::distant::on_response(&mut self.broker, now, tag.number, result, outbox),
             Asker::Directories => assignments::answered(&mut self.broker, now, result.ok().map(|response| *response)),
         }
     }

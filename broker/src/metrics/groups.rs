@@ -26,7 +26,7 @@ const LEFT_OUT_HELP: &str = "Partitions of groups that are not shown (limit: gro
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "kafka_consumergroup_current_offset", help: "Offset that the group has committed.", value: |one| Some(one.standing.committed.0 as f64) },
-    Row { name: "kafka_consumergroup_lag", help: "Offsets between the committed one and the end of the partition; only of partitions that this broker hosts.", value: |one| one.standing.lag().map(|lag| lag as f64) },
+    Row { name: "kafka_consumergroup_lag", help: "Offsets between the committed one and the end of the partition.", value: |one| one.standing.lag().map(|lag| lag as f64) },
     Row { name: "strandline_consumergroup_lag_seconds", help: "Age of the first record that is not committed, by the time of its batch; 0 if all are.", value: |one| one.seconds },
 ];
 
@@ -126,6 +126,7 @@ mod tests {
             committed: Offset(5),
             end: Some(Offset(12)),
             batch: Vec::new(),
+            timestamp_ms: None,
         };
         Behind { standing, seconds: Some(2.5) }
     }

@@ -203,6 +203,14 @@ impl BatchHeader {
         i32::try_from(wrapped).expect("a remainder of 2^31 fits")
     }
 
+    /// The time of the first record, as far as the header tells: that of the newest one where a horizon stands in its place. None
+    /// if its producer gave no time.
+    pub fn first_timestamp(&self) -> Option<i64> {
+        let is_first = self.timestamp_type() == TimestampType::CreateTime && !self.has_delete_horizon();
+        let timestamp = if is_first { self.base_timestamp } else { self.max_timestamp };
+        Some(timestamp).filter(|timestamp| *timestamp >= 0)
+    }
+
     /// The time of a record in milliseconds since 1970, from its delta.
     pub fn timestamp_of(&self, timestamp_delta: i64) -> i64 {
         match self.timestamp_type() {

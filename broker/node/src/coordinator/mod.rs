@@ -6,6 +6,7 @@
 
 mod answers;
 pub(crate) mod directory;
+pub(crate) mod distant;
 mod failed;
 pub(crate) mod group;
 pub(crate) mod kind;
@@ -28,6 +29,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TransactionalId};
 
 use self::answers::{complete, refuse_all, say};
+use self::distant::Distant;
 use self::group::Groups;
 use self::kind::Kind;
 use self::loading::{LoadPiece, LoadedPiece, PIECE_BYTES};
@@ -49,6 +51,7 @@ pub(crate) use self::answers::{ask, failed_by_time, reply_when_committed};
 pub(crate) struct Coordinators {
     pub settings: CoordinatorSettings,
     pub transaction_totals: TransactionTotals,
+    pub distant: Distant,
     /// By the slot of their replica.
     shards: BTreeMap<u32, Shard>,
     by_partition: BTreeMap<(Kind, i32), u32>,
@@ -64,6 +67,7 @@ impl Coordinators {
         Self {
             settings,
             transaction_totals: TransactionTotals::default(),
+            distant: Distant::default(),
             shards: BTreeMap::new(),
             by_partition: BTreeMap::new(),
             timers: Timers::default(),

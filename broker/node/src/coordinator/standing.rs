@@ -1,6 +1,7 @@
 //! How far the groups of this broker are behind: a look, for metrics and pages. Nothing is counted or kept here.
 //!
-//! The end of a partition is its high watermark, as far as this broker knows it: partitions that it does not host have none.
+//! The end of a partition is its high watermark, as far as this broker knows it: of those that it does not host as their leaders
+//! told it last ([`super::distant`]).
 
 use strandline_log::slice::{FirstBatch, Slice};
 use strandline_protocol::ids::{GroupId, Offset, TopicName};
@@ -31,10 +32,12 @@ pub struct GroupStanding {
     pub topic: TopicName,
     pub partition: i32,
     pub committed: Offset,
-    /// `None` if this broker does not host the partition.
+    /// `None` if it is not known here.
     pub end: Option<Offset>,
     /// The batch that holds the committed offset, or where it lies; nothing if nobody wants it.
     pub batch: Vec<Slice>,
+    /// When that batch was written, if the partition's leader has said it.
+    pub timestamp_ms: Option<i64>,
 }
 
 /// What a look finds.
@@ -75,12 +78,18 @@ impl Node {
                     committed,
                     end: None,
                     batch: Vec::new(),
+                    timestamp_ms: None,
                 };
                 look_at_partition(broker, &mut standing, &wants_batch);
                 standings.partitions.push(standing);
             }
         }
         standings
+    }
+
+    /// Whether answers of leaders are to come, for which [`crate::io::Input::LookAtLag`] asked.
+    pub fn is_asking_for_lag(&self) -> bool {
+        self.broker.coordinators.distant.is_asking()
     }
 
     /// The configured bound of [`Node::standings`].
@@ -91,8 +100,13 @@ impl Node {
 
 fn look_at_partition(broker: &Broker, standing: &mut GroupStanding, wants_batch: impl Fn(&GroupStanding) -> bool) {
     let topic = broker.image.topics.id_of(&standing.topic);
-    let slot = topic.and_then(|topic| broker.replicas.slot(topic, standing.partition));
-    let Some(replica) = slot.and_then(|slot| broker.replicas.get(slot)).filter(|replica| !replica.deleted) else { return };
+    let Some(slot) = topic.and_then(|topic| broker.replicas.slot(topic, standing.partition)) else {
+        let (distant, place) = (&broker.coordinators.distant, (standing.topic.clone(), standing.partition));
+        standing.end = distant.end(&place);
+        standing.timestamp_ms = standing.end.and_then(|_| distant.time(&place, standing.committed));
+        return;
+    };
+    let Some(replica) = broker.replicas.get(slot).filter(|replica| !replica.deleted) else { return };
     let end = replica.high_watermark();
     standing.end = Some(end);
     let from = standing.committed.max(replica.log_start());

@@ -1,4 +1,5 @@
-//! DescribeProducers (key 61), version 0: which producers partitions led here know, and where their transactions began (KIP-664).
+//! DescribeProducers (key 61), version 0: which producers the replicas here know, leaders or not, and where their
+//! transactions began (KIP-664).
 
 use strandline_log::producers::Producer;
 use strandline_protocol::error::ErrorCode;
@@ -30,7 +31,6 @@ fn describe(broker: &Broker, topic: &TopicName, partition_index: i32) -> Partiti
 
 fn active(broker: &Broker, topic: &TopicName, partition: i32) -> Result<Vec<ProducerState>, ErrorCode> {
     let replica = broker.replica_by_name(topic, partition)?;
-    replica.leader()?;
     let known = replica.log.producers().into_iter().flat_map(|producers| producers.iter());
     Ok(known.map(|(id, producer)| state(id, producer)).collect())
 }
