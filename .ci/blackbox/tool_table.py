@@ -43,8 +43,12 @@ QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 class Table:
     """Runs commands, and keeps a row for each."""
 
-    def __init__(self, kind: str, bootstrap: str, work: pathlib.Path) -> None:
+    def __init__(self, kind: str, bootstrap: str, work: pathlib.Path, kept: pathlib.Path | None) -> None:
         self.kind, self.bootstrap, self.work = kind, bootstrap, work
+        #: Where rows are kept as they come.
+        self.kept = kept
+        if kept:
+            kept.write_text("")
         self.rows: list[dict[str, str]] = []
         archive = work / "tools.jsa"
         making = os.environ | {"JAVA_TOOL_OPTIONS": f"{QUICK} -XX:ArchiveClassesAtExit={archive}"}
@@ -73,6 +77,9 @@ class Table:
     def keep(self, name: str, options: tuple[str, ...], result: str, remark: str) -> None:
         shown = " ".join(option.replace(f"{self.work}/", "") for option in options)
         self.rows.append({"tool": name, "command": shown.replace(AT, "..."), "result": result, "remark": remark})
+        if self.kept:
+            with self.kept.open("a") as file:
+                file.write(json.dumps(self.rows[-1]) + "\n")
 
     def command(self, name: str, options: tuple[str, ...]) -> list[str]:
         words = [option.replace(AT, self.bootstrap) for option in options]
@@ -196,11 +203,9 @@ def main() -> int:
         print("left out: Kafka's tools: the peer Kafka is not beside the checkout")
         return 0
     with cluster.workspace(chosen.work) as work, three(chosen.broker, work, cluster.free_port(chosen.port)) as bootstrap:
-        table = Table(chosen.broker, bootstrap, work)
+        table = Table(chosen.broker, bootstrap, work, chosen.rows)
         for name in chosen.only or steps:
             steps[name](table)
-        if chosen.rows:
-            chosen.rows.write_text("".join(json.dumps(row) + "\n" for row in table.rows))
         bad = [f"{row['tool']} {row['command']}: {row['result']}" for row in table.rows if row["result"] not in ("ok", "not served")]
         print(f"{len(table.rows)} commands, {len(bad)} not as expected")
         if bad:

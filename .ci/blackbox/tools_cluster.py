@@ -3,6 +3,8 @@
 import re
 import time
 
+from confluent_kafka.admin import AdminClient
+
 from .tool_table import AT, SETTLED_SECONDS, Table
 
 TOPIC, MOVED, LOADED = "tools", "moved", "loaded"
@@ -120,8 +122,9 @@ def clients(table: Table) -> None:
     table.row(f"{LOADED}:0:5\n", "get-offsets", "--topic", LOADED, "--time", "earliest")
     table.row("", "topics", "--delete", "--topic", LOADED)
     deadline = time.monotonic() + SETTLED_SECONDS
-    while LOADED in table.row(TOPIC, "topics", "--list") and time.monotonic() < deadline:
-        table.rows.pop()
+    while LOADED in AdminClient({"bootstrap.servers": table.bootstrap}).list_topics(timeout=SETTLED_SECONDS).topics and time.monotonic() < deadline:
+        time.sleep(0.2)
+    table.row(rf"\A(?!.*{LOADED})", "topics", "--list")
 
 
 STEPS = (topics, configs, cluster, moves, clients)

@@ -126,9 +126,9 @@ def share_groups(table: Table) -> None:
         table.row(rf"{group}\s+\S+\s+\(\d\)\s+Stable\s+.*1", "share-groups", "--describe", *named, "--state", "--verbose")
         table.row(rf"{group}\s+\S+\s+/127.0.0.1\s+\S+\s+{PARTITIONS}\s", "share-groups", "--describe", *named, "--members")
         table.row(rf"{group}\s+\S+\s+/127.0.0.1\s+.*{TOPIC}:0,1,2", "share-groups", "--describe", *named, "--members", "--verbose")
-        table.row("(?i)not empty|NonEmpty|inactive|is not", "share-groups", "--reset-offsets", *named, "--topic", TOPIC, "--to-earliest", "--execute", fails=False)
+        table.row("is not empty", "share-groups", "--reset-offsets", *named, "--topic", TOPIC, "--to-earliest", "--execute", fails=True)
         table.row("(?i)not empty|NonEmpty", "share-groups", "--delete", *named)
-        table.row("(?i)not empty|NonEmpty", "share-groups", "--delete-offsets", *named, "--topic", TOPIC, fails=True)
+        table.row("(?i)not empty|NonEmpty|still has members", "share-groups", "--delete-offsets", *named, "--topic", TOPIC)
     table.until("Empty", "share-groups", "--describe", *named, "--state")
     reset = ("--reset-offsets", *named, "--topic", TOPIC)
     table.row(rf"{group}\s+{TOPIC}\s+0\s+0", "share-groups", *reset, "--to-earliest", "--dry-run")
@@ -139,15 +139,15 @@ def share_groups(table: Table) -> None:
     table.row(rf"{group}\s+{TOPIC}\s+0\s+0\s+{EACH}", "share-groups", "--describe", *named)
     table.row(rf"{TOPIC}\s+Successful", "share-groups", "--delete-offsets", *named, "--topic", TOPIC)
     table.row("(?i)successful", "share-groups", "--delete", *named)
-    table.row("(?i)GroupIdNotFound|not found|does not exist", "share-groups", "--describe", "--group", "nobody", fails=True)
+    table.row("GroupIdNotFoundException", "share-groups", "--describe", "--group", "nobody")
 
 
 def groups(table: Table) -> None:
-    table.row(r"(?s)(?=.*copiers\s+Classic\s+consumer)(?=.*verifiable-consumer\s+Consumer\s+consumer)(?=.*verifiable-sharers\s+Share\s+share)", "groups", "--list")
+    table.row(r"(?s)(?=.*copiers\s+Classic\s)(?=.*verifiable-consumer\s+Consumer\s+consumer)(?=.*verifiable-sharers\s+Share\s+share)", "groups", "--list")
     table.row(r"(?s)(?!.*sharers).*verifiable-consumer", "groups", "--list", "--consumer")
     table.row(r"(?s)(?!.*copiers).*sharers", "groups", "--list", "--share")
     table.row(r"(?s)(?!.*sharers).*copiers", "groups", "--list", "--group-type", "classic")
-    table.row(r"(?s)(?!.*sharers).*copiers", "groups", "--list", "--protocol", "consumer")
+    table.row(r"(?s)(?!.*sharers)(?!.*copiers).*verifiable-classic", "groups", "--list", "--protocol", "consumer", remark="`copiers` has no members, and so no protocol")
 
 
 def transactions(table: Table) -> None:
@@ -167,7 +167,7 @@ def transactions(table: Table) -> None:
         table.row(r"\n\d+\s+\d+\s+-?\d+\s+\d+\s+\d+\s+None", "transactions", "describe-producers", "--topic", OPENED, "--partition", "0", remark="what was open is aborted")
     with opened(table, "opened-two"):
         table.row("", "transactions", "forceTerminateTransaction", "--transactionalId", "opened-two")
-        table.row(r"opened-two\s+\d+\s+\d+\s+CompleteAbort", "transactions", "describe", "--transactional-id", "opened-two")
+        table.row(r"opened-two\s+\d+\s+\d+\s+Empty", "transactions", "describe", "--transactional-id", "opened-two")
 
 
 @contextmanager
