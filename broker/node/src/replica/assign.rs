@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::{FilePath, LogDir};
 use strandline_log::log::Log;
 use strandline_log::names::partition_directory;
-use strandline_protocol::ids::{Offset, TopicId, TopicName, Uuid};
+use strandline_protocol::ids::{Offset, TopicId, TopicName};
 
 use crate::broker::Broker;
 use crate::cleaning;
@@ -183,10 +183,8 @@ fn host(
     if let Some(log_dir) = preferred {
         return Some(host_new(broker, id, name, index, log_dir));
     }
-    let place = match state.directory_of(broker.identity.node_id) {
-        Some(held) if held.is_directory() && !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
-        // What was told to be gone begins anew when others have all of it ([`renewal`]): until then an empty log could be elected.
-        Some(Uuid::LOST_DIRECTORY) if !broker.is_alone => None,
+    let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
+        Some(held) if !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
         _ => least_used(broker),
     };
     let Some(log_dir) = place else {
