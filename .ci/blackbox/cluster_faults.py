@@ -16,6 +16,7 @@ import time
 from . import admin, cluster, faults, network, power
 from .cluster import Failed
 from .crashes import acknowledged_places, checked, fail_on, wait_for_progress
+from .ends import Ends
 from .history import History, Place, Value
 from .keepers import Keepers
 from .load import Load, everything
@@ -60,6 +61,7 @@ GATE = (
 #: The whole log is read and compared with all that is known so often.
 READ_EVERY = 20
 MENDED_SECONDS = 60
+HEARD_SECONDS = 1
 
 
 def main() -> int:
@@ -110,6 +112,8 @@ class Proof:
         self.held: dict[Place, Value | None] = {}
         self.struck: collections.Counter[str] = collections.Counter()
         self.whole_after: list[float] = []
+        #: Readers that are told ends, where bits turn over.
+        self.ends: Ends | None = None
 
     def run(self, plan: list[type[faults.Fault]]) -> None:
         try:
@@ -117,6 +121,7 @@ class Proof:
             admin.create_topics(self.nodes.bootstrap, [TOPIC], PARTITIONS, CONFIG, NODES)
             self.nodes.wait_until_healthy()
             self.load = Load(self.nodes.bootstrap, TOPIC, PARTITIONS, self.history, PRODUCERS, RATE).start()
+            self.ends = Ends(self.nodes.bootstrap, TOPIC, PARTITIONS).start() if faults.BitFlip in plan else None
             self.keepers = [Keepers(self.nodes.bootstrap, TOPIC, PARTITIONS, protocol=protocol).start() for protocol in ("classic", "consumer")]
             for number, kind in enumerate(plan, 1):
                 self.round(number, kind)
@@ -126,8 +131,12 @@ class Proof:
             raise
 
     def round(self, number: int, kind: type[faults.Fault]) -> None:
-        wait_for_progress(self.history, self.load)
+        wait_for_progress(self.load)
         known = acknowledged_places(self.history, self.load)
+        if self.ends:
+            self.ends.know(known.values())
+            # Whoever leads next has heard of what was acknowledged.
+            time.sleep(HEARD_SECONDS)
         fault = kind(self.nodes, TOPIC, self.rng)
         hit = fault.strike()
         if kind is faults.BitFlip:
@@ -151,9 +160,13 @@ class Proof:
         self.held = checked(self.held, known, everything(self.nodes.bootstrap, TOPIC, PARTITIONS), when)
 
     def problems(self) -> list[str]:
-        return self.load.problems + [problem for keeper in self.keepers for problem in keeper.problems]
+        ends = self.ends.problems if self.ends else []
+        return self.load.problems + ends + [problem for keeper in self.keepers for problem in keeper.problems]
 
     def end(self) -> None:
+        if self.ends:
+            self.ends.finish()
+            fail_on(self.ends.problems, "at the end")
         self.load.finish()
         known = acknowledged_places(self.history, self.load)
         problems = [problem for keeper in self.keepers for problem in keeper.finish(set(known))]
@@ -170,6 +183,8 @@ class Proof:
     def tell(self) -> None:
         print(", ".join(f"{name} {count}" for name, count in sorted(self.struck.items())))
         print(f"whole again after {max(self.whole_after, default=0):.1f} s at most")
+        if self.ends:
+            print(f"{self.ends.told} ends were told to readers from the beginning, none below what was acknowledged")
         for keeper in self.keepers:
             print(f"{keeper.group}: {keeper.commits} commits, {keeper.rebalances} assignments, {len(keeper.read)} records read at least once")
         print(f"{self.history.acknowledged_count()} of {len(self.history.sends)} sends acknowledged, each there once, at its offset")

@@ -90,7 +90,7 @@ def run(broker: Broker, fault: KillNine | PowerCut, rounds: int, rng: random.Ran
         admin.create_topics(broker.bootstrap, [TOPIC], PARTITIONS, CONFIG)
         load = Load(broker.bootstrap, TOPIC, PARTITIONS, history).start()
         for number in range(1, rounds + 1):
-            wait_for_progress(history, load)
+            wait_for_progress(load)
             time.sleep(rng.uniform(0, 1.2))
             known = acknowledged_places(history, load)
             fault.strike(rng)
@@ -116,11 +116,11 @@ def run(broker: Broker, fault: KillNine | PowerCut, rounds: int, rng: random.Ran
     print(f"{history.acknowledged_count()} of {len(history.sends)} sends acknowledged, each there once; slowest restart {max(restarts):.2f} s")
 
 
-def wait_for_progress(history: History, load: Load) -> None:
+def wait_for_progress(load: Load) -> None:
     """A death among idle clients proves nothing: some records have to be acknowledged first."""
-    before = len(acknowledged_places(history, load))
+    before = load.acknowledged
     deadline = time.monotonic() + PROGRESS_SECONDS
-    while len(acknowledged_places(history, load)) < before + PROGRESS_RECORDS:
+    while load.acknowledged < before + PROGRESS_RECORDS:
         fail_on(load.problems, "while waiting for progress")
         if time.monotonic() > deadline:
             raise Failed(f"fewer than {PROGRESS_RECORDS} records were acknowledged in {PROGRESS_SECONDS} s")

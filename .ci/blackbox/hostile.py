@@ -2,7 +2,8 @@
 
 Random bytes, mutated and truncated frames, lengths and counts out of all proportion, batches with a right checksum around wrong
 content, bombs of compression, drop-by-drop senders, half-closed and reset connections; and those who ask for everything that a
-full topic holds and take none of it, begin large frames and end none, or say nothing at all. Loopback only, bounded in time.
+full topic holds and take none of it, begin large frames and end none, or say nothing at all. Loopback only, bounded in time. With `--nodes 3`
+they fall upon a cluster, at the ports of its brokers and of its controllers.
 """
 
 import concurrent.futures
@@ -19,10 +20,12 @@ import urllib.request
 import zlib
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from . import admin, cluster, wire
 from .cluster import Broker, Failed
 from .load import consumer_of, passing
+from .nodes import NODES, Cluster
 
 CONNECTIONS = 100
 SECONDS = {"gate": 10, "full": 60}
@@ -59,15 +62,37 @@ def main() -> int:
     parser = cluster.arguments(__doc__)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
-    parser.add_argument("--growth-mib", type=int, help=f"by how much the broker's memory may grow (default: {GROWTH_MIB_MAX_ELSE})")
+    parser.add_argument("--growth-mib", type=int, help=f"by how much a broker's memory may grow (default: {GROWTH_MIB_MAX_ELSE})")
+    parser.add_argument("--nodes", type=int, choices=(1, NODES), default=1, help="how many brokers are attacked")
     chosen = parser.parse_args()
     seconds = chosen.seconds or SECONDS[chosen.profile]
-    with cluster.workspace(chosen.work) as work, cluster.started(chosen.broker, work / "broker", cluster.free_port(chosen.port)) as broker:
-        admin.create_topics(broker.bootstrap, [TOPIC, POLITE_TOPIC])
-        fill(broker.port)
-        growth_mib = chosen.growth_mib or GROWTH_MIB_MAX.get(broker.kind, GROWTH_MIB_MAX_ELSE)
-        siege(broker, seconds, chosen.seed, growth_mib << 20)
+    with cluster.workspace(chosen.work) as work, contextlib.ExitStack() as stack:
+        if chosen.nodes == 1:
+            broker = stack.enter_context(cluster.started(chosen.broker, work / "broker", cluster.free_port(chosen.port)))
+            brokers, ports = [broker], [broker.port]
+        elif chosen.broker == "strandline":
+            nodes = stack.enter_context(Cluster(work, cluster.free_port(chosen.port)))
+            nodes.start()
+            brokers = list(nodes.nodes.values())
+            ports = [port for node in brokers for port in (node.port, node.port + 1)]
+        else:
+            print("left out: a cluster is started here")
+            return 0
+        bootstrap = ",".join(broker.bootstrap for broker in brokers)
+        admin.create_topics(bootstrap, [TOPIC, POLITE_TOPIC], replicas=chosen.nodes)
+        fill(leader_of(brokers, bootstrap).port)
+        growth_mib = chosen.growth_mib or GROWTH_MIB_MAX.get(brokers[0].kind, GROWTH_MIB_MAX_ELSE)
+        siege(brokers, ports, bootstrap, seconds, chosen.seed, growth_mib << 20)
+        if chosen.nodes > 1:
+            nodes.wait_until_healthy()
+            nodes.stop()
     return 0
+
+
+def leader_of(brokers: list[Broker], bootstrap: str) -> Broker:
+    shown = AdminClient({"bootstrap.servers": bootstrap}).list_topics(TOPIC, timeout=POLITE_ANSWER_SECONDS_MAX)
+    leader = shown.brokers[shown.topics[TOPIC].partitions[0].leader]
+    return next(broker for broker in brokers if broker.port == leader.port)
 
 
 def fill(port: int) -> None:
@@ -79,38 +104,45 @@ def fill(port: int) -> None:
                 wire.exchange(connection, wire.produce(TOPIC, record_batch))
 
 
-def siege(broker: Broker, seconds: float, seed: int, growth_max: int) -> None:
-    polite = Polite(broker.bootstrap)
+def siege(brokers: list[Broker], ports: list[int], bootstrap: str, seconds: float, seed: int, growth_max: int) -> None:
+    polite = Polite(bootstrap)
     polite.run_for(2.0)
-    before = broker.resident_bytes() if broker.process else 0
-    descriptors = open_descriptors(broker)
-    print(f"{CONNECTIONS} connections for {seconds:g} s, seed {seed}", flush=True)
+    before = [resident(broker) for broker in brokers]
+    descriptors = [open_descriptors(broker) for broker in brokers]
+    print(f"{CONNECTIONS} connections to {len(ports)} ports for {seconds:g} s, seed {seed}", flush=True)
     with concurrent.futures.ProcessPoolExecutor(1) as other_process:
-        attacks = other_process.submit(attack, broker.port, broker.http_port, seed, seconds)
-        highest, served_before, began = before, polite.served, time.monotonic()
+        attacks = other_process.submit(attack, ports, [broker.http_port for broker in brokers if broker.http_port], seed, seconds)
+        highest, served_before, began = list(before), polite.served, time.monotonic()
         worker = threading.Thread(target=polite.run_for, args=(seconds,))
         worker.start()
         while worker.is_alive():
             time.sleep(0.1)
-            broker.check_running()
-            if broker.process:
-                highest = max(highest, broker.resident_bytes())
+            for broker in brokers:
+                broker.check_running()
+            highest = [max(most, resident(broker)) for most, broker in zip(highest, brokers, strict=True)]
         served_per_second = (polite.served - served_before) / (time.monotonic() - began)
         count = attacks.result(timeout=60)
     print(
-        f"{count:,} attacks; memory {before >> 20} MiB before, {highest >> 20} MiB at most; "
+        f"{count:,} attacks; memory {mebibytes(before)} MiB before, {mebibytes(highest)} MiB at most; "
         f"polite client: {served_per_second:.1f} round trips a second, slowest {polite.slowest * 1000:.0f} ms"
     )
-    problems = []
-    if highest - before > growth_max:
-        problems.append(f"memory grew by {(highest - before) >> 20} MiB")
-    verdict(broker, polite, served_per_second, descriptors, problems)
+    grown = [most - least for most, least in zip(highest, before, strict=True)]
+    problems = [f"memory grew by {growth >> 20} MiB" for growth in grown if growth > growth_max]
+    verdict(brokers, polite, served_per_second, descriptors, problems)
 
 
-def attack(port: int, http_port: int | None, seed: int, seconds: float) -> int:
+def resident(broker: Broker) -> int:
+    return broker.resident_bytes() if broker.process else 0
+
+
+def mebibytes(amounts: list[int]) -> str:
+    return ", ".join(str(amount >> 20) for amount in amounts)
+
+
+def attack(ports: list[int], http_ports: list[int], seed: int, seconds: float) -> int:
     """All attackers, in a process of their own so that they do not slow the polite client down by the interpreter's lock."""
     over = threading.Event()
-    attackers = [Attacker(port, http_port, random.Random(f"{seed} {number}"), over) for number in range(CONNECTIONS)]
+    attackers = [Attacker(ports, http_ports, random.Random(f"{seed} {number}"), over) for number in range(CONNECTIONS)]
     for attacker in attackers:
         attacker.start()
     over.wait(seconds)
@@ -120,21 +152,22 @@ def attack(port: int, http_port: int | None, seed: int, seconds: float) -> int:
     return sum(attacker.attacks for attacker in attackers)
 
 
-def verdict(broker: Broker, polite: "Polite", served_per_second: float, descriptors: int, problems: list[str]) -> None:
+def verdict(brokers: list[Broker], polite: "Polite", served_per_second: float, descriptors: list[int], problems: list[str]) -> None:
     problems += polite.problems
     if polite.slowest > POLITE_ANSWER_SECONDS_MAX:
         problems.append(f"the polite client waited {polite.slowest:.1f} s for an answer")
     if served_per_second < POLITE_SERVED_LEAST_PER_SECOND:
         problems.append(f"the polite client was served only {served_per_second:.1f} times a second")
-    if not wire.answers(broker.port):
-        problems.append("the broker does not answer any more")
-    if broker.http_port is not None and not serves_metrics(broker.http_port):
-        problems.append("the HTTP port does not serve metrics any more")
-    left = settled_descriptors(broker, descriptors)
-    if left > descriptors + DESCRIPTORS_LEFT_MAX:
-        problems.append(f"{left} file descriptors are open, {descriptors} were before")
-    broker.check_running()
-    broker.check_log()
+    for broker, before in zip(brokers, descriptors, strict=True):
+        if not wire.answers(broker.port):
+            problems.append(f"the broker on port {broker.port} does not answer any more")
+        if broker.http_port is not None and not serves_metrics(broker.http_port):
+            problems.append(f"the HTTP port {broker.http_port} does not serve metrics any more")
+        left = settled_descriptors(broker, before)
+        if left > before + DESCRIPTORS_LEFT_MAX:
+            problems.append(f"{left} file descriptors are open, {before} were before")
+        broker.check_running()
+        broker.check_log()
     polite.run_for(1.0)
     if problems + polite.problems:
         raise Failed("\n".join(dict.fromkeys(problems + polite.problems)))
@@ -210,9 +243,9 @@ class Polite:
 class Attacker(threading.Thread):
     """One connection at a time, one bad idea after the other."""
 
-    def __init__(self, port: int, http_port: int | None, rng: random.Random, over: threading.Event) -> None:
+    def __init__(self, ports: list[int], http_ports: list[int], rng: random.Random, over: threading.Event) -> None:
         super().__init__(daemon=True)
-        self.port, self.http_port, self.rng, self.over = port, http_port, rng, over
+        self.ports, self.http_ports, self.rng, self.over = ports, http_ports, rng, over
         self.attacks = 0
         self.frames = wire.valid_requests(TOPIC)
 
@@ -222,8 +255,8 @@ class Attacker(threading.Thread):
         greedy = (self.hoard, self.hoard, self.begin_large_frames, self.say_nothing)
         ideas = broken + rude + greedy
         while not self.over.is_set():
-            to_http = self.http_port is not None and self.rng.random() < HTTP_SHARE
-            port, idea = (self.http_port, self.http_noise) if to_http else (self.port, self.rng.choice(ideas))
+            to_http = self.http_ports and self.rng.random() < HTTP_SHARE
+            port, idea = (self.rng.choice(self.http_ports), self.http_noise) if to_http else (self.rng.choice(self.ports), self.rng.choice(ideas))
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
                 connection.settimeout(SOCKET_SECONDS)
                 idea(connection)

@@ -49,6 +49,7 @@ class Load:
         self.follower_over = threading.Event()
         self.problems: list[str] = []
         self.unanswered = 0
+        self.acknowledged = 0
         self.lock = threading.Lock()
         self.writers = [threading.Thread(target=self.guarded, args=(self.produce, f"p{number}", number)) for number in range(producers)]
         self.follower = threading.Thread(target=self.guarded, args=(self.follow, "follower"))
@@ -116,6 +117,7 @@ class Load:
         with self.lock:
             if error is None:
                 offset = message.offset()
+                self.acknowledged += 1
                 self.history.acknowledged(value, offset if offset is not None and offset >= 0 else None)
             elif error.fatal() or error.code() != KafkaError._MSG_TIMED_OUT:
                 self.problems.append(f"{value}: not delivered: {error}{' (fatal)' if error.fatal() else ''}")

@@ -1,7 +1,7 @@
 """Several data directories: partitions are spread over them and found again after kill -9, what cannot be right is refused with a reason, and a
 directory that is taken away costs its own partitions and nothing else.
 
-Where Apache Kafka is beside the checkout: its log-dirs tool says the same, its reassign-partitions tool brings every partition from one directory
+Our own command moves a partition to the other directory and says what lies where. Where Apache Kafka is beside the checkout: its log-dirs tool says the same, its reassign-partitions tool brings every partition from one directory
 to the other under load and through a kill -9, and a data directory of two disks goes from it to the broker and back.
 """
 
@@ -22,6 +22,8 @@ TOPIC = "spread"
 PARTITIONS = 6
 RECORDS = 40
 SECONDS = 20
+#: A tool starts a virtual machine of its own.
+TOOL_SECONDS = 180
 #: The topic that is moved under load; small enough that a throttled copy takes a few seconds.
 BUSY = "busy"
 BUSY_BYTES = 12_000_000
@@ -101,7 +103,7 @@ def tool(*words: str) -> str:
     """What one of Kafka's own tools says."""
     command = kafka_tool()
     assert command is not None
-    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
     if done.returncode:
         raise Failed(f"{' '.join(words)}: {done.returncode}\n{done.stdout[-800:]}{done.stderr[-800:]}")
     return done.stdout
@@ -187,6 +189,33 @@ def taken_away(broker: Two) -> None:
     broker.check_log()
     broker.stop()
     print("a directory that was away cost its own partitions, and they are back with it", flush=True)
+
+
+def moved_by_command(broker: Two) -> None:
+    """Our own command brings one partition to the other directory, waits for it, and says so; what cannot be is refused."""
+    broker.start()
+    placed = broker.spread()
+    roots = [str(broker.directory), str(broker.right)]
+    number, there = 0, 1 - placed[0]
+
+    def command(*words: str, code: int = 0, says: str = "") -> str:
+        done = subprocess.run([broker.binary, *words, "--bootstrap", broker.bootstrap], capture_output=True, text=True, timeout=SECONDS, check=False)
+        if done.returncode != code or not re.search(says, done.stderr):
+            raise Failed(f"{' '.join(words)}: {done.returncode} instead of {code}, expected {says!r} in:\n{done.stderr[-800:]}")
+        return done.stdout
+
+    node = str(json.loads(command("broker", "dirs", "--format", "json"))[0]["broker"])
+    command("partition", "move", f"{TOPIC}:{number}", "--broker", node, "--dir", "/nowhere", code=1, says="strandline broker dirs")
+    command("partition", "move", f"{TOPIC}:{number}", "--broker", node, "--dir", roots[there])
+    command("partition", "move", f"{TOPIC}:{number}", "--broker", node, "--cancel")
+    said = {one["directory"]: [part["partition"] for part in one["replicas"] if part["topic"] == TOPIC] for one in json.loads(command("broker", "dirs", node, "--format", "json"))}
+    if broker.spread() != placed | {number: there} or number not in said[roots[there]] or number in said[roots[1 - there]]:
+        raise Failed(f"{placed} became {broker.spread()}, and `broker dirs` says {said}")
+    if f"{TOPIC} " not in command("broker", "dirs", "--replicas") or roots[there] not in command("broker", "dirs"):
+        raise Failed("`broker dirs` does not show the partition, or the directory")
+    expect_all(broker.bootstrap, 2, "after a partition was moved")
+    broker.stop()
+    print("a partition was moved to the other directory by `partition move`, and `broker dirs` says so", flush=True)
 
 
 def moved_under_load(broker: Two, work: pathlib.Path) -> None:
@@ -285,6 +314,7 @@ def main() -> int:
             spread_and_found_again(broker)
             refusals(broker, work)
             taken_away(broker)
+            moved_by_command(broker)
             if kafka_tool():
                 moved_under_load(broker, work)
                 to_kafka_and_back(broker, work)

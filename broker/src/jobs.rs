@@ -21,7 +21,13 @@ pub(crate) fn run(job: Job, files: &LogFiles) -> JobResult {
         Job::Truncate { log, end, now_ms } => JobResult::Truncated(truncate(files, *log, end, now_ms).map(Box::new)),
         Job::LoadCoordinator(piece) => JobResult::CoordinatorLoaded(load(files, &piece)),
         Job::ReadShare(wanted) => JobResult::ShareRead(spans::read(files, &wanted)),
-        Job::ReadCopy(piece) => JobResult::CopyRead(copying::read(files, &piece)),
+        Job::ReadCopy(piece) => {
+            let result = copying::read(files, &piece);
+            if let Err(fault) = &result {
+                error!(?fault, "a segment cannot be read");
+            }
+            JobResult::CopyRead(result)
+        }
         Job::MeasureDirectory { log_dir } => {
             let (total_bytes, usable_bytes) = measure(files.roots().of(log_dir));
             JobResult::DirectoryMeasured { total_bytes, usable_bytes }

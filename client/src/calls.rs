@@ -40,6 +40,8 @@ calls! {
     DescribeConfigs describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
     CreatePartitions create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
     IncrementalAlterConfigs incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+    DescribeLogDirs describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+    AlterReplicaLogDirs alter_replica_log_dirs::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
     ElectLeaders elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
     AlterPartitionReassignments alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
     ListPartitionReassignments list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};

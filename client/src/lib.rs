@@ -60,8 +60,8 @@ pub use address::{Address, InvalidAddress};
 pub use admin::{
     ActiveProducer, Admin, AdminError, BrokerDescription, Change, ClusterDescription, CommittedOffset, ConfigEntry,
     ConfigResource, ConfigSource, CreatedTopic, Election, GroupDescription, GroupListing, GroupMember, ListedTransaction,
-    NewTopic, NewVoter, PerItem, QuorumDescription, QuorumReplica, Reassignment, TransactionDescription, TransactionFilter,
-    VoterEndpoint,
+    LogDirectory, NewTopic, NewVoter, PerItem, PlacedReplica, QuorumDescription, QuorumReplica, Reassignment,
+    TransactionDescription, TransactionFilter, VoterEndpoint,
 };
 pub use calls::Call;
 pub use client::{Client, ClientBuilder, ConnectError};

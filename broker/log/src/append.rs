@@ -92,7 +92,8 @@ impl Log {
 
     /// Takes batches that already carry offset and epoch, as a follower or the metadata log's writer has them.
     ///
-    /// Offsets may leave gaps, as compaction does; they never go back. The checksums were compared before.
+    /// Offsets may leave gaps, as compaction does; they never go back. The checksums were compared before. A batch that is larger than a
+    /// segment may be has one of its own: `segment.bytes` was larger when its leader took it, and it is to be replicated all the same.
     ///
     /// # Errors
     /// [`AppendError`]; nothing was appended then.
@@ -274,7 +275,6 @@ impl Log {
             }
             let last = found.plus(i64::from(header.last_offset_delta)).filter(|last| *last >= found && *last < Offset::MAX);
             log_end = last.ok_or(AppendError::OffsetsExhausted)?.next();
-            self.check_size(&header)?;
             let found = LeaderEpoch(header.partition_leader_epoch);
             match latest {
                 Some(latest) if found.0 >= 0 && found < latest => {

@@ -93,6 +93,25 @@ impl Log {
         read
     }
 
+    /// A piece of the first finished segment at or behind `base`, for whoever looks through the whole log: of the one at `base` from
+    /// `position` on, where a batch begins, of another from its beginning.
+    pub fn finished_from(&self, base: Offset, position: u64, bytes_max: u32) -> Option<FileSlice> {
+        let segment =
+            self.sealed[self.sealed.partition_point(|segment| segment.base < base)..].iter().find(|one| one.bytes > 0)?;
+        let position = if segment.base == base { position } else { 0 };
+        let position_end = self.readable_bytes(segment.base, segment.bytes);
+        (position < position_end).then(|| FileSlice {
+            log: self.sealed_file(segment, SegmentFile::Log),
+            base_offset: segment.base,
+            start: Start::Position(position),
+            from: segment.base,
+            below: Offset::MAX,
+            position_end,
+            bytes_max,
+            first: FirstBatch::Whole,
+        })
+    }
+
     /// Place of the first sealed segment in which `from` may lie; behind the last one if it lies in the active segment.
     fn first_sealed_for(&self, from: Offset) -> usize {
         if self.active.as_ref().is_some_and(|active| active.base <= from) {

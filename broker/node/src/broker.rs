@@ -13,7 +13,7 @@ use strandline_protocol::metadata::MetadataRecord;
 
 use crate::cleaning::{CleanerSettings, Cleaning};
 use crate::config::BrokerConfig;
-use crate::config::topic::TopicConfig;
+use crate::config::topic::{CompactionLags, TopicConfig};
 use crate::controller::Controller;
 use crate::controller::topics::Bounds;
 use crate::controller_channel::ControllerChannel;
@@ -42,6 +42,7 @@ use crate::replica::moving::{self, Moves, ReadFor};
 use crate::replica::renewal::Renewals;
 use crate::replica::sessions::FollowerSessions;
 use crate::replica::table::Replicas;
+use crate::scrubbing::{ScrubRead, Scrubbing};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::share::Shares;
@@ -74,6 +75,8 @@ pub(crate) enum JobOwner {
     Coordinator { slot: u32, epoch: LeaderEpoch },
     /// A replica that moves to another log directory.
     Copy(ReadFor),
+    /// Nobody: a finished segment is looked through.
+    Scrub(ScrubRead),
     /// A share group looks for where it begins.
     ShareStart { key: ShareKey },
     /// Records for one partition of a parked ShareFetch.
@@ -146,6 +149,7 @@ pub struct Broker {
     default_config: Arc<TopicConfig>,
     /// Logs that are being compacted.
     pub cleaning: Cleaning,
+    pub(crate) scrubbing: Scrubbing,
     /// Directories that deleted partitions have not left yet.
     pub leaving: Leaving,
     /// When logs remove files that they gave up, by the wall clock.
@@ -182,6 +186,8 @@ impl Broker {
     pub fn new(parts: Parts) -> Self {
         let default_config = Arc::new(parts.image.layers(&parts.config, parts.identity.node_id).topic_config(None));
         let throttles = Throttles::read(&parts.image.layers(&parts.config, parts.identity.node_id));
+        let cleaners = CleanerSettings::read(&parts.image.layers(&parts.config, parts.identity.node_id));
+        let scrubbing = Scrubbing::new(&parts.image.layers(&parts.config, parts.identity.node_id));
         let membership = Membership::new(parts.previous_epoch, parts.settings.heartbeat_interval_ms);
         Self {
             sessions: Sessions::new(parts.settings.fetch_sessions_max),
@@ -190,7 +196,8 @@ impl Broker {
             markers: Markers::default(),
             verifying: verification::Queues::default(),
             held: Held::default(),
-            cleaning: Cleaning::new(CleanerSettings::read(&parts.config)),
+            cleaning: Cleaning::new(cleaners),
+            scrubbing,
             identity: parts.identity,
             config: parts.config,
             topology: parts.topology,
@@ -265,6 +272,7 @@ impl Broker {
             partitions_default: self.settings.partitions_default,
             replication_factor_default: self.settings.replication_factor_default,
             partitions_max: self.settings.partitions_max,
+            compaction_lags: CompactionLags::read(&self.controller.image.cluster_layers(&self.config), None),
         }
     }
 
@@ -381,8 +389,11 @@ impl Broker {
 
     /// The broker's own keys changed: every topic is read anew.
     pub fn refresh_all_topics(&mut self) {
-        self.default_config = Arc::new(self.image.layers(&self.config, self.identity.node_id).topic_config(None));
-        if self.throttles.refresh(&self.image.layers(&self.config, self.identity.node_id)) {
+        let layers = self.image.layers(&self.config, self.identity.node_id);
+        self.default_config = Arc::new(layers.topic_config(None));
+        self.cleaning.refresh(CleanerSettings::read(&layers));
+        self.scrubbing.refresh(&layers);
+        if self.throttles.refresh(&layers) {
             self.moves.on_throttle();
         }
         let ids: Vec<TopicId> = self.image.topics.iter().map(|topic| topic.id).collect();

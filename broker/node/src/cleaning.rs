@@ -15,7 +15,7 @@ use strandline_log::names::CLEANER_CHECKPOINT;
 use strandline_protocol::ids::Offset;
 
 use crate::broker::Broker;
-use crate::config::BrokerConfig;
+use crate::config::Layers;
 use crate::directory::After;
 use crate::io::{Effect, Job, JobId, Now};
 use crate::replica::Replica;
@@ -30,7 +30,7 @@ const MAP_BYTES_MIN: usize = 1 << 20;
 const STEP_BYTES_MIN: usize = 16 << 10;
 
 /// The keys of the cleaner itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct CleanerSettings {
     /// Logs that are compacted at a time; 0 compacts none.
     cleaners_max: usize,
@@ -44,14 +44,14 @@ pub(crate) struct CleanerSettings {
 
 impl CleanerSettings {
     /// Reads the keys. Buffers and bandwidth are for all cleaners together.
-    pub(crate) fn read(config: &BrokerConfig) -> Self {
-        let count = |key: &str| usize::try_from(config.number(key)).unwrap_or(0);
-        let fraction = |key: &str| config.text(key).and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::MAX);
+    pub(crate) fn read(layers: &Layers<'_>) -> Self {
+        let count = |key: &str| usize::try_from(layers.broker_number(key)).unwrap_or(0);
+        let fraction = |key: &str| layers.broker_fraction(key).unwrap_or(f64::MAX);
         let threads = count("log.cleaner.threads");
         let share = threads.max(1);
         Self {
-            cleaners_max: if config.boolean("log.cleaner.enable") { threads } else { 0 },
-            backoff_ms: u64::try_from(config.number("log.cleaner.backoff.ms")).unwrap_or(0),
+            cleaners_max: if layers.start.boolean("log.cleaner.enable") { threads } else { 0 },
+            backoff_ms: u64::try_from(layers.broker_number("log.cleaner.backoff.ms")).unwrap_or(0),
             map_bytes_max: (count("log.cleaner.dedupe.buffer.size") / share).max(MAP_BYTES_MIN),
             map_load_factor: fraction("log.cleaner.io.buffer.load.factor").min(1.0),
             // One half to read, the other to write.
@@ -97,12 +97,28 @@ pub struct Cleaning {
     settings: CleanerSettings,
     cleaners: Vec<Cleaner>,
     next_look_ms: u64,
+    is_stopped: bool,
     pub totals: CleaningTotals,
 }
 
 impl Cleaning {
     pub(crate) fn new(settings: CleanerSettings) -> Self {
-        Self { settings, cleaners: Vec::new(), next_look_ms: 0, totals: CleaningTotals::default() }
+        Self { settings, cleaners: Vec::new(), next_look_ms: 0, is_stopped: false, totals: CleaningTotals::default() }
+    }
+
+    /// The keys may have other values. They count from the next step and the next round on, and nobody waits for what was paid by others.
+    pub(crate) fn refresh(&mut self, settings: CleanerSettings) {
+        if self.is_stopped || settings == self.settings {
+            return;
+        }
+        self.settings = settings;
+        self.next_look_ms = 0;
+        for cleaner in &mut self.cleaners {
+            cleaner.rested_ms = 0;
+            if let At::Resting(_, until_ms) = &mut cleaner.at {
+                *until_ms = 0;
+            }
+        }
     }
 
     /// When [`run`] has something to do although nothing else happens.
@@ -138,6 +154,7 @@ impl Cleaning {
 
     /// Nothing begins any more, and what is under way comes to nothing.
     pub(crate) fn stop(&mut self) {
+        self.is_stopped = true;
         self.settings.cleaners_max = 0;
         self.cleaners.clear();
     }

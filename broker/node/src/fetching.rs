@@ -24,7 +24,7 @@ use crate::broker::Broker;
 use crate::epochs::{check_leader_epoch, diverging};
 use crate::flaws::{self, Flaw};
 use crate::image::Image;
-use crate::io::{FetchReply, PartitionSlices, Reply};
+use crate::io::{FetchReply, PartitionSlices, Reply, unreadable};
 use crate::replica::{Replica, Role, selection};
 use crate::sessions::{FetchKey, Kind, Wanted};
 
@@ -128,11 +128,11 @@ fn read(
     bytes_max: i64,
     first: FirstBatch,
 ) -> Result<Read, Box<PartitionData>> {
-    let slot = target.slot.map_err(|code| failed(target, code, Offset::NONE, Offset::NONE))?;
+    let fail = |code| failed(target, code);
+    let slot = target.slot.map_err(fail)?;
     let hosted = broker.replicas.get(slot).filter(|replica| !replica.deleted);
-    let replica = hosted.ok_or_else(|| failed(target, why_gone(broker, fetch, target), Offset::NONE, Offset::NONE))?;
+    let replica = hosted.ok_or_else(|| fail(why_gone(broker, fetch, target)))?;
     let (high_watermark, log_start) = (replica.high_watermark(), replica.log_start());
-    let fail = |code| failed(target, code, high_watermark, log_start);
     if fetch.api_version < FOLLOWERS_FROM {
         replica.leader().map_err(fail)?;
     } else if replica.truncation.is_some() || is_behind(broker, replica) {
@@ -169,7 +169,7 @@ fn read(
     };
     let limit = bytes_max.min(i64::from(target.wanted.bytes_max)).max(0);
     let read = replica.log.read(from, below, u32::try_from(limit).unwrap_or(u32::MAX), first);
-    let read = read.map_err(|ReadError::OutOfRange { .. }| fail(ErrorCode::OFFSET_OUT_OF_RANGE))?;
+    let read = read.map_err(|ReadError::OutOfRange { .. }| out_of_range(target, high_watermark, log_start))?;
     let mut aborted = None;
     if fetch.isolation == Isolation::ReadCommitted {
         data.aborted_transactions = Some(Vec::new());
@@ -204,17 +204,14 @@ fn is_behind(broker: &Broker, replica: &Replica) -> bool {
     state.is_some_and(|state| !state.isr.contains(&broker.identity.node_id))
 }
 
-fn failed(target: &Target, code: ErrorCode, high_watermark: Offset, log_start: Offset) -> Box<PartitionData> {
-    Box::new(PartitionData {
-        partition_index: target.key.partition,
-        error_code: code,
-        high_watermark,
-        last_stable_offset: Offset::NONE,
-        log_start_offset: log_start,
-        aborted_transactions: None,
-        records: Some(Records::default()),
-        ..PartitionData::default()
-    })
+fn failed(target: &Target, code: ErrorCode) -> Box<PartitionData> {
+    Box::new(unreadable(target.key.partition, code))
+}
+
+/// Who asks for an offset outside of the log does not stand at an end of it, and may be told where they are.
+fn out_of_range(target: &Target, high_watermark: Offset, log_start: Offset) -> Box<PartitionData> {
+    let answer = unreadable(target.key.partition, ErrorCode::OFFSET_OUT_OF_RANGE);
+    Box::new(PartitionData { high_watermark, log_start_offset: log_start, ..answer })
 }
 
 /// Makes the reply of what was served; an incremental one names only what changed.

@@ -9,6 +9,7 @@ use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName};
 use crate::cleaning::{self, CleaningTotals};
 use crate::node::Node;
 use crate::replica::Traffic;
+use crate::scrubbing::ScrubTotals;
 
 pub use self::coordination::{ShareGauges, TransactionGauges};
 
@@ -40,6 +41,7 @@ pub struct Gauges {
     pub metadata_end: Offset,
     pub metadata_committed: Offset,
     pub cleaning: CleaningTotals,
+    pub scrubbing: ScrubTotals,
     /// Compacted partitions that are set aside, because of damage or after too many failures.
     pub cleaning_set_aside: usize,
     pub transactions: TransactionGauges,
@@ -62,6 +64,7 @@ impl Node {
             metadata_end: broker.controller.end(),
             metadata_committed: broker.controller.committed(),
             cleaning: broker.cleaning.totals,
+            scrubbing: broker.scrubbing.totals,
             transactions: coordination::transactions(broker, wall_ms),
             shares: coordination::shares(broker),
             ..Gauges::default()

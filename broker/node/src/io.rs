@@ -16,10 +16,12 @@ use strandline_log::recover::{RecoverError, Recovered};
 use strandline_log::slice::Slice;
 use strandline_log::transactions::AbortedQuery;
 use strandline_protocol::api::{Request, Response};
+use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{Offset, TopicId, TopicName};
-use strandline_protocol::messages::fetch::FetchResponse;
+use strandline_protocol::messages::fetch::{FetchResponse, PartitionData};
 use strandline_protocol::messages::produce::ProduceRequest;
 use strandline_protocol::records::{BatchHeader, Offender, ProduceRules, Refusal};
+use strandline_protocol::wire::Records;
 
 use crate::coordinator::loading::{LoadPiece, LoadedPiece};
 use crate::copying::{CopyFault, CopyPiece};
@@ -306,6 +308,20 @@ pub struct FetchReply {
     /// `records` of the partitions named in `slices` is still empty.
     pub response: FetchResponse,
     pub slices: Vec<PartitionSlices>,
+}
+
+/// What a Fetch says of a partition that cannot be read. It tells no ends, as Kafka's does: librdkafka takes a high watermark where its
+/// reader stands for the end of the partition, whatever the error says, and in an empty replica that is where readers begin.
+pub fn unreadable(partition_index: i32, error_code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index,
+        error_code,
+        high_watermark: Offset::NONE,
+        last_stable_offset: Offset::NONE,
+        log_start_offset: Offset::NONE,
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    }
 }
 
 /// The records of one partition of a Fetch response.

@@ -40,6 +40,7 @@ mod quorum;
 pub mod recovery;
 mod registration;
 mod replica;
+mod scrubbing;
 mod sessions;
 mod settings;
 pub mod share;

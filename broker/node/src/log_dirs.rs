@@ -101,6 +101,11 @@ impl LogDirs {
         self.iter().find(|(_, directory)| directory.is_online() && directory.id == Some(id)).map(|(place, _)| place)
     }
 
+    /// Whether one that partitions were served from does not work.
+    pub fn has_failed(&self) -> bool {
+        self.by_place.iter().any(|directory| directory.takes_partitions && directory.failed.is_some())
+    }
+
     /// Whether a replica of which the metadata says that it lies in `id` may be in a directory of this broker that does not
     /// work: it is known to be there, or there is one of which nothing is known.
     pub fn may_be_offline(&self, id: Uuid) -> bool {

@@ -37,6 +37,7 @@ use crate::registration;
 use crate::replica::leading;
 use crate::replica::truncation::Truncation;
 use crate::replica::{Moved, assign, assignments, following, moving, renewal};
+use crate::scrubbing;
 use crate::share;
 use crate::snapshot::{self, fetched};
 use crate::tail::TailCache;
@@ -594,6 +595,11 @@ impl Node {
                     self.give_up(parked, outbox);
                 }
             }
+            (Some(JobOwner::Scrub(wanted)), JobResult::CopyRead(result)) => {
+                for parked in scrubbing::on_read(&mut self.broker, now, &wanted, result, outbox) {
+                    self.give_up(parked, outbox);
+                }
+            }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
                 if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
                     self.fail(now, reason, outbox);
@@ -628,6 +634,7 @@ impl Node {
             self.due.run(now, &mut self.broker, outbox);
             snapshot::consider(&mut self.broker, now, outbox);
             cleaning::run(&mut self.broker, now, outbox);
+            scrubbing::run(&mut self.broker, now, outbox);
             moving::on_tick(&mut self.broker, now);
             for slot in self.broker.throttles.take_left_out() {
                 for parked in self.broker.followers.news(slot) {

@@ -24,6 +24,7 @@ use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
 use crate::node::RecoveredPartition;
+use crate::replica::assign;
 
 /// `fenced` of a registration change that lifts the fence.
 const UNFENCE: i8 = -1;
@@ -107,7 +108,7 @@ fn elections(broker: &Broker, found: &BTreeMap<(TopicId, i32), Uuid>) -> Vec<Met
             let found = found.get(&(topic.id, *index)).copied();
             let change = match broker.offline.contains(topic.id, *index) {
                 true => set_aside(id, partition, Some(Uuid::LOST_DIRECTORY)),
-                false if found.is_none() && is_away(broker, partition) => set_aside(id, partition, None),
+                false if found.is_none() && assign::is_away(broker, partition) => set_aside(id, partition, None),
                 false => election(id, found, partition),
             };
             records.extend(
@@ -116,12 +117,6 @@ fn elections(broker: &Broker, found: &BTreeMap<(TopicId, i32), Uuid>) -> Vec<Met
         }
     }
     records
-}
-
-/// Whether the directory that this broker's replica lies in is not here, or does not work.
-fn is_away(broker: &Broker, partition: &Partition) -> bool {
-    let held = partition.directory_of(broker.identity.node_id);
-    held.is_some_and(|held| held.is_directory() && broker.log_dirs.online_place_of(held).is_none())
 }
 
 fn election(id: i32, found: Option<Uuid>, partition: &Partition) -> Option<PartitionChangeRecord> {

@@ -54,7 +54,7 @@ impl Due {
     /// The next point at which something is due.
     pub(crate) fn next(&self, broker: &Broker) -> u64 {
         let logs = self.recovery_points_ms.min(self.high_watermarks_ms).min(self.retention_ms);
-        let logs = logs.min(broker.cleaning.next_due_ms());
+        let logs = logs.min(broker.cleaning.next_due_ms()).min(broker.scrubbing.next_due_ms());
         logs.min(broker.moves.next_due_ms().unwrap_or(u64::MAX))
             .min(broker.throttles.next_due_ms())
             .min(self.rebalance_ms)

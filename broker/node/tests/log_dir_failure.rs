@@ -9,10 +9,10 @@ use cluster::world::World;
 use harness::TestBroker;
 use strandline_log::disk::{FilePath, LogDir};
 use strandline_node::io::{Asked, Input};
-use strandline_protocol::api::Response;
+use strandline_protocol::api::{ApiKey, Response};
 use strandline_protocol::error::ErrorCode;
-use strandline_protocol::ids::{BrokerId, Offset, TopicName};
-use strandline_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use strandline_protocol::ids::{BrokerId, Offset, TopicName, Uuid};
+use strandline_protocol::messages::create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
 use strandline_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use strandline_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use strandline_protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
@@ -223,4 +223,116 @@ fn a_disk_that_was_exchanged_for_an_empty_one_is_filled_again_from_others() {
     let ends: Vec<Offset> =
         world.node(victim).partitions().filter(|view| view.partition == 1).map(|view| view.positions.log_end).collect();
     assert!(ends.contains(&Offset(3)), "{ends:?}");
+}
+
+/// The directory that the metadata names for a node's replica.
+fn named(world: &World, at: i32, of: i32, partition: i32) -> Uuid {
+    let placed = world.node(at).placed().find(|placed| placed.name.as_str() == "orders" && placed.partition == partition);
+    let placed = placed.expect("it is there");
+    placed.directories[placed.replicas.iter().position(|replica| *replica == of).expect("it has one")]
+}
+
+fn ends(world: &World, at: i32) -> Vec<Offset> {
+    let mut views: Vec<_> =
+        world.node(at).partitions().filter(|view| !view.deleted && view.name.as_str() == "orders").collect();
+    views.sort_by_key(|view| view.partition);
+    views.iter().map(|view| view.positions.log_end).collect()
+}
+
+/// No controller, and the only one in sync of two partitions that lie in different directories, with a record in each.
+const VICTIM: i32 = 4;
+const OTHER: i32 = 5;
+
+/// The controller has not heard where the victim's replicas lie; the others of `replicas` are not in sync.
+fn untold(replicas: &[i32]) -> World {
+    let mut world = World::with(3, &[("log.dirs", "left,right")]);
+    for broker in [VICTIM, OTHER] {
+        world.add(broker);
+        world.start(broker);
+    }
+    world.run_until("all serve", 10_000, |world| (1..=OTHER).all(|node| world.serves(node)));
+    world.lose_requests(Some(ApiKey::AssignReplicasToDirs));
+    let broker_ids: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
+    let assignment = |partition_index| CreatableReplicaAssignment { partition_index, broker_ids: broker_ids.clone() };
+    let topic = CreatableTopic {
+        name: TopicName::from("orders"),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: [IN_LEFT, IN_RIGHT].map(assignment).to_vec(),
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..CreateTopicsRequest::default() };
+    world.call_within(5_000, 1, 7, Asked::Other(Box::new(request.into()))).expect("answered");
+    world.run(100);
+    world.kill(OTHER);
+    world.run(1_000);
+    for partition in [IN_LEFT, IN_RIGHT] {
+        assert_eq!(produce(&mut world, VICTIM, partition), ErrorCode::NONE);
+        assert_eq!(named(&world, 1, VICTIM, partition), Uuid::UNASSIGNED_DIRECTORY);
+    }
+    assert!(described(&mut world, 1).iter().all(|one| one.isr_nodes == [BrokerId(VICTIM)]));
+    world
+}
+
+fn starts_again(world: &mut World) {
+    world.start(VICTIM);
+    world.run_until("it serves again", 10_000, |world| world.serves(VICTIM));
+    world.run(1_000);
+}
+
+#[test]
+fn a_replica_that_may_lie_in_a_directory_that_is_away_is_not_made_anew_elsewhere() {
+    for replicas in [&[VICTIM][..], &[VICTIM, OTHER]] {
+        let mut world = untold(replicas);
+        world.kill(VICTIM);
+        world.take_dir_away(VICTIM, RIGHT);
+        starts_again(&mut world);
+        assert_eq!(produce(&mut world, VICTIM, IN_RIGHT), ErrorCode::KAFKA_STORAGE_ERROR);
+        world.lose_requests(None);
+        world.run(1_000);
+        assert_eq!(produce(&mut world, VICTIM, IN_LEFT), ErrorCode::NONE);
+        world.start(OTHER);
+        world.run(3_000);
+        for is_killed in [false, true] {
+            let state = described(&mut world, 1).remove(IN_RIGHT as usize);
+            assert_eq!(
+                (state.leader_id, &state.offline_replicas[..]),
+                (BrokerId::NONE, &[BrokerId(VICTIM)][..]),
+                "{replicas:?}"
+            );
+            assert_eq!(produce(&mut world, VICTIM, IN_RIGHT), ErrorCode::KAFKA_STORAGE_ERROR);
+            if is_killed {
+                world.kill(VICTIM);
+            } else {
+                world.stop(VICTIM);
+                world.run_until("it is gone", 8_000, |world| !world.is_running(VICTIM));
+            }
+            starts_again(&mut world);
+        }
+        world.kill(VICTIM);
+        world.bring_dir_back(VICTIM, RIGHT);
+        starts_again(&mut world);
+        world.run(2_000);
+        assert_eq!(produce(&mut world, VICTIM, IN_RIGHT), ErrorCode::NONE, "{replicas:?}");
+        world.run(2_000);
+        for node in replicas {
+            assert_eq!(ends(&world, *node), [Offset(2), Offset(2)]);
+        }
+    }
+}
+
+#[test]
+fn where_others_are_in_sync_it_is_made_anew_in_a_directory_that_works() {
+    let mut world = untold(&[VICTIM, OTHER]);
+    world.start(OTHER);
+    world.run(5_000);
+    assert!(described(&mut world, 1).iter().all(|one| one.isr_nodes.len() == 2));
+    world.kill(VICTIM);
+    world.take_dir_away(VICTIM, RIGHT);
+    world.lose_requests(None);
+    starts_again(&mut world);
+    world.run(3_000);
+    assert!(described(&mut world, 1).iter().all(|one| one.isr_nodes.len() == 2), "{:?}", described(&mut world, 1));
+    assert_eq!(ends(&world, VICTIM), [Offset(1), Offset(1)]);
+    assert_eq!(named(&world, 1, VICTIM, IN_RIGHT), named(&world, 1, VICTIM, IN_LEFT));
 }

@@ -14,9 +14,6 @@ use strandline_protocol::messages::alter_replica_log_dirs::{
 use strandline_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use strandline_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use strandline_protocol::messages::describe_log_dirs::DescribeLogDirsRequest;
-use strandline_protocol::messages::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
 use strandline_protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest};
 use strandline_protocol::records::{Batches, ProducerStamp};
 
@@ -115,11 +112,7 @@ fn read_request(topic: &str, offset: i64) -> strandline_protocol::messages::fetc
 }
 
 fn set_rate(broker: &mut TestBroker, rate: &str) {
-    let config = AlterableConfig { name: RATE.to_owned(), config_operation: 0, value: Some(rate.to_owned()) };
-    let resource = AlterConfigsResource { resource_type: 4, resource_name: "1".to_owned(), configs: vec![config] };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-    let Response::IncrementalAlterConfigs(response) = broker.call(1, request) else { panic!("another response") };
-    assert_eq!(response.responses[0].error_code, ErrorCode::NONE);
+    assert_eq!(broker.configure(4, "1", RATE, Some(rate)), ErrorCode::NONE);
 }
 
 fn directories(broker: &TestBroker, log_dir: LogDir) -> Vec<String> {
@@ -146,6 +139,18 @@ fn a_replica_lies_where_it_was_moved_to_and_its_old_files_go() {
     assert_eq!(places(&mut broker), (vec!["right1".to_owned()], vec![]));
     let mut broker = broker.restart();
     assert_eq!(values(&mut broker), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn what_is_larger_than_a_segment_may_be_now_moves_too() {
+    let mut broker = filled(THREE);
+    assert_eq!(produced(&mut broker, &"x".repeat(1_500_000)), ErrorCode::NONE);
+    assert_eq!(broker.configure(2, "orders", "segment.bytes", Some("1048576")), ErrorCode::NONE);
+    assert_eq!(alter(&mut broker, "orders", MOVING, "third2"), ErrorCode::NONE);
+    assert_eq!(places(&mut broker), (vec!["third2".to_owned()], vec![]));
+    let mut broker = broker.kill();
+    assert_eq!(short(values(&mut broker)), ["a", "b", "c"]);
+    assert_eq!(values(&mut broker).len(), 4);
 }
 
 #[test]

@@ -9,12 +9,15 @@ use std::fmt::Arguments;
 use bytes::Bytes;
 use strandline_node::io::{ConnectionId, JobId, ListenerKind, PeerLost, Sequence, Tag};
 use strandline_protocol::api::{ApiKey, Response};
+use strandline_protocol::error::ErrorCode;
+use strandline_protocol::ids::Offset;
+use strandline_protocol::messages::fetch::PartitionData;
 
 use crate::cluster::books::Books;
 use crate::cluster::judge::Judge;
 use crate::dice::Dice;
 use crate::flaw::Flaw;
-use crate::history::{Anomaly, History};
+use crate::history::{Anomaly, History, PartitionKey};
 use crate::invariants::Invariant;
 use crate::lanes::Lane;
 use crate::network::Network;
@@ -255,6 +258,15 @@ impl Core {
         let story = story.to_string();
         self.note(format_args!("VIOLATION {} {story}", invariant.number()));
         self.violation.get_or_insert(Violation::Invariant { invariant, story });
+    }
+
+    /// Who reads at `position` must not find the end of the partition there by an answer that refuses: librdkafka looks at the ends
+    /// before it looks at the error.
+    pub fn check_refusal(&mut self, key: PartitionKey, position: i64, data: &PartitionData) {
+        let end = if data.last_stable_offset == Offset::NONE { data.high_watermark } else { data.last_stable_offset };
+        if data.error_code != ErrorCode::NONE && end.0 == position {
+            self.violate(Invariant::AnswersAsAsked, format_args!("{key}: {:?} with an end at {end}", data.error_code));
+        }
     }
 
     /// Whether a machine's node coordinates a group by the newest committed metadata.

@@ -6,7 +6,9 @@ use strandline_log::cut;
 use strandline_log::disk::{DiskError, FilePath, Files};
 use strandline_log::slice::Slice;
 use strandline_log::transactions::aborted;
-use strandline_node::io::{Asked, BatchOutcome, CheckedProduce, FetchReply, PartitionRules, PartitionSlices, RulesTable};
+use strandline_node::io::{
+    Asked, BatchOutcome, CheckedProduce, FetchReply, PartitionRules, PartitionSlices, RulesTable, unreadable,
+};
 use strandline_protocol::api::{ApiKey, Request, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::Offset;
@@ -16,7 +18,7 @@ use strandline_protocol::records::{
     Action, BatchHeader, Batches, Limits, ProduceRules, Refusal, Scratch, crc32c, examine, judge, offenders, position, rewrite,
     set_max_timestamp,
 };
-use strandline_protocol::wire::{Reader, Records, WireError, Writer};
+use strandline_protocol::wire::{Reader, WireError, Writer};
 
 use crate::flaw::Flaw;
 
@@ -187,8 +189,7 @@ pub fn fill(fetch: FetchReply, files: &dyn Files, checks: Checks, flaw: Option<F
             && let Err(reason) = fill_partition(data, slices, files, checks, flaw)
         {
             errors.push(reason);
-            data.error_code = ErrorCode::KAFKA_STORAGE_ERROR;
-            data.records = Some(Records::default());
+            *data = unreadable(data.partition_index, ErrorCode::KAFKA_STORAGE_ERROR);
         }
     }
     (response, errors)

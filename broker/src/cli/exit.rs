@@ -81,6 +81,12 @@ pub(crate) enum Failure {
         "the voters stand in the configuration of the controllers (kraft.version 0) and cannot be changed; node {id} has no directory there"
     )]
     NoDirectory { id: i32 },
+    #[error("{topic}:{partition} has no replica on broker {broker}; `strandline partition list` shows who has")]
+    NotOnBroker { topic: String, partition: i32, broker: i32 },
+    #[error(
+        "{topic}:{partition} is not on its way to {path} any more; `strandline broker dirs --replicas` shows where it lies"
+    )]
+    NotMoving { topic: String, partition: i32, path: String },
     /// Some items failed, and what became of each has been printed.
     #[error("{failed} of {all} failed")]
     Some { failed: usize, all: usize },
@@ -98,6 +104,7 @@ impl Failure {
             Self::Transaction(error) => code_of(error),
             Self::Record { failed, .. } => code_of(failed),
             Self::GroupInUse { .. } | Self::NothingToReset { .. } => FAILED,
+            Self::NotOnBroker { .. } | Self::NotMoving { .. } => FAILED,
             Self::NoReplica { .. } | Self::SeveralReplicas { .. } | Self::NoDirectory { .. } => FAILED,
             Self::Some { .. } | Self::Unhealthy { .. } | Self::NoHeir { .. } | Self::NothingOpen { .. } => FAILED,
             Self::Line { .. } | Self::NoSeparator { .. } | Self::UnknownFile { .. } | Self::Damaged { .. } => LOCAL,
@@ -139,6 +146,7 @@ fn next_step(error: &impl KafkaError) -> &'static str {
         Kind::TimedOut => "is the cluster healthy? see its log",
         _ => match error.code() {
             Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => "`strandline topic list` shows the topics",
+            Some(ErrorCode::LOG_DIR_NOT_FOUND) => "`strandline broker dirs` shows the directories, as they are to be named",
             Some(ErrorCode::GROUP_ID_NOT_FOUND) => "`strandline group list` shows the groups",
             Some(ErrorCode::NON_EMPTY_GROUP) => "stop its members first; `strandline group describe` shows them",
             Some(ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC) => "stop the members that are subscribed first",

@@ -15,6 +15,7 @@ mod group;
 mod input;
 mod keys;
 mod log;
+mod log_dirs;
 mod partition;
 mod produce;
 mod progress;
@@ -48,7 +49,7 @@ pub(crate) enum ClientCommand {
     /// List, move and elect single partitions
     #[command(subcommand)]
     Partition(partition::PartitionCommand),
-    /// Empty brokers and take them out of the cluster
+    /// Show log directories, empty brokers and take them out of the cluster
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
     /// Look after consumer groups: members, lag, offsets

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 use strandline_log::disk::{DiskError, Entry, FilePath, Files};
+use strandline_log::names::SWAP_SUFFIX;
 
 use crate::disk::blocks::{Blocks, down_to_block, up_to_block};
 use crate::disk::files::{Access, Roots};
@@ -84,11 +85,17 @@ impl Files for LogFiles {
 
     fn read(&self, file: &FilePath, position: u64, bytes: usize) -> Result<Bytes, DiskError> {
         let result = match self.access {
-            Access::Direct if file.as_str().ends_with(".log") => self.read_directly(file, position, bytes),
+            Access::Direct if is_segment(file) => self.read_directly(file, position, bytes),
             _ => self.read_plainly(file, position, bytes),
         };
         result.map_err(|error| disk_error(file, &error))
     }
+}
+
+/// Whether the file holds records; the output of a compaction has `.swap` behind its name until it is put in its place.
+fn is_segment(file: &FilePath) -> bool {
+    let name = file.as_str();
+    name.strip_suffix(SWAP_SUFFIX).unwrap_or(name).ends_with(".log")
 }
 
 /// Reads into `buffer` until `enough` bytes of it are there or the file ends; answers with the bytes read.
@@ -131,6 +138,13 @@ mod tests {
             assert_eq!(listed, [Entry { name: "0.log".into(), bytes: 100_000, is_directory: false }]);
         }
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn segments_are_told_by_their_names_also_while_they_wait_for_their_place() {
+        let told = |name: &str| is_segment(&FilePath::inside("t-0", name));
+        assert_eq!(["0.log", "0.log.swap"].map(told), [true; 2]);
+        assert_eq!(["0.index", "0.timeindex.swap", "0.log.deleted", "partition.metadata"].map(told), [false; 4]);
     }
 
     #[test]

@@ -42,6 +42,9 @@ const ROWS: &[Row] = &[
     Row { name: "strandline_cleaner_failed_rounds_total", kind: "counter", help: "Rounds of compaction that failed.", value: |node| node.cleaning.failed_rounds as f64 },
     Row { name: "strandline_cleaner_bytes_cleaned_total", kind: "counter", help: "Bytes of segments that were compacted, before.", value: |node| node.cleaning.bytes_before as f64 },
     Row { name: "strandline_cleaner_bytes_kept_total", kind: "counter", help: "Bytes of segments that were compacted, after.", value: |node| node.cleaning.bytes_after as f64 },
+    Row { name: "strandline_scrub_bytes_total", kind: "counter", help: "Bytes of finished segments that were looked through for damage.", value: |node| node.scrubbing.bytes as f64 },
+    Row { name: "strandline_scrub_passes_total", kind: "counter", help: "Times that all finished segments were looked through.", value: |node| node.scrubbing.passes as f64 },
+    Row { name: "strandline_scrub_damaged_segments_total", kind: "counter", help: "Damaged segments that were found before a reader met them.", value: |node| node.scrubbing.damaged_segments as f64 },
     Row { name: "kafka_log_logcleanermanager_uncleanable_partitions_count", kind: "gauge", help: "Partitions that are not compacted any more, because of damage or after too many failures.", value: |node| node.cleaning_set_aside as f64 },
 ];
 

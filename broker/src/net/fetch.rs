@@ -10,7 +10,7 @@ use bytes::Bytes;
 use strandline_log::disk::DiskError;
 use strandline_log::slice::{FileSlice, Slice};
 use strandline_log::transactions::aborted;
-use strandline_node::io::{FetchReply, PartitionSlices};
+use strandline_node::io::{FetchReply, PartitionSlices, unreadable};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::messages::fetch::{AbortedTransaction, FetchResponse, PartitionData};
 use strandline_protocol::records::BatchHeader;
@@ -102,13 +102,13 @@ pub(crate) fn fill(fetch: FetchReply, reader: &Arc<Reader>) -> FetchResponse {
         if let Some(data) = topic.and_then(|topic| topic.partitions.get_mut(slices.partition))
             && let Err(reason) = fill_partition(data, slices, reader)
         {
-            data.records = Some(Records::default());
             // It was removed or moved since the node answered: who asks again is sent elsewhere.
             if matches!(reason, DiskError::Missing { .. }) {
+                data.records = Some(Records::default());
                 continue;
             }
             error!(%reason, "records cannot be read");
-            data.error_code = ErrorCode::KAFKA_STORAGE_ERROR;
+            *data = unreadable(data.partition_index, ErrorCode::KAFKA_STORAGE_ERROR);
         }
     }
     response

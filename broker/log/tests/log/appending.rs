@@ -77,6 +77,21 @@ fn an_old_epoch_a_cut_batch_and_one_above_the_segment_size_are_refused() {
 }
 
 #[test]
+fn a_batch_that_was_taken_when_segments_were_larger_is_replicated_into_one_of_its_own() {
+    let mut world = World::new(small());
+    world.append(&Batch::default());
+    let large = Batch { value_bytes: 2_000, ..Batch::default() };
+    for (base, batch) in [(1, large.clone()), (2, large), (3, Batch::default())] {
+        world.log.append_as_is(NOW_MS, batch.stamped(base, 3)).expect("it is taken");
+    }
+    world.drain();
+    assert_eq!(world.log.segments(), 4);
+    world.crash();
+    assert_eq!((world.log.segments(), world.ends()), (4, (0, 4, 4, 4)));
+    assert_eq!(world.offsets(0), [0, 1, 2, 3]);
+}
+
+#[test]
 fn a_full_segment_is_sealed_before_the_next_one_is_appended_to() {
     let mut world = World::new(small());
     let batch = Batch { value_bytes: 400, ..Batch::default() };

@@ -57,6 +57,12 @@ impl Layers<'_> {
         value.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// The fraction of a broker key in force.
+    pub fn broker_fraction(&self, key: &str) -> Option<f64> {
+        let row = find(BROKER_KEYS, key)?;
+        self.broker_value(row).text?.trim().parse().ok()
+    }
+
     /// A topic key with its layers; `overrides` are the topic's own.
     pub fn topic_value(&self, row: &'static Row, overrides: Option<&Overrides>) -> Value {
         let mut synonyms = Vec::new();

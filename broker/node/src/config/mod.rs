@@ -19,6 +19,7 @@ use broker::BROKER_KEYS;
 pub use group::{check_group, group_row};
 pub use layers::{Layers, Source, Synonym, Value};
 use row::{Row, Scope, ValueError, find};
+use topic::CompactionLags;
 
 /// What was given at start: the file, then `--set`. Checked against the table.
 #[derive(Clone, Debug, Default)]
@@ -30,13 +31,14 @@ impl BrokerConfig {
     /// Takes pairs of key and value; a later pair wins.
     ///
     /// # Errors
-    /// [`ValueError`] for the first key that is unknown or whose value is not legal.
+    /// [`ValueError`] for the first key that is unknown or whose value is not legal, or for two that contradict each other.
     pub fn from_pairs<K: AsRef<str>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, ValueError> {
         let mut config = Self::default();
         for (key, value) in pairs {
             config.set(key.as_ref(), value.into())?;
         }
         group::check_start(&config)?;
+        CompactionLags::read(&Layers { start: &config, broker: None, all_brokers: None }, None).check()?;
         Ok(config)
     }
 
@@ -142,6 +144,20 @@ mod tests {
         assert!(check_group(&start, "share.auto.offset.reset", "never").is_err());
         let odd = BrokerConfig::from_pairs([("group.share.record.lock.duration.ms", "60001")]);
         assert!(odd.is_err(), "the default of the most is 60000");
+    }
+
+    #[test]
+    fn a_compaction_that_is_due_before_it_may_be_is_refused() {
+        let start = |least: &str, most: &str| {
+            BrokerConfig::from_pairs([
+                ("log.cleaner.min.compaction.lag.ms", least),
+                ("log.cleaner.max.compaction.lag.ms", most),
+            ])
+        };
+        assert!(start("5", "5").is_ok());
+        let error = start("6", "5").expect_err("they contradict each other");
+        let said = "conflict topic config setting min.compaction.lag.ms (6) > max.compaction.lag.ms (5)";
+        assert_eq!(error.to_string(), said);
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub enum ValueError {
     Invalid { key: String, value: String, expected: Expected },
     #[error("configuration {key} can only be set at start, in the configuration file or with --set")]
     OnlyAtStart { key: String },
+    #[error("conflict topic config setting {} ({}) > {} ({})", .least.0, .least.1, .most.0, .most.1)]
+    Conflict { least: (&'static str, i64), most: (&'static str, i64) },
 }
 
 /// What would have been legal.

@@ -6,7 +6,8 @@ use strandline_log::config::LogConfig;
 use strandline_log::disk::Durability;
 use strandline_protocol::records::{Compression, CompressionRule, ProduceRules, TimestampType};
 
-use super::row::{Kind, Row, Scope, words_of};
+use super::layers::{Layers, Overrides};
+use super::row::{Kind, Row, Scope, ValueError, find, words_of};
 use super::throttled::ThrottledReplicas;
 
 /// Words of `compression.type`; `producer` keeps what was sent.
@@ -77,6 +78,49 @@ pub struct TopicConfig {
     pub deletes: bool,
     pub leader_throttled: ThrottledReplicas,
     pub follower_throttled: ThrottledReplicas,
+}
+
+/// How long a record stays out of compaction at least, and at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionLags {
+    least_ms: i64,
+    most_ms: i64,
+}
+
+impl CompactionLags {
+    const LEAST: &str = "min.compaction.lag.ms";
+    const MOST: &str = "max.compaction.lag.ms";
+
+    /// What holds for a topic with these keys of its own.
+    pub fn read(layers: &Layers<'_>, overrides: Option<&Overrides>) -> Self {
+        let number = |key| {
+            let text = find(TOPIC_KEYS, key).and_then(|row| layers.topic_value(row, overrides).text);
+            text.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+        };
+        Self { least_ms: number(Self::LEAST), most_ms: number(Self::MOST) }
+    }
+
+    /// What holds where a topic has keys of its own on top.
+    #[must_use]
+    pub fn with(self, overrides: &Overrides) -> Self {
+        let own = |key, below| overrides.get(key).and_then(|text| text.trim().parse().ok()).unwrap_or(below);
+        Self { least_ms: own(Self::LEAST, self.least_ms), most_ms: own(Self::MOST, self.most_ms) }
+    }
+
+    /// Whether a key is one of the two, or gives their defaults.
+    pub fn are_set_by(key: &str) -> bool {
+        let gives = |name| find(TOPIC_KEYS, name).and_then(|row| row.broker_key);
+        [Self::LEAST, Self::MOST].iter().any(|name| key == *name || gives(name) == Some(key))
+    }
+
+    /// # Errors
+    /// [`ValueError::Conflict`] if a record would have to be compacted before it may. Source: LogConfig.validateValues.
+    pub fn check(self) -> Result<(), ValueError> {
+        if self.least_ms <= self.most_ms {
+            return Ok(());
+        }
+        Err(ValueError::Conflict { least: (Self::LEAST, self.least_ms), most: (Self::MOST, self.most_ms) })
+    }
 }
 
 impl TopicConfig {

@@ -60,20 +60,23 @@ impl<'a> Cluster<'a> {
     }
 
     /// The broker starts again without having ended well: where a crash may cost records it is neither in sync nor eligible any more
-    /// (KIP-966). Where its directory is not among `directories`, everything it held is gone, whatever the topic promises.
+    /// (KIP-966). Where its directory is not among `directories` it is out of sync; and if another one has come, which is then in its
+    /// place, everything it held is gone, whatever the topic promises. Otherwise the directory may come back with it.
     pub(crate) fn crash(self, broker: i32, directories: &[Uuid]) -> Vec<MetadataRecord> {
         let before = self.image.brokers.get(broker).map_or(&[][..], |known| known.log_dirs.as_slice());
         let has_new = directories.iter().any(|directory| !before.contains(directory));
-        let is_gone = |directory: Option<Uuid>| match directory {
-            None | Some(Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY) => has_new,
-            Some(known) => !directories.contains(&known),
-        };
+        let is_known = |directory: Uuid| !matches!(directory, Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY);
         let held = self.image.topics.standings.hosted_by(broker);
         let crashed = |(partition, terms): &(&Partition, Terms), change: &mut PartitionChange<'_>| {
+            let held = partition.directory_of(broker).filter(|held| is_known(*held));
+            let is_away = held.is_some_and(|held| !directories.contains(&held));
+            // What a replica is worth whose directory was told to be lost was decided then.
+            let is_gone = has_new && (held.is_none() || is_away) && held != Some(Uuid::LOST_DIRECTORY);
+            let has_lost = terms.forgets_in_crash || is_gone;
             change.isr.retain(|member| *member != broker);
-            change.unclean = Some(broker);
+            change.unclean = has_lost.then_some(broker);
             let counts = partition.isr.contains(&broker) || partition.elr.contains(&broker);
-            counts && (terms.forgets_in_crash || is_gone(partition.directory_of(broker)))
+            counts && (has_lost || is_away)
         };
         self.changes(held, Electorate::without(self.image, broker), crashed)
     }
@@ -200,6 +203,13 @@ mod tests {
         does(&mut world, |cluster, known| cluster.fence(known), 3);
         does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9)]), 3);
         assert_eq!(sets(&world), (1, vec![1, 2], vec![]));
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_that_is_away_is_out_of_sync_and_eligible_when_it_comes_back() {
+        let mut world = three(&[("durability", "fsync"), ("min.insync.replicas", "3")]);
+        does(&mut world, |cluster, known| cluster.crash(known.id, &[]), 3);
+        assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
     }
 
     #[test]

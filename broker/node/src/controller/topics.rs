@@ -15,6 +15,8 @@ use super::RECORDS_PER_DECISION_MAX;
 use super::placement::{check_replicas, place};
 use super::terms::Electorate;
 use crate::config::check_topic;
+use crate::config::row::ValueError;
+use crate::config::topic::CompactionLags;
 use crate::dice::Dice;
 use crate::image::brokers::Registration;
 use crate::image::{Image, Resource};
@@ -41,6 +43,7 @@ pub struct Bounds {
     pub partitions_default: i32,
     pub replication_factor_default: i16,
     pub partitions_max: usize,
+    pub compaction_lags: CompactionLags,
 }
 
 /// A topic to be made.
@@ -74,7 +77,7 @@ pub(crate) fn create(image: &Image, bounds: Bounds, dice: &mut Dice, topic: &New
     check_name(image, &topic.name)?;
     let replicas = if topic.assignments.is_empty() { placed(image, bounds, dice, topic)? } else { assigned(image, topic)? };
     room(image, bounds, &replicas)?;
-    let overrides = checked_overrides(&topic.configs)?;
+    let overrides = checked_overrides(bounds, &topic.configs)?;
     let id = TopicId(dice.uuid().0);
     let mut records: Vec<MetadataRecord> = vec![TopicRecord { name: topic.name.clone(), topic_id: id }.into()];
     records.extend(overrides.into_iter().map(|(key, value)| {
@@ -275,14 +278,18 @@ fn room(image: &Image, bounds: Bounds, replicas: &[Vec<i32>]) -> Result<(), Refu
     Ok(())
 }
 
-fn checked_overrides(configs: &[(String, Option<String>)]) -> Result<BTreeMap<String, String>, Refused> {
+fn checked_overrides(bounds: Bounds, configs: &[(String, Option<String>)]) -> Result<BTreeMap<String, String>, Refused> {
+    let refuse = |error: ValueError| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string());
     let mut overrides = BTreeMap::new();
     for (key, value) in configs {
         let Some(value) = value else {
             return Err(Refused::new(ErrorCode::INVALID_CONFIG, format!("configuration {key} has no value")));
         };
-        check_topic(key, value).map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
+        check_topic(key, value).map_err(refuse)?;
         overrides.insert(key.clone(), value.trim().to_owned());
+    }
+    if overrides.keys().any(|key| CompactionLags::are_set_by(key)) {
+        bounds.compaction_lags.with(&overrides).check().map_err(refuse)?;
     }
     Ok(overrides)
 }

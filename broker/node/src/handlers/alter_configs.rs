@@ -18,7 +18,8 @@ use strandline_protocol::metadata::config::ConfigRecord;
 use super::Answer;
 use crate::broker::Broker;
 use crate::config::row::{Kind, words_of};
-use crate::config::{broker_row, check_broker, check_group, check_topic, group_row, topic_row};
+use crate::config::topic::CompactionLags;
+use crate::config::{Layers, broker_row, check_broker, check_group, check_topic, group_row, topic_row};
 use crate::controller::RECORDS_PER_DECISION_MAX;
 use crate::controller::eligibility::reconsider;
 use crate::controller::fencing::Cluster;
@@ -29,6 +30,7 @@ use crate::image::{Overrides, Resource};
 use crate::io::{Now, RequestContext};
 
 const MIN_ISR: &str = "min.insync.replicas";
+const CLEANERS: &str = "log.cleaner.threads";
 
 /// What one key becomes; `None` is "not set here any more".
 type Changes = BTreeMap<String, Option<String>>;
@@ -172,6 +174,7 @@ fn decide(broker: &mut Broker, now: Now, target: &Resource, changes: Changes, va
             checked.map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
         }
     }
+    check_together(broker, target, &changes)?;
     if validate_only {
         return Ok(());
     }
@@ -188,6 +191,49 @@ fn decide(broker: &mut Broker, now: Now, target: &Resource, changes: Changes, va
     }
     broker.controller.emit(now, records);
     Ok(())
+}
+
+/// Whether what the keys become fits what others are.
+fn check_together(broker: &Broker, target: &Resource, changes: &Changes) -> Result<(), Refused> {
+    let mut merged = current(broker, target).cloned().unwrap_or_default();
+    for (key, value) in changes {
+        match value {
+            Some(value) => drop(merged.insert(key.clone(), value.clone())),
+            None => drop(merged.remove(key)),
+        }
+    }
+    let image = &broker.controller.image;
+    let (layers, own) = match target {
+        Resource::Topic(_) => (image.cluster_layers(&broker.config), Some(&merged)),
+        Resource::Broker(id) if id.is_empty() => {
+            (Layers { all_brokers: Some(&merged), ..image.cluster_layers(&broker.config) }, None)
+        }
+        Resource::Broker(_) => (Layers { broker: Some(&merged), ..image.cluster_layers(&broker.config) }, None),
+        _ => return Ok(()),
+    };
+    if changes.keys().any(|key| CompactionLags::are_set_by(key)) {
+        let lags = CompactionLags::read(&layers, own);
+        lags.check().map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
+    }
+    if let Resource::Broker(id) = target
+        && changes.contains_key(CLEANERS)
+    {
+        let all = image.cluster_layers(&broker.config);
+        let before = id.parse().map_or(all, |id| image.layers(&broker.config, id));
+        check_cleaners(before.broker_number(CLEANERS), layers.broker_number(CLEANERS))?;
+    }
+    Ok(())
+}
+
+/// Source: LogCleaner.validateReconfiguration.
+fn check_cleaners(now: i64, then: i64) -> Result<(), Refused> {
+    let refuse = |message: String| Err(Refused::new(ErrorCode::INVALID_REQUEST, message));
+    match then {
+        ..1 => refuse(format!("{CLEANERS} should be at least 1")),
+        _ if then < now / 2 => refuse(format!("{CLEANERS} cannot be reduced to less than half the current value {now}")),
+        _ if then > now * 2 => refuse(format!("{CLEANERS} cannot be increased to more than double the current value {now}")),
+        _ => Ok(()),
+    }
 }
 
 /// What another minimum of in-sync replicas does to partitions; without a value the next layer below holds.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::{FilePath, LogDir};
 use strandline_log::log::Log;
 use strandline_log::names::partition_directory;
-use strandline_protocol::ids::{Offset, TopicId, TopicName};
+use strandline_protocol::ids::{Offset, TopicId, TopicName, Uuid};
 
 use crate::broker::Broker;
 use crate::cleaning;
@@ -51,8 +51,10 @@ pub(crate) fn all(broker: &mut Broker, now: Now, recovered: Vec<RecoveredPartiti
         let (name, partitions) = (topic.name.clone(), topic.partitions.keys().copied().collect::<Vec<i32>>());
         for partition in partitions {
             let found = logs.remove(&(id, partition));
-            // What the copy was made from is not here: an empty log must not take its place.
-            if found.is_none() && copied.contains(&(id, partition)) {
+            let is_missing = found.is_none() && known(broker, id, partition) && !broker.offline.contains(id, partition);
+            let state = broker.image.topics.by_id(id).and_then(|topic| topic.partitions.get(&partition));
+            // The same if what a copy was made from is not here.
+            if is_missing && (copied.contains(&(id, partition)) || state.is_some_and(|state| is_away(broker, state))) {
                 broker.offline.insert(OfflinePartition { topic: id, name: name.clone(), partition, cause: Cause::Away });
             }
             one(broker, now, id, partition, found, outbox);
@@ -60,6 +62,20 @@ pub(crate) fn all(broker: &mut Broker, now: Now, recovered: Vec<RecoveredPartiti
     }
     for copy in copies {
         moving::found(broker, now, copy, outbox);
+    }
+}
+
+/// Whether a replica of which a start has found nothing may lie in a directory that is not here: then an empty log must not take its
+/// place, as long as it counts.
+pub(crate) fn is_away(broker: &Broker, state: &Partition) -> bool {
+    let here = broker.identity.node_id;
+    let counts = [&state.isr, &state.elr, &state.last_known_elr].iter().any(|members| members.contains(&here));
+    match state.directory_of(here) {
+        Some(held) if held.is_directory() => broker.log_dirs.online_place_of(held).is_none(),
+        // Whoever is the only replica goes on with what is left.
+        Some(Uuid::LOST_DIRECTORY) if state.replicas.len() > 1 => counts,
+        // The controller may not have heard where it was put. Kafka makes it anew.
+        _ => counts && broker.log_dirs.has_failed(),
     }
 }
 

@@ -91,13 +91,13 @@ pub(crate) fn look(broker: &mut Broker, now: Now, id: TopicId, index: i32, outbo
     Vec::new()
 }
 
-/// Whether this broker's copy is of no use any more. One that is away is, unless its directory may come back.
+/// Whether this broker's copy is of no use any more. One that is away is, unless its directory is known and may come back.
 fn has_lost(broker: &Broker, key: Key, state: &Partition) -> bool {
     match broker.offline.cause(key.0, key.1) {
         Some(Cause::Damaged { .. }) => true,
         Some(Cause::Away) => {
             let held = broker.moves.astray(key).or_else(|| state.directory_of(broker.identity.node_id));
-            held.is_some_and(|held| !broker.log_dirs.may_be_offline(held))
+            held.is_some_and(|held| !held.is_directory() || !broker.log_dirs.may_be_offline(held))
         }
         // Whoever is the only replica goes on with what can be read.
         None => broker.renewals.damaged.contains(&key) && state.replicas.len() > 1,

@@ -28,6 +28,14 @@ impl Replicas {
         self.by_topic.get(&topic)?.get(&partition).copied()
     }
 
+    /// The first hosted partition from this one on, in order of topic id and partition.
+    pub fn at_or_behind(&self, (topic, partition): (TopicId, i32)) -> Option<((TopicId, i32), u32)> {
+        self.by_topic.range(topic..).find_map(|(id, partitions)| {
+            let least = if *id == topic { partition } else { i32::MIN };
+            partitions.range(least..).next().map(|(index, slot)| ((*id, *index), *slot))
+        })
+    }
+
     pub fn get(&self, slot: u32) -> Option<&Replica> {
         self.slots.get(slot as usize)?.as_deref()
     }

@@ -21,7 +21,7 @@ use strandline_node::metadata_log::{load, read_snapshot};
 use strandline_node::peers;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
-use strandline_protocol::api::{Request, Response};
+use strandline_protocol::api::{ApiKey, Request, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicName, Uuid};
 use strandline_protocol::messages::api_versions::ApiVersion;
@@ -53,12 +53,13 @@ impl Files for Disk {
 }
 
 /// A directory for each word of `log.dirs`; the id of the first is the node's number, and of the others a hundred more for each.
-fn log_dirs(config: &BrokerConfig, id: i32, exchanged: u8) -> LogDirs {
+fn log_dirs(config: &BrokerConfig, id: i32, exchanged: u8, missing: &BTreeSet<LogDir>) -> LogDirs {
     let words = config.text("log.dirs").unwrap_or_default().split(',').zip(0u8..);
     let directory = |(word, place): (&str, u8)| {
         let other = if place > 0 { 100 * place + 10 * exchanged } else { 0 };
         let id = Uuid([u8::try_from(id).expect("small") + other; 16]);
-        LogDirectory { id: Some(id), path: word.to_owned(), takes_partitions: true, failed: None }
+        let failed = missing.contains(&LogDir(u16::from(place))).then(|| "not there".to_owned());
+        LogDirectory { id: Some(id), path: word.to_owned(), takes_partitions: true, failed }
     };
     LogDirs::new(words.map(directory).collect())
 }
@@ -76,6 +77,8 @@ struct Member {
     offline: BTreeSet<LogDir>,
     /// How often a directory was exchanged for an empty one.
     exchanged: u8,
+    /// Directories that are not there when the node starts.
+    missing: BTreeSet<LogDir>,
 }
 
 /// Who waits for the answer to a request.
@@ -109,6 +112,8 @@ pub(crate) struct World {
     fuses: BTreeMap<i32, usize>,
     /// Reaches nobody, and nobody reaches it.
     cut_off: Option<i32>,
+    /// Requests of this kind get lost on their way.
+    lost: Option<ApiKey>,
     members: BTreeMap<i32, Member>,
     letters: BTreeMap<(u64, u64), Letter>,
     next: u64,
@@ -128,6 +133,7 @@ impl World {
             answered: BTreeMap::new(),
             fuses: BTreeMap::new(),
             cut_off: None,
+            lost: None,
             now: Now { wall_ms: 1_800_000_000_000, monotonic_ms: 5_000 },
             seed: 7,
             members: BTreeMap::new(),
@@ -153,6 +159,7 @@ impl World {
                 broken: BTreeSet::new(),
                 offline: BTreeSet::new(),
                 exchanged: 0,
+                missing: BTreeSet::new(),
             },
         );
     }
@@ -174,7 +181,7 @@ impl World {
         pairs.extend(self.keys.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = BrokerConfig::from_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str()))).expect("legal");
         let metadata = load(&member.disk, self.now.wall_ms).expect("the metadata loads");
-        let log_dirs = log_dirs(&config, id, member.exchanged);
+        let log_dirs = log_dirs(&config, id, member.exchanged, &member.missing);
         let places: Vec<LogDir> = log_dirs.working().collect();
         let mut survey = survey(&member.disk, &places).expect("the directory can be read");
         let doubles = survey.settle_doubles(&member.disk, &metadata.image, &config, &log_dirs);
@@ -278,6 +285,20 @@ impl World {
         self.members.get_mut(&id).expect("known").broken.remove(&log_dir);
     }
 
+    /// The next starts do not find a directory, or do again.
+    pub(crate) fn take_dir_away(&mut self, id: i32, log_dir: LogDir) {
+        self.members.get_mut(&id).expect("known").missing.insert(log_dir);
+    }
+
+    pub(crate) fn bring_dir_back(&mut self, id: i32, log_dir: LogDir) {
+        self.members.get_mut(&id).expect("known").missing.remove(&log_dir);
+    }
+
+    /// Requests of this kind between nodes are lost, from now on.
+    pub(crate) fn lose_requests(&mut self, of: Option<ApiKey>) {
+        self.lost = of;
+    }
+
     /// Somebody puts an empty disk in the place of the one that holds a directory.
     pub(crate) fn exchange_dir(&mut self, id: i32, log_dir: LogDir) {
         let member = self.members.get_mut(&id).expect("known");
@@ -349,6 +370,17 @@ impl World {
         self.answered.remove(&asker.tag.number)
     }
 
+    /// Asks without waiting; what it is answered is found under the number.
+    pub(crate) fn send(&mut self, to: i32, api_version: i16, request: Asked) -> u64 {
+        let asker = self.client();
+        self.hand(to, ListenerKind::Broker, api_version, asker, request);
+        asker.tag.number
+    }
+
+    pub(crate) fn take_answer(&mut self, number: u64) -> Option<Response> {
+        self.answered.remove(&number)
+    }
+
     /// What a node says to a record with this value, which all replicas are to acknowledge; nothing if it does not answer within `most_ms`.
     pub(crate) fn produce(&mut self, most_ms: u64, to: i32, topic: &str, partition: i32, value: &[u8]) -> Option<ErrorCode> {
         let mut builder = BatchBuilder::new(BatchOptions::default());
@@ -390,6 +422,9 @@ impl World {
         match letter {
             // As when a machine does not answer: the asker's time is over.
             Letter::Request { to, asker, .. } if self.cut_off.is_some_and(|cut| cut == to || cut == asker.id) => {
+                self.answer(asker, Err(PeerLost::TimedOut));
+            }
+            Letter::Request { asker, request, .. } if self.lost == Some(request.key()) => {
                 self.answer(asker, Err(PeerLost::TimedOut));
             }
             Letter::Answer { id, tag, .. } if self.cut_off == Some(id) => {

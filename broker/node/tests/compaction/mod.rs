@@ -115,3 +115,45 @@ fn a_topic_that_is_deleted_ends_its_round() {
     assert_eq!(broker.create_topic("table", 1, TOPIC).error_code, ErrorCode::NONE);
     assert_eq!(broker.node.gauges(0).cleaning.rounds, 0);
 }
+
+#[test]
+fn the_keys_of_the_cleaner_count_at_once() {
+    let mut broker = filled(&[("log.cleaner.backoff.ms", "3600000"), ("log.cleaner.io.max.bytes.per.second", "1")]);
+    broker.pass(60_000);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0, "nobody has looked yet");
+    assert_eq!(broker.configure(4, "", "log.cleaner.backoff.ms", Some("1000")), ErrorCode::NONE);
+    broker.pass(60_000);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 0, "it has begun, and waits for days");
+    assert_eq!(broker.configure(4, "1", "log.cleaner.io.max.bytes.per.second", Some("1000000000")), ErrorCode::NONE);
+    broker.pass(1_000);
+    assert_eq!(broker.node.gauges(0).cleaning.rounds, 1);
+    for (threads, expected) in [("3", ErrorCode::INVALID_REQUEST), ("0", ErrorCode::INVALID_REQUEST), ("2", ErrorCode::NONE)] {
+        assert_eq!(broker.configure(4, "1", "log.cleaner.threads", Some(threads)), expected, "{threads}");
+    }
+    assert_eq!(broker.configure(4, "1", "log.cleaner.enable", Some("false")), ErrorCode::INVALID_CONFIG);
+    let mut broker = broker.restart();
+    broker.pass(3_000);
+    assert_eq!(broker.configure(4, "1", "log.cleaner.threads", Some("4")), ErrorCode::NONE, "two are in force");
+}
+
+#[test]
+fn a_record_cannot_have_to_be_compacted_before_it_may() {
+    const LEAST: &str = "min.compaction.lag.ms";
+    const MOST: &str = "max.compaction.lag.ms";
+    let mut broker = TestBroker::new();
+    let refused = [(LEAST, "10"), (MOST, "9")];
+    assert_eq!(broker.create_topic("table", 1, &refused).error_code, ErrorCode::INVALID_CONFIG);
+    assert_eq!(broker.create_topic("table", 1, &[(MOST, "10")]).error_code, ErrorCode::NONE);
+    assert_eq!(broker.configure(2, "table", LEAST, Some("11")), ErrorCode::INVALID_CONFIG);
+    assert_eq!(broker.configure(2, "table", LEAST, Some("10")), ErrorCode::NONE);
+    assert_eq!(broker.configure(2, "table", MOST, Some("9")), ErrorCode::INVALID_CONFIG);
+    assert_eq!(
+        broker.configure(4, "", "log.cleaner.max.compaction.lag.ms", Some("5")),
+        ErrorCode::NONE,
+        "the topic has its own"
+    );
+    assert_eq!(broker.configure(2, "table", MOST, None), ErrorCode::INVALID_CONFIG, "then 5 would hold");
+    assert_eq!(broker.configure(4, "", "log.cleaner.min.compaction.lag.ms", Some("6")), ErrorCode::INVALID_CONFIG);
+    assert_eq!(broker.create_topic("more", 1, &[(LEAST, "6")]).error_code, ErrorCode::INVALID_CONFIG);
+    assert_eq!(broker.configure(2, "table", "retention.ms", Some("6")), ErrorCode::NONE, "other keys are free");
+}

@@ -21,9 +21,13 @@ use strandline_node::metadata_log::load;
 use strandline_node::recovery::{Aside, survey};
 use strandline_node::topology::Topology;
 use strandline_protocol::api::{Request, Response};
+use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{TopicName, TransactionalId, Uuid};
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use strandline_protocol::messages::fetch::{AbortedTransaction, FetchPartition, FetchRequest, FetchTopic};
+use strandline_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use strandline_protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use strandline_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, NewRecord, ProducerStamp, Scratch};
 use strandline_protocol::wire::Records;
@@ -257,6 +261,16 @@ impl TestBroker {
     pub(crate) fn call(&mut self, version: i16, request: impl Into<Request>) -> Response {
         let sequence = self.send(version, request);
         self.reply(sequence).expect("answered at once")
+    }
+
+    /// Sets a key of a topic (2) or a broker (4); without a value it is not set there any more.
+    pub(crate) fn configure(&mut self, kind: i8, resource: &str, key: &str, value: Option<&str>) -> ErrorCode {
+        let config_operation = i8::from(value.is_none());
+        let config = AlterableConfig { name: key.to_owned(), config_operation, value: value.map(str::to_owned) };
+        let resource = AlterConfigsResource { resource_type: kind, resource_name: resource.to_owned(), configs: vec![config] };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let Response::IncrementalAlterConfigs(response) = self.call(1, request) else { panic!("another response") };
+        response.responses[0].error_code
     }
 
     pub(crate) fn create_topic(

@@ -287,6 +287,9 @@ impl Consumer {
 
     fn partition(&mut self, core: &mut Core, target: Target, data: PartitionData) {
         let Some(topic) = core.topics.get(target.0).cloned() else { return };
+        if let Some(cursor) = self.cursors.get(&target) {
+            core.check_refusal(cursor.key, cursor.position, &data);
+        }
         match data.error_code {
             ErrorCode::NONE => self.records(core, &topic, target, data),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(core, &topic, target, &data),

@@ -226,6 +226,7 @@ impl Consumer {
 
     fn partition(&mut self, core: &mut Core, topic: &Topic, place: usize, lead: Option<Lead>, data: PartitionData) {
         let cursor = self.cursors[place];
+        core.check_refusal(cursor.key, cursor.position, &data);
         match data.error_code {
             ErrorCode::NONE => self.records(core, topic, place, lead, data),
             ErrorCode::NOT_LEADER_OR_FOLLOWER

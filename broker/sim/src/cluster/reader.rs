@@ -162,6 +162,7 @@ impl Reader {
     ) {
         let Some(topic) = core.topics.by_id(key.topic).cloned() else { return };
         let Some(position) = self.cursors.get_mut(&key) else { return };
+        core.check_refusal(key, *position, &data);
         match data.error_code {
             ErrorCode::NONE => {
                 self.stable.told(core, key, lead, data.last_stable_offset.0);

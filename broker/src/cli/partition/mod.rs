@@ -14,7 +14,7 @@ use crate::cli::Failure;
 pub(crate) enum PartitionCommand {
     /// List partitions with their leader and replicas
     List(list::ListArguments),
-    /// Give partitions other replicas, or cancel a move
+    /// Give partitions other replicas or log directories, or cancel a move
     Move(moving::MoveArguments),
     /// Let the preferred replica lead, or elect an unclean leader
     Elect(elect::ElectArguments),

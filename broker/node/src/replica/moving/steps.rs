@@ -201,7 +201,7 @@ fn take(broker: &mut Broker, now: Now, slot: u32, pieces: Vec<Bytes>, until: Off
     let bytes: usize = pieces.iter().map(Bytes::len).sum();
     for piece in pieces {
         if copy.log.append_as_is(now.wall_ms, piece).is_err() {
-            // The topic's segments have become too small for its batches.
+            // Not the log as it should be: nothing of it was taken.
             return cancel(broker, slot, outbox);
         }
     }
