@@ -71,6 +71,7 @@ pub(crate) fn is_away(broker: &Broker, state: &Partition) -> bool {
     let here = broker.identity.node_id;
     let counts = [&state.isr, &state.elr, &state.last_known_elr].iter().any(|members| members.contains(&here));
     match state.directory_of(here) {
+        _ if flaws::is(Flaw::BegunAnewElsewhere) => false,
         Some(held) if held.is_directory() => broker.log_dirs.online_place_of(held).is_none(),
         // Whoever is the only replica goes on with what is left.
         Some(Uuid::LOST_DIRECTORY) if state.replicas.len() > 1 => counts,
