@@ -78,9 +78,6 @@ fn give_up(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) -> Ve
 
 /// The controller is told: by a heartbeat, or here if this broker is its own.
 fn tell(broker: &mut Broker, now: Now) {
-    if flaws::is(Flaw::DirectoryLossUntold) {
-        return;
-    }
     if !broker.topology.is_alone() {
         return broker.membership.log_dir_failed(now.monotonic_ms + broker.settings.log_dir_failure_timeout_ms);
     }

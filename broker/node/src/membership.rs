@@ -19,6 +19,7 @@ use strandline_protocol::messages::broker_registration::{
 use crate::broker::Broker;
 use crate::controller_channel;
 use crate::features::FEATURES;
+use crate::flaws::{self, Flaw};
 use crate::io::{Asker, Effect, Now, Tag};
 
 /// How long a refused or lost request waits before it is sent again.
@@ -250,7 +251,7 @@ fn heartbeat(broker: &Broker) -> BrokerHeartbeatRequest {
         current_metadata_offset: Offset(broker.image.end.0 - 1),
         want_fence: false,
         want_shut_down: broker.membership.stage == Stage::Leaving,
-        offline_log_dirs: broker.log_dirs.failed_ids(),
+        offline_log_dirs: if flaws::is(Flaw::DirectoryLossUntold) { Vec::new() } else { broker.log_dirs.failed_ids() },
         cordoned_log_dirs: None,
     }
 }

@@ -60,18 +60,19 @@ impl<'a> Cluster<'a> {
     }
 
     /// The broker starts again without having ended well: where a crash may cost records it is neither in sync nor eligible any more
-    /// (KIP-966). So it is where nobody knows in which directory its replica lay, and one of `directories` is new: then everything
-    /// may be gone, whatever the topic promises. Where a known directory is not among them it is out of sync only: that one may come
-    /// back. What lies there is not elected meanwhile, and if it is gone the broker says so ([`super::directories`]).
+    /// (KIP-966). Where its directory is not among `directories` it is out of sync; and if another one has come, which is then in its
+    /// place, everything it held is gone, whatever the topic promises. Otherwise the directory may come back with it.
     pub(crate) fn crash(self, broker: i32, directories: &[Uuid]) -> Vec<MetadataRecord> {
         let before = self.image.brokers.get(broker).map_or(&[][..], |known| known.log_dirs.as_slice());
         let has_new = directories.iter().any(|directory| !before.contains(directory));
+        let is_known = |directory: Uuid| !matches!(directory, Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY);
         let held = self.image.topics.standings.hosted_by(broker);
         let crashed = |(partition, terms): &(&Partition, Terms), change: &mut PartitionChange<'_>| {
-            let held = partition.directory_of(broker);
-            let is_away = held.is_some_and(|held| held.is_directory() && !directories.contains(&held));
-            let is_unknown = matches!(held, None | Some(Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY));
-            let has_lost = terms.forgets_in_crash || (has_new && is_unknown);
+            let held = partition.directory_of(broker).filter(|held| is_known(*held));
+            let is_away = held.is_some_and(|held| !directories.contains(&held));
+            // What a replica is worth whose directory was told to be lost was decided then.
+            let is_gone = has_new && (held.is_none() || is_away) && held != Some(Uuid::LOST_DIRECTORY);
+            let has_lost = terms.forgets_in_crash || is_gone;
             change.isr.retain(|member| *member != broker);
             change.unclean = has_lost.then_some(broker);
             let counts = partition.isr.contains(&broker) || partition.elr.contains(&broker);
@@ -197,31 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_a_directory_that_does_not_come_back_leads_nothing_and_stays_eligible() {
+    fn a_broker_that_comes_back_with_another_disk_is_eligible_nowhere() {
         let mut world = three(&[("durability", "fsync"), ("min.insync.replicas", "3")]);
         does(&mut world, |cluster, known| cluster.fence(known), 3);
-        does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9)]), 3);
-        assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
-        let Some(known) = world.image.brokers.get(3).cloned() else { panic!("registered") };
-        world.apply(change(&known, |record| record.log_dirs = vec![directory(9)]));
-        for broker in [1, 2] {
-            does(&mut world, |cluster, known| cluster.fence(known), broker);
-        }
-        does(&mut world, |cluster, known| cluster.unfence(known), 3);
-        assert_eq!(sets(&world).0, -1, "its directory may come back with all of it");
-        let known = world.image.brokers.get(3).expect("registered").clone();
-        world.apply(change(&known, |record| record.log_dirs = vec![directory(3), directory(9)]));
-        does(&mut world, |cluster, known| cluster.unfence(known), 3);
-        assert_eq!(sets(&world).0, 3);
-    }
-
-    #[test]
-    fn a_broker_that_comes_back_with_a_new_disk_is_eligible_nowhere_if_nobody_knows_where_its_replicas_lay() {
-        let mut world = three(&[("durability", "fsync"), ("min.insync.replicas", "3")]);
-        does(&mut world, |cluster, known| cluster.fence(known), 3);
-        world.place(3, Uuid::UNASSIGNED_DIRECTORY);
-        does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(3)]), 3);
-        assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
         does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9)]), 3);
         assert_eq!(sets(&world), (1, vec![1, 2], vec![]));
     }

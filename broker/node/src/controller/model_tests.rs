@@ -17,7 +17,6 @@ use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::RegisterBrokerRecord;
 
 use super::alter_partition::{Outcome, Proposal, alter};
-use super::directories::assign;
 use super::elections::{Wanted, elect};
 use super::fencing::Cluster;
 use super::reassignments::{Factor, reassign};
@@ -133,25 +132,11 @@ impl Model {
             ..Default::default()
         };
         self.apply(format!("register {}", known.id), vec![record.into()]);
+        // The broker tells where its replica lies now.
         if self.world.partition().replicas.contains(&known.id) {
-            self.tell_where(known.id, disk, emptied);
+            let records = self.placed(known.id, disk);
+            self.apply(format!("place {}", known.id), records);
         }
-    }
-
-    /// The broker tells where its replica lies now. What is gone it says first, and begins anew only when others have all.
-    fn tell_where(&mut self, broker: i32, disk: Uuid, emptied: bool) {
-        if emptied {
-            let known = self.world.image.brokers.get(broker).expect("registered").clone();
-            let record = assign(self.cluster(), &known, Uuid::LOST_DIRECTORY, self.world.topic_of().id, 0).expect("it has one");
-            self.apply(format!("lost {broker}"), record.into_iter().collect());
-        }
-        let now = self.world.partition();
-        let is_gone = now.directory_of(broker) == Some(Uuid::LOST_DIRECTORY);
-        if is_gone && (now.isr.is_empty() || now.isr.contains(&broker) || now.elr.contains(&broker)) {
-            return;
-        }
-        let records = self.placed(broker, disk);
-        self.apply(format!("place {broker}"), records);
     }
 
     fn placed(&self, broker: i32, disk: Uuid) -> Vec<MetadataRecord> {

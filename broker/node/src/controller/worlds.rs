@@ -6,7 +6,7 @@ use strandline_protocol::metadata::MetadataRecord;
 use strandline_protocol::metadata::broker::{BrokerRegistrationChangeRecord, RegisterBrokerRecord};
 use strandline_protocol::metadata::config::ConfigRecord;
 use strandline_protocol::metadata::feature_level::FeatureLevelRecord;
-use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
+use strandline_protocol::metadata::partition::PartitionRecord;
 use strandline_protocol::metadata::topic::TopicRecord;
 
 use super::terms::Terms;
@@ -71,16 +71,6 @@ impl World {
             directories: replicas.iter().map(|broker| directory(*broker)).collect(),
             ..Default::default()
         });
-    }
-
-    /// The replica of a broker lies elsewhere.
-    pub(crate) fn place(&mut self, broker: i32, directory: Uuid) {
-        let partition = self.partition();
-        let mut directories = partition.directories.clone();
-        let place = partition.replicas.iter().position(|replica| *replica == broker).expect("it has one");
-        directories[place] = directory;
-        let topic_id = TOPIC;
-        self.apply(PartitionChangeRecord { partition_id: 0, topic_id, directories: Some(directories), ..Default::default() });
     }
 
     pub(crate) fn fence(&mut self, broker: i32) {

@@ -71,6 +71,7 @@ pub(crate) fn is_away(broker: &Broker, state: &Partition) -> bool {
     let here = broker.identity.node_id;
     let counts = [&state.isr, &state.elr, &state.last_known_elr].iter().any(|members| members.contains(&here));
     match state.directory_of(here) {
+        _ if flaws::is(Flaw::BegunAnewElsewhere) => false,
         Some(held) if held.is_directory() => broker.log_dirs.online_place_of(held).is_none(),
         // Whoever is the only replica goes on with what is left.
         Some(Uuid::LOST_DIRECTORY) if state.replicas.len() > 1 => counts,
@@ -199,10 +200,8 @@ fn host(
     if let Some(log_dir) = preferred {
         return Some(host_new(broker, id, name, index, log_dir));
     }
-    let place = match state.directory_of(broker.identity.node_id) {
-        Some(held) if held.is_directory() && !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
-        // What was told to be gone begins anew when others have all of it ([`renewal`]): until then an empty log could be elected.
-        Some(Uuid::LOST_DIRECTORY) if !broker.is_alone => None,
+    let place = match state.directory_of(broker.identity.node_id).filter(|held| held.is_directory()) {
+        Some(held) if !flaws::is(Flaw::BegunAnewElsewhere) => broker.log_dirs.online_place_of(held),
         _ => least_used(broker),
     };
     let Some(log_dir) = place else {
