@@ -262,6 +262,9 @@ fn append_partition(
 /// The epoch in which the replica leads, if it takes records now. What it is refused for otherwise passes.
 fn takes_records(replica: &Replica, acks: Acks) -> Result<LeaderEpoch, ErrorCode> {
     let leader = replica.leader()?;
+    if !replica.log.is_open() {
+        return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+    }
     if acks == Acks::All && !leader.has_min_isr(replica.config.min_insync_replicas) {
         return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
     }

@@ -159,6 +159,19 @@ fn what_was_sent_behind_a_refused_batch_is_taken_after_it() {
 }
 
 #[test]
+fn whoever_writes_to_a_log_that_failed_hears_of_that_and_not_of_an_order() {
+    let mut trio = trio();
+    trio.hold_disk(1);
+    let stamp = |base_sequence| ProducerStamp { id: 7, epoch: 0, base_sequence };
+    trio.produce_as(stamp(0), 1, -1, "a");
+    trio.fail_disk(1);
+    for sequence in 1..4 {
+        let asked = trio.produce_as(stamp(sequence), 1, -1, "b");
+        assert_eq!(trio.answer(asked), Some(ErrorCode::KAFKA_STORAGE_ERROR), "{sequence}");
+    }
+}
+
+#[test]
 fn what_comes_behind_a_batch_that_came_before_the_lead_waits_for_it() {
     let mut trio = trio();
     let stamp = |base_sequence| ProducerStamp { id: 7, epoch: 0, base_sequence };

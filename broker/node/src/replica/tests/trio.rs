@@ -46,6 +46,8 @@ struct Machine {
     node: Node,
     disk: MemoryDisk,
     held: Option<Vec<Effect>>,
+    /// Its disk failed, and it is about to end.
+    failed: bool,
     /// Records committed elsewhere that it has not learned of.
     unlearned: Vec<MetadataRecord>,
     learns: bool,
@@ -110,7 +112,7 @@ impl Trio {
         let mut outbox = Vec::new();
         let mut node = boot.node();
         node.start(self.now, &mut outbox);
-        self.machines.insert(id, Machine { node, disk, held: None, unlearned: Vec::new(), learns: true });
+        self.machines.insert(id, Machine { node, disk, held: None, failed: false, unlearned: Vec::new(), learns: true });
         self.carry_out(id, outbox);
         self.run();
     }
@@ -209,6 +211,18 @@ impl Trio {
     pub(super) fn release_disk(&mut self, id: i32) {
         let held = self.machines.get_mut(&id).expect("one of three").held.take().unwrap_or_default();
         self.carry_out(id, held);
+        self.run();
+    }
+
+    /// What was held fails.
+    pub(super) fn fail_disk(&mut self, id: i32) {
+        let machine = self.machines.get_mut(&id).expect("one of three");
+        machine.failed = true;
+        for held in machine.held.take().unwrap_or_default() {
+            let Effect::Disk { owner, op } = held else { continue };
+            let result = Err(DiskError::Failed { file: op.file().clone(), reason: "broken".to_owned() });
+            self.inputs.push_back((id, Input::Disk { owner, result }));
+        }
         self.run();
     }
 
@@ -484,6 +498,7 @@ impl Trio {
                 };
                 self.inputs.push_back((id, Input::Job { job, result }));
             }
+            Effect::Fail { .. } if self.machines[&id].failed => {}
             Effect::Fail { file, reason } => panic!("broker {id} failed: {file}: {reason}"),
             _ => {}
         }
