@@ -354,7 +354,8 @@ impl History {
         Ok(())
     }
 
-    /// The newest record of every key is there, or a newer one; a deletion may be gone, and then everything before it.
+    /// The newest record of every key is there, or a newer one; a deletion may be gone, and then everything before it, also one
+    /// that was never acknowledged.
     fn newest_stays(&self, partition: PartitionKey, known: &Partition) -> Result<(), Anomaly> {
         let key = |value: &Value| self.get(*value).and_then(|sent| sent.send.key);
         let mut newest: BTreeMap<u64, (Value, i64)> = BTreeMap::new();
@@ -373,7 +374,8 @@ impl History {
         for (key, newest) in newest {
             let found = there.get(&key).copied();
             let deletes = self.get(newest.0).is_some_and(|sent| sent.send.deletes);
-            if !found.map_or(deletes, |found| found >= newest.1) {
+            let may_be_gone = || deletes || self.may_have_deleted(partition, key, newest.1);
+            if !found.map_or_else(may_be_gone, |found| found >= newest.1) {
                 return Err(Anomaly::LostKey { partition, key, newest, found });
             }
         }
@@ -435,6 +437,15 @@ impl History {
         {
             sent.outcome = outcome;
         }
+    }
+
+    /// Whether a deletion of the key whose answer nobody knows may lie behind `offset`, or have lain there.
+    fn may_have_deleted(&self, partition: PartitionKey, key: u64, offset: i64) -> bool {
+        self.sent.iter().any(|sent| {
+            let is_open = !matches!(sent.outcome, Outcome::Acknowledged { .. } | Outcome::Refused);
+            let is_meant = sent.send.deletes && sent.send.key == Some(key) && sent.send.partition == partition;
+            is_open && is_meant && sent.seen.is_none_or(|seen| seen > offset)
+        })
     }
 
     fn get(&self, value: Value) -> Option<&Sent> {

@@ -200,3 +200,16 @@ fn compaction_leaves_the_newest_record_of_a_key() {
     assert_eq!(compacted(true, &[]), Ok(()), "a deletion goes after a while");
     assert!(matches!(compacted(true, &[0]), Err(Anomaly::LostKey { .. })), "what was deleted is back");
 }
+
+#[test]
+fn a_deletion_that_was_never_acknowledged_may_have_taken_a_key() {
+    let mut history = History::default();
+    history.compacts(KEY);
+    let send = |deletes| Send { partition: KEY, session: 1, content: 7, invoked_us: 0, key: Some(4), deletes };
+    let first = history.send(send(false));
+    history.acknowledge(first, 0, 5).unwrap();
+    history.see(seen(0, first)).unwrap();
+    history.send(send(true));
+    history.begin_audit();
+    assert_eq!(finish(&history, 0, 2), Ok(()));
+}
