@@ -12,6 +12,8 @@ use crate::history::PartitionKey;
 #[derive(Clone, Debug)]
 struct Hold {
     member: String,
+    /// In which epoch it was given last.
+    epoch: i32,
     /// When somebody else was given it, and who.
     contested: Option<(u64, String)>,
 }
@@ -44,14 +46,18 @@ impl Ownership {
         Ok(())
     }
 
-    /// A member was given a partition.
-    pub(crate) fn given(&mut self, group: &str, member: &str, key: PartitionKey, now_us: u64) {
+    /// A member was given a partition in an epoch. What it is told late, when somebody else was given it in a later epoch, contests
+    /// nothing but its own: it may be out without knowing.
+    pub(crate) fn given(&mut self, group: &str, member: &str, key: PartitionKey, epoch: i32, now_us: u64) {
         let holds = self.holds.entry((group.to_owned(), key)).or_default();
-        for hold in holds.iter_mut().filter(|hold| hold.member != member) {
+        let others = || holds.iter().filter(|hold| hold.member != member);
+        let later = others().find(|hold| hold.epoch > epoch).map(|hold| (now_us, hold.member.clone()));
+        for hold in holds.iter_mut().filter(|hold| hold.member != member && hold.epoch <= epoch) {
             hold.contested.get_or_insert_with(|| (now_us, member.to_owned()));
         }
-        if holds.iter().all(|hold| hold.member != member) {
-            holds.push(Hold { member: member.to_owned(), contested: None });
+        match holds.iter_mut().find(|hold| hold.member == member) {
+            Some(hold) => hold.epoch = hold.epoch.max(epoch),
+            None => holds.push(Hold { member: member.to_owned(), epoch, contested: later }),
         }
     }
 
@@ -110,12 +116,21 @@ mod tests {
     #[test]
     fn who_is_taken_for_good_after_its_partition_was_given_away_is_a_second_owner() {
         let mut ownership = Ownership::default();
-        ownership.given("g", "a", KEY, 10);
-        ownership.given("g", "b", KEY, 20);
+        ownership.given("g", "a", KEY, 1, 10);
+        ownership.given("g", "b", KEY, 2, 20);
         assert!(ownership.confirmed("g", "a", 15).is_ok(), "sent before");
         assert!(ownership.confirmed("g", "a", 25).is_err());
         assert!(ownership.confirmed("g", "b", 25).is_ok(), "a may be out without knowing");
         ownership.released("g", "a", KEY);
         assert!(ownership.confirmed("g", "a", 25).is_ok());
+    }
+
+    #[test]
+    fn what_is_told_late_makes_no_second_owner_of_who_has_it_since() {
+        let mut ownership = Ownership::default();
+        ownership.given("g", "b", KEY, 2, 20);
+        ownership.given("g", "a", KEY, 1, 21);
+        assert!(ownership.confirmed("g", "b", 25).is_ok());
+        assert!(ownership.confirmed("g", "a", 25).is_err(), "a is out");
     }
 }

@@ -204,7 +204,7 @@ impl Modern {
         core.mark("member was given its partitions");
         for key in keys.difference(&self.owned) {
             if speaks_now {
-                core.books.ownership.given(group, &self.member, *key, core.now_us);
+                core.books.ownership.given(group, &self.member, *key, self.epoch, core.now_us);
             }
         }
         self.revoking = self.owned.difference(&keys).copied().collect();
