@@ -184,7 +184,7 @@ class Proof:
         print(", ".join(f"{name} {count}" for name, count in sorted(self.struck.items())))
         print(f"whole again after {max(self.whole_after, default=0):.1f} s at most")
         if self.ends:
-            print(f"{self.ends.told} ends were told to readers from the beginning, none below what was acknowledged")
+            print(f"{self.ends.told} ends were told to readers from the beginning, none below what was acknowledged; {self.ends.replaced} readers were stuck and replaced")
         for keeper in self.keepers:
             print(f"{keeper.group}: {keeper.commits} commits, {keeper.rebalances} assignments, {len(keeper.read)} records read at least once")
         print(f"{self.history.acknowledged_count()} of {len(self.history.sends)} sends acknowledged, each there once, at its offset")
