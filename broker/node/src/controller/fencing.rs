@@ -60,11 +60,15 @@ impl<'a> Cluster<'a> {
     }
 
     /// The broker starts again without having ended well: where a crash may cost records it is neither in sync nor eligible any more
-    /// (KIP-966). Where its directory is not among `directories` it is out of sync; and if another one has come, which is then in its
-    /// place, everything it held is gone, whatever the topic promises. Otherwise the directory may come back with it.
+    /// (KIP-966). Where its directory is not among `directories` it is out of sync; and if a new one has come, which is then in its
+    /// place, everything it held is gone, whatever the topic promises. Otherwise the directory may come back with it. One that replicas
+    /// are said to lie in is not new: it comes back.
     pub(crate) fn crash(self, broker: i32, directories: &[Uuid]) -> Vec<MetadataRecord> {
         let before = self.image.brokers.get(broker).map_or(&[][..], |known| known.log_dirs.as_slice());
-        let has_new = directories.iter().any(|directory| !before.contains(directory));
+        let topics = &self.image.topics;
+        let lies_in = |(id, index): Place| topics.by_id(id)?.partitions.get(&index)?.directory_of(broker);
+        let holds = |directory: &Uuid| topics.standings.hosted_by(broker).any(|place| lies_in(place) == Some(*directory));
+        let has_new = directories.iter().any(|directory| !before.contains(directory) && !holds(directory));
         let is_known = |directory: Uuid| !matches!(directory, Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY);
         let held = self.image.topics.standings.hosted_by(broker);
         let crashed = |(partition, terms): &(&Partition, Terms), change: &mut PartitionChange<'_>| {
@@ -143,7 +147,8 @@ fn change(known: &Registration, set: impl FnOnce(&mut BrokerRegistrationChangeRe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::worlds::{World, directory};
+    use crate::controller::worlds::{TOPIC, World, directory};
+    use strandline_protocol::metadata::partition::PartitionRecord;
 
     fn three(configs: &[(&str, &str)]) -> World {
         let mut world = World::new(&[1, 2, 3]);
@@ -210,6 +215,25 @@ mod tests {
         let mut world = three(&[("durability", "fsync"), ("min.insync.replicas", "3")]);
         does(&mut world, |cluster, known| cluster.crash(known.id, &[]), 3);
         assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
+    }
+
+    #[test]
+    fn a_directory_that_comes_back_is_no_new_one_to_what_lies_in_another() {
+        let mut world = three(&[("durability", "fsync"), ("min.insync.replicas", "3")]);
+        does(&mut world, |cluster, known| cluster.fence(known), 3);
+        let known = world.image.brokers.get(3).expect("registered").clone();
+        world.apply(change(&known, |record| record.log_dirs = vec![directory(9)]));
+        world.apply(PartitionRecord {
+            partition_id: 1,
+            topic_id: TOPIC,
+            replicas: vec![BrokerId(3)],
+            directories: vec![directory(77)],
+            ..Default::default()
+        });
+        does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9), directory(77)]), 3);
+        assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
+        does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9), directory(78)]), 3);
+        assert_eq!(sets(&world), (1, vec![1, 2], vec![]));
     }
 
     #[test]
