@@ -22,6 +22,7 @@ use strandline_node::{Node, OfflinePartition, RecoveredPartition};
 use strandline_protocol::ids::{Offset, Uuid};
 use strandline_protocol::records::Scratch;
 
+pub(crate) use self::directories::log_dir_path;
 use crate::cluster::voters;
 use crate::core::{Caller, Core, Event, MS, MachineEvent, MachineId, NetworkEvent, SECOND};
 use crate::desk::{Answer, Desk};
@@ -358,7 +359,9 @@ impl Machine {
                         opened.recovered.log.positions().log_end,
                         opened.report
                     ));
-                    self.watch.opened(core, &opened);
+                    if !opened.is_copy {
+                        self.watch.opened(core, &opened);
+                    }
                     recovered.push(opened.recovered);
                 }
                 Ok(start::Next::SetAside(aside)) => {

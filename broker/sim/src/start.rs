@@ -42,6 +42,8 @@ pub struct OpenedPartition {
     pub recovered: RecoveredPartition,
     pub report: Report,
     pub shutdown: Shutdown,
+    /// It is on its way to another log directory, and not the partition yet.
+    pub is_copy: bool,
 }
 
 /// What is to be done next.
@@ -148,9 +150,12 @@ impl Start {
                         continue;
                     }
                     self.repairs.extend(opened.repairs);
-                    let shutdown = self.survey.shutdown;
-                    self.opened =
-                        Some(Box::new(OpenedPartition { recovered: opened.recovered, report: opened.report, shutdown }));
+                    self.opened = Some(Box::new(OpenedPartition {
+                        recovered: opened.recovered,
+                        report: opened.report,
+                        shutdown: found.shutdown,
+                        is_copy: found.is_copy,
+                    }));
                     self.skip_repairs();
                 }
                 Err(RecoverError::Unfinished { repairs }) => self.repairs.extend(repairs),

@@ -1,13 +1,17 @@
 //! An operator of a cluster: makes the topics of the plan, deletes some and makes them anew, moves replicas, asks for preferred
-//! leaders, changes settings. One request at a time, to any broker; what is refused, or not answered, is asked again later.
+//! leaders, changes settings, moves replicas between log directories. One request at a time, to any broker; what is refused, or not answered, is asked again later.
 //!
 //! What was promised is written down in `topics.rs`, and what was asked without an answer is in doubt.
 
+use strandline_log::disk::LogDir;
 use strandline_protocol::api::{ApiKey, Request, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, TopicId, TopicName};
 use strandline_protocol::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
+use strandline_protocol::messages::alter_replica_log_dirs::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
 };
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use strandline_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
@@ -17,11 +21,12 @@ use strandline_protocol::messages::incremental_alter_configs::{
 };
 use strandline_protocol::messages::metadata::MetadataRequest;
 
-use super::plan::Row;
+use super::plan::{Plan, Row};
 use super::router::{Heard, Posted, Router, named};
 use crate::core::{ClientEvent, Core, MS};
 use crate::dice::Dice;
 use crate::invariants::Invariant;
+use crate::machine::log_dir_path;
 use crate::topics::{Existence, Topic, Use};
 
 /// The kind of resource that a group is.
@@ -55,6 +60,8 @@ pub(super) struct Operator {
     dice: Dice,
     rows: Vec<Row>,
     brokers: Vec<i32>,
+    /// Of every broker.
+    log_dirs: u16,
     /// The share group that is still to be told where to begin.
     to_begin: Option<String>,
     interval_us: u64,
@@ -64,9 +71,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    pub(super) fn new(router: Router, mut dice: Dice, rows: Vec<Row>, brokers: Vec<i32>, to_begin: Option<String>) -> Self {
+    pub(super) fn new(router: Router, mut dice: Dice, plan: &Plan, brokers: Vec<i32>) -> Self {
         let interval_us = dice.spread(200 * MS, 3000 * MS);
-        Self { router, dice, rows, brokers, to_begin, interval_us, under_way: None, in_doubt: Vec::new() }
+        let to_begin = plan.work.pool.as_ref().map(|pool| pool.group.clone());
+        let (rows, log_dirs) = (plan.rows.clone(), plan.log_dirs);
+        Self { router, dice, rows, brokers, log_dirs, to_begin, interval_us, under_way: None, in_doubt: Vec::new() }
     }
 
     pub(super) fn start(&mut self, core: &mut Core) {
@@ -135,6 +144,9 @@ impl Operator {
         let known: Vec<usize> = core.topics.existing().map(|(place, _)| place).collect();
         let Some(topic) = self.dice.pick(&known).copied() else { return };
         let Some(used_for) = core.topics.get(topic).map(|topic| topic.used_for) else { return };
+        if self.log_dirs > 1 && self.dice.one_in(3) {
+            return self.move_between_directories(core, topic);
+        }
         match (self.dice.below(10), used_for) {
             (0..=1, Use::Churning) => self.delete(core, topic),
             (0..=2, _) => self.alter(core, topic),
@@ -225,6 +237,16 @@ impl Operator {
         self.ask(core, ApiKey::AlterPartitionReassignments, 0, request, Asked::Other);
     }
 
+    /// Moves some broker's replicas of a topic to one of its log directories (KIP-113).
+    fn move_between_directories(&mut self, core: &mut Core, topic: usize) {
+        let Some(known) = core.topics.get(topic) else { return };
+        let partitions = (0..known.partitions).filter(|_| self.dice.one_in(2)).collect();
+        let topics = vec![AlterReplicaLogDirTopic { name: known.name.clone(), partitions }];
+        let path = log_dir_path(LogDir(u16::try_from(self.dice.index(usize::from(self.log_dirs))).unwrap_or(0)));
+        let request = AlterReplicaLogDirsRequest { dirs: vec![AlterReplicaLogDir { path, topics }] };
+        self.ask(core, ApiKey::AlterReplicaLogDirs, 1, request, Asked::Other);
+    }
+
     fn elect(&mut self, core: &mut Core) {
         let request = ElectLeadersRequest { election_type: 0, topic_partitions: None, timeout_ms: 3000 };
         self.ask(core, ApiKey::ElectLeaders, 1, request, Asked::Other);
@@ -284,6 +306,12 @@ impl Operator {
             }
             (Asked::Other, Response::ElectLeaders(response)) if response.error_code == ErrorCode::NONE => {
                 core.mark("preferred leaders asked for");
+            }
+            (Asked::Other, Response::AlterReplicaLogDirs(response)) => {
+                let told = response.results.iter().flat_map(|topic| &topic.partitions);
+                if told.filter(|partition| partition.error_code == ErrorCode::NONE).count() > 0 {
+                    core.mark("replicas asked to move to another directory");
+                }
             }
             (Asked::Other, Response::AlterPartitionReassignments(_) | Response::ElectLeaders(_)) => {}
             (asked, response) => {

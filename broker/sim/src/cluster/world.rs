@@ -446,8 +446,7 @@ fn clients(dice: &Dice, plan: &Plan, numbers: &[i32]) -> Vec<Client> {
     let router = |id: usize, own: &Dice| Router::new(id, &brokers, numbers, own.fork("router"));
     let own = dice.fork("operator");
     let named: Vec<i32> = brokers.iter().map(|machine| numbers[*machine]).collect();
-    let to_begin = plan.work.pool.as_ref().map(|pool| pool.group.clone());
-    clients.push(Client::Operator(Box::new(Operator::new(router(0, &own), own, plan.rows.clone(), named, to_begin))));
+    clients.push(Client::Operator(Box::new(Operator::new(router(0, &own), own, plan, named))));
     for manner in &plan.producers {
         let (id, own) = (clients.len(), dice.fork(&format!("producer {}", clients.len())));
         clients.push(Client::Producer(Box::new(Producer::new(router(id, &own), own, *manner))));

@@ -8,6 +8,11 @@ use crate::cluster::voters;
 use crate::core::{Core, MS};
 use crate::invariants::{Ending, Invariant};
 
+/// Where a log directory of a machine is, as its configuration says.
+pub(crate) fn log_dir_path(log_dir: LogDir) -> String {
+    format!("/data/{}", log_dir.0)
+}
+
 impl Machine {
     pub(super) fn directories(&self) -> impl Iterator<Item = LogDir> + use<> {
         (0..self.log_dirs).map(LogDir)
@@ -27,7 +32,7 @@ impl Machine {
             let is_broken = self.disk.is_broken(log_dir);
             all.push(LogDirectory {
                 id: (!is_broken || self.dice.one_in(2)).then_some(id),
-                path: format!("/data/{}", log_dir.0),
+                path: log_dir_path(log_dir),
                 takes_partitions: true,
                 failed: is_broken.then(|| "input/output error".to_owned()),
             });
