@@ -506,6 +506,34 @@ fn an_expression_finds_topics_that_are_made_later() {
     assert_eq!(consumer_call(&mut broker, request).error_code, ErrorCode::INVALID_REGULAR_EXPRESSION);
 }
 
+/// A heartbeat comes late, over a connection that its member has given up, and is the one that a free partition is told to.
+#[test]
+fn what_was_told_to_a_connection_that_nobody_reads_is_told_again() {
+    let mut broker = broker();
+    let topic = topic_id(&mut broker);
+    let mut consumers = [Consumer::new("a"), Consumer::new("b")];
+    for consumer in &mut consumers {
+        assert_eq!(consumer.beat(&mut broker), ErrorCode::NONE);
+    }
+    let [a, b] = &mut consumers;
+    assert!(b.owned.is_empty(), "what is its own is not given back yet");
+    a.beat(&mut broker);
+    a.beat(&mut broker);
+    let late = broker.call_beside(77, 1, b.request(topic));
+    let Response::ConsumerGroupHeartbeat(late) = late else { panic!("another response") };
+    assert!(late.assignment.is_some_and(|told| !told.topic_partitions.is_empty()), "the free partitions");
+    let quiet = |member_epoch| ConsumerGroupHeartbeatRequest {
+        group_id: GroupId::from(GROUP),
+        member_id: "b".to_owned(),
+        member_epoch,
+        rebalance_timeout_ms: -1,
+        ..Default::default()
+    };
+    let again = consumer_call(&mut broker, quiet(b.epoch));
+    assert!(again.assignment.is_some_and(|told| !told.topic_partitions.is_empty()), "told once more");
+    assert_eq!(consumer_call(&mut broker, quiet(again.member_epoch)).assignment, None, "and then no more");
+}
+
 #[test]
 fn a_group_changes_its_protocol_only_while_it_is_empty() {
     let mut broker = broker();

@@ -20,6 +20,7 @@ pub(crate) fn ask(broker: &mut Broker, context: &RequestContext, slot: u32, lost
     let to = broker.waiting.park(place, None, Until::GroupMoves { slot, lost: Box::new(lost) });
     Asker {
         to,
+        connection: context.connection,
         api_version: context.api_version,
         client_id: context.client_id.clone(),
         client_host: context.client_host.clone(),

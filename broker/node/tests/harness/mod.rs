@@ -350,7 +350,21 @@ impl TestBroker {
 
     /// Another node asks at the controllers' listener, over a connection of its own.
     pub(crate) fn call_inside(&mut self, connection: u64, version: i16, request: impl Into<Request>) -> Response {
-        let (connection, listener) = (ConnectionId(connection), ListenerKind::Controller);
+        self.call_over(ConnectionId(connection), ListenerKind::Controller, version, request)
+    }
+
+    /// Another client asks, over a connection of its own.
+    pub(crate) fn call_beside(&mut self, connection: u64, version: i16, request: impl Into<Request>) -> Response {
+        self.call_over(ConnectionId(connection), ListenerKind::Client, version, request)
+    }
+
+    fn call_over(
+        &mut self,
+        connection: ConnectionId,
+        listener: ListenerKind,
+        version: i16,
+        request: impl Into<Request>,
+    ) -> Response {
         let sequence = self.ask_over(connection, listener, version, Asked::Other(Box::new(request.into())));
         self.reply(sequence).expect("answered at once")
     }

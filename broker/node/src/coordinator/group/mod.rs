@@ -29,6 +29,7 @@ use self::offsets::Offsets;
 use self::share::ShareGroup;
 use super::timers::Timer;
 use super::turn::Turn;
+use crate::io::ConnectionId;
 use crate::parked::ParkedId;
 
 pub(crate) use self::committing::{Commit, Fetched, Position};
@@ -38,6 +39,7 @@ pub(crate) use self::listing::Filter;
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
     pub to: ParkedId,
+    pub connection: ConnectionId,
     pub api_version: i16,
     pub client_id: Arc<str>,
     pub client_host: Arc<str>,

@@ -55,8 +55,12 @@ impl ConsumerGroup {
         // Whoever comes back when the next target may be computed computes it.
         let wait_ms = if self.epoch > self.assignment_epoch { self.assignment_wait_ms(turn).max(1) } else { i32::MAX };
         turn.cancel_timer(self.sync_timer(&id));
-        let member = self.members.get(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned_before;
+        let member = self.members.get_mut(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+        // What was told on another connection may have been the answer to a request that nobody waited for any more: Kafka, which
+        // tells changes only, leaves such a member without them.
+        let is_elsewhere = member.told != Some(asker.connection);
+        let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned_before || is_elsewhere;
+        member.told = Some(asker.connection);
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(id),
             member_epoch: member.epoch,

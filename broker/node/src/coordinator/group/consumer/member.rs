@@ -18,6 +18,7 @@ use strandline_protocol::messages::join_group::JoinGroupRequestProtocol;
 use super::parts::Parts;
 use crate::config::consumer::ConsumerConfig;
 use crate::flaws::{self, Flaw};
+use crate::io::ConnectionId;
 
 /// The epoch of a static member that left and is expected back.
 pub(crate) const LEFT_FOR_A_WHILE: i32 = -2;
@@ -57,6 +58,8 @@ pub(crate) struct Member {
     pub progress: Progress,
     pub assigned: Parts,
     pub revoking: Parts,
+    /// Where it was told last what it is assigned; not kept in records.
+    pub told: Option<ConnectionId>,
     /// Of members that speak the classic protocol.
     pub classic: Option<ClassicSide>,
 }
@@ -78,6 +81,7 @@ impl Member {
             progress: Progress::Stable,
             assigned: Parts::default(),
             revoking: Parts::default(),
+            told: None,
             classic: None,
         }
     }

@@ -47,11 +47,14 @@ impl ShareGroup {
         self.hand_over(turn, &id);
         let config = turn.share_config(&self.id);
         turn.set_timer(self.session_timer(&id), config.session_timeout_ms);
-        let member = self.members.get(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned;
         // Whoever comes back when the next target may be computed computes it.
         let wait_ms = if self.epoch > self.assignment_epoch { self.assignment_wait_ms(turn).max(1) } else { i32::MAX };
         let soon_ms = if self.topics.initializing().is_empty() { i32::MAX } else { SOON_MS };
+        let member = self.members.get_mut(&id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+        // What was told on another connection may have been the answer to a request that nobody waited for any more.
+        let is_elsewhere = member.told != Some(asker.connection);
+        let tells = is_full || request.member_epoch == JOINING || member.assigned != assigned || is_elsewhere;
+        member.told = Some(asker.connection);
         Ok(ShareGroupHeartbeatResponse {
             member_id: Some(id),
             member_epoch: member.epoch,

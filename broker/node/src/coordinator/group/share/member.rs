@@ -11,6 +11,7 @@ use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, TopicName};
 
 use crate::coordinator::group::consumer::parts::Parts;
+use crate::io::ConnectionId;
 
 /// Kafka's number for a member that has what the target gives it; members of share groups always have.
 const STABLE: i8 = 0;
@@ -25,6 +26,8 @@ pub(super) struct Member {
     pub epoch: i32,
     pub previous_epoch: i32,
     pub assigned: Parts,
+    /// Where it was told last what it is assigned; not kept in records.
+    pub told: Option<ConnectionId>,
 }
 
 impl Member {
