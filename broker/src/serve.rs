@@ -56,6 +56,9 @@ const DISK_THREADS_MAX: usize = 64;
 /// A thread that had nothing to do for so long ends.
 const DISK_THREADS_KEPT: Duration = Duration::from_secs(5);
 
+/// How often a broker that does not serve yet says what it waits for.
+const STILL_STARTING: Duration = Duration::from_secs(5);
+
 /// How long a stop may take before the process ends without the mark of a clean shutdown.
 const STOP_MAX: Duration = Duration::from_secs(300);
 
@@ -264,8 +267,13 @@ impl Running {
             return Exit::Failed;
         }
         self.broker.submit(&mut vec![Input::Tick]);
+        let mut patience = tokio::time::interval_at(tokio::time::Instant::now() + STILL_STARTING, STILL_STARTING);
         loop {
             tokio::select! {
+                _ = patience.tick(), if !self.is_ready.load(Ordering::Acquire) => {
+                    let awaited = self.broker.look(Node::awaited);
+                    info!(after_ms = self.begun.elapsed().as_millis() as u64, "still starting: waits for {awaited}");
+                }
                 event = self.events.recv() => match event {
                     Some(Event::Serving) => if let Err(error) = self.accept() {
                         error!(%error, "connections cannot be accepted");

@@ -53,6 +53,7 @@ mod verification;
 mod voter;
 
 pub use cleaning::CleaningTotals;
+pub use membership::Awaited;
 pub use node::{METADATA_SLOT, Node, RecoveredPartition};
 pub use offline::{Cause, OfflinePartition};
 pub use replica::Traffic;

@@ -7,6 +7,8 @@
 //!
 //! A heartbeat that got no answer is sent again soon, to whoever leads by then. Source: BrokerLifecycleManager.
 
+use std::fmt;
+
 use strandline_log::disk::{DiskError, FilePath};
 use strandline_protocol::api::{Request, Response};
 use strandline_protocol::error::ErrorCode;
@@ -21,6 +23,7 @@ use crate::controller_channel;
 use crate::features::FEATURES;
 use crate::flaws::{self, Flaw};
 use crate::io::{Asker, Effect, Now, Tag};
+use crate::quorum::message::Leadership;
 
 /// How long a refused or lost request waits before it is sent again.
 const RETRY_MS: u64 = 50;
@@ -107,6 +110,49 @@ impl Membership {
         if self.stage == Stage::Leaving && now_ms >= since_ms + LEADERLESS_MAX_MS {
             self.stage = Stage::Left;
         }
+    }
+}
+
+/// What a broker that does not serve yet waits for, for people who wonder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    stage: Stage,
+    is_alone: bool,
+    leadership: Leadership,
+    /// How far the metadata is known, and how far this node's metadata log goes.
+    known: Offset,
+    log_end: Offset,
+    /// Whether a request to the controller is under way.
+    is_asking: bool,
+}
+
+impl Awaited {
+    pub(crate) fn by(broker: &Broker) -> Self {
+        Self {
+            stage: broker.membership.stage,
+            is_alone: broker.is_alone,
+            leadership: broker.controller.quorum.leadership(),
+            known: Offset(broker.image.end.0),
+            log_end: broker.controller.end(),
+            is_asking: broker.membership.under_way.is_some(),
+        }
+    }
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let epoch = self.leadership.epoch;
+        match (self.leadership.leader, self.stage) {
+            _ if self.is_alone => write!(f, "its first records of the metadata log to be written")?,
+            (None, _) => write!(
+                f,
+                "a leader of the controllers' quorum, epoch {epoch}: are most of the controllers up and within reach?"
+            )?,
+            (Some(leader), Stage::Registering) => write!(f, "controller {leader} to take its registration")?,
+            (Some(leader), _) => write!(f, "controller {leader} to let it in, registered")?,
+        }
+        let asking = if self.is_asking { ", asked" } else { "" };
+        write!(f, "; metadata known to {}, log to {}{asking}", self.known, self.log_end)
     }
 }
 

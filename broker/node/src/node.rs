@@ -29,7 +29,7 @@ use crate::io::{
     Asked, Asker, CloseReason, Effect, Input, JobId, JobResult, ListenerKind, Now, Owner, PeerLost, Reply, RequestContext, Tag,
 };
 use crate::markers;
-use crate::membership::{self, Stage};
+use crate::membership::{self, Awaited, Stage};
 use crate::metadata_log::{LoadError, SnapshotRead, unusable};
 use crate::parked::Until;
 use crate::quorum::message::Leadership;
@@ -328,6 +328,11 @@ impl Node {
             self.wake_ms = next;
             outbox.push(Effect::WakeAt { monotonic_ms: next });
         }
+    }
+
+    /// What a node that does not serve yet waits for.
+    pub fn awaited(&self) -> Awaited {
+        Awaited::by(&self.broker)
     }
 
     fn is_serving(&self) -> bool {
