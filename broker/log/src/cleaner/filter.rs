@@ -47,12 +47,13 @@ pub(crate) struct Filter<'a> {
     pub(crate) delete_retention_ms: i64,
 }
 
-/// Where a batch stands in the segment that is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Inside,
-    /// The segment ends with it.
-    Last,
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The segment that is written ends with it.
+    pub(crate) ends_segment: bool,
+    /// It is the first of its leader epoch.
+    pub(crate) begins_epoch: bool,
 }
 
 impl Filter<'_> {
@@ -70,7 +71,7 @@ impl Filter<'_> {
     ) -> Result<Verdict, String> {
         let horizon_passed = header.delete_horizon_ms().is_some_and(|horizon_ms| horizon_ms <= self.now_ms);
         let drops_all = fate == Fate::MayGo && (!header.is_control() || horizon_passed);
-        let stays_empty = standing == Standing::Last || self.is_last_of_producer(header);
+        let stays_empty = standing.ends_segment || standing.begins_epoch || self.is_last_of_producer(header);
         if drops_all || header.record_count == 0 {
             return Ok(if stays_empty { without_records(header, batch) } else { Verdict::Goes });
         }

@@ -9,7 +9,9 @@
 //!
 //! What never changes: offsets; base and last offset, producer, sequence and leader epoch of a batch that stays. What stays without a
 //! record, as an empty batch: the last one of every segment that is written, so that a segment still says where it ends,
-//! and the last one of each producer, so that its sequence is known. Deviation: Kafka keeps the last batch of a round only.
+//! the last one of each producer, so that its sequence is known, and the first one of each leader epoch, so that a replica made from
+//! this one knows where epochs began. Deviations: Kafka keeps the last batch of a round only, and forgets epochs: a leader that does not know
+//! them cuts followers too far, or takes what another leader wrote for its own.
 //!
 //! Source: Kafka's `Cleaner`, `LogCleaner`, `LogCleanerManager`.
 

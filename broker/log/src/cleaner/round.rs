@@ -128,6 +128,8 @@ pub struct Round {
     /// Keys of all records below are in the map.
     mapped_below: Offset,
     passed: PassedTransactions,
+    /// Of the batch that was written or left out last.
+    epoch: Option<i32>,
     /// Sizes of the groups that are still to be written.
     groups: VecDeque<usize>,
     phase: Phase,
@@ -154,6 +156,7 @@ impl Round {
             map: OffsetMap::new(0, 1.0, Seed([0; 2])),
             mapped_below: dirty_from,
             passed: PassedTransactions::default(),
+            epoch: None,
             groups: VecDeque::new(),
             phase: Phase::Begun,
             finished: Finished::default(),
@@ -327,7 +330,10 @@ impl Round {
         for batch in read {
             let Batch { header, bytes: whole, next } = batch;
             let fate = self.passed.pass(&header, &whole);
-            let standing = if is_last && next == *bytes { Standing::Last } else { Standing::Inside };
+            let standing = Standing {
+                ends_segment: is_last && next == *bytes,
+                begins_epoch: self.epoch.replace(header.partition_leader_epoch) != Some(header.partition_leader_epoch),
+            };
             let verdict = filter.judge(&header, &whole, fate, standing, &mut scratch);
             match verdict.map_err(|reason| corrupt(log, writing.position, &reason))? {
                 Verdict::Stays => writing.output.push(&header, &whole),

@@ -493,14 +493,47 @@ fn a_cut_through_a_gap_ends_the_log_at_the_cut_through_every_crash() {
     }
 }
 
+/// Of every epoch something is left, though newer records have all its keys: a replica that is made from this log knows where they began.
 #[test]
-fn a_cut_before_the_first_record_that_is_left_ends_the_log_there_and_keeps_its_start() {
+fn where_epochs_began_outlives_their_records() {
     let mut world = with_a_gap();
     world.put(&[("a", Some("4"))]);
     world.roll();
     world.clean();
     world.settle();
-    assert!(world.headers()[0].base_offset > 4);
+    let begun: Vec<(i32, i64)> =
+        world.headers().iter().map(|header| (header.partition_leader_epoch, header.base_offset)).collect();
+    assert!([(3, 0), (5, 2), (8, 7)].iter().all(|epoch| begun.contains(epoch)), "{begun:?}");
+    let mut replica = World::new(compacting());
+    for batch in world.stored() {
+        replica.log.append_as_is(NOW_MS, batch).expect("the log is open");
+    }
+    assert_eq!(replica.log.epochs(), world.log.epochs());
+    let again = world.stored().len();
+    world.put(&[("a", Some("5"))]);
+    world.roll();
+    world.clean();
+    world.settle();
+    assert!(world.stored().len() <= again + 1, "no more than before of what is gone");
+}
+
+/// As made from a leader whose log another cleaner compacted.
+#[test]
+fn a_cut_before_the_first_record_that_is_left_ends_the_log_there_and_keeps_its_start() {
+    let mut world = World::new(compacting());
+    world
+        .log
+        .append_as_is(
+            NOW_MS,
+            keyed(
+                &[("a", Some("1"))],
+                BatchOptions { base_offset: 5, partition_leader_epoch: 3, ..BatchOptions::default() },
+                NOW_MS,
+            ),
+        )
+        .expect("the log is open");
+    world.drain();
+    assert_eq!(world.headers()[0].base_offset, 5);
     let recovered = truncate(&world.disk, world.log.clone(), Offset(4), NOW_MS).expect("the directory is sound");
     repair(&mut world.disk, &recovered.repairs);
     world.log = recovered.log;
