@@ -8,7 +8,6 @@ use strandline_log::recover::Shutdown;
 use strandline_node::{Cause, Node, OfflinePartition};
 use strandline_protocol::ids::Offset;
 
-use crate::cluster::judge::is_compacted;
 use crate::core::Core;
 use crate::history::PartitionKey;
 use crate::start::OpenedPartition;
@@ -223,13 +222,8 @@ impl Watch {
                 check_durable(core, key, view.durability, positions.durable_end, positions.readable_end);
             }
             if let Some(before) = before {
-                // A cluster's topic that is not synced may lose what its replicas lost. A follower whose last epoch left no record in its
-                // leader's compacted log is cut back to the epoch before, as by Kafka's leaders: then the judge holds the in-sync ones.
-                let was_cut = positions.log_end < before.high_watermark && !view.leads && is_compacted(core, &view);
-                let may_fall = core.judge_of_cluster.is_some() && (view.durability == Durability::Written || was_cut);
-                if was_cut {
-                    core.mark("compacted log cut back below its high watermark");
-                }
+                // A cluster's topic that is not synced may lose what its replicas lost.
+                let may_fall = core.judge_of_cluster.is_some() && view.durability == Durability::Written;
                 if view.high_watermark < before.high_watermark && !may_fall {
                     core.violate(
                         Invariant::HighWatermarkOnlyRises,

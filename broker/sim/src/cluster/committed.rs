@@ -23,8 +23,6 @@ pub(super) struct LogSeen<'a> {
     /// Everything below is committed, it says.
     pub(super) committed: i64,
     pub(super) epochs: &'a LeaderEpochs,
-    /// Records may be missing in the middle, and with them the epochs that wrote nothing else: who follows now is not told of those.
-    pub(super) is_compacted: bool,
 }
 
 impl LogSeen<'_> {
@@ -88,7 +86,7 @@ impl Committed {
         let begins = log.epochs.entries().iter().find(|entry| entry.epoch.0 == epoch).map_or(log.end, |entry| entry.start.0);
         self.leaders.insert(epoch, (machine, begins));
         let needed = self.by_epoch.range(..epoch).map(|(_, end)| *end).max().unwrap_or(0);
-        let same = || needed <= log.start || log.is_compacted || log.epoch_before(needed) == self.epoch_before(needed);
+        let same = || needed <= log.start || log.epoch_before(needed) == self.epoch_before(needed);
         let has_it = begins >= needed && same();
         if has_it { Ok(()) } else { Err(Wrong::Incomplete { epoch, needed }) }
     }
@@ -107,7 +105,7 @@ impl Committed {
         // epoch than that of the record.
         let of_record = log.epoch_before(claimed).filter(|_| rises);
         let claimer = log.leads.or(log.led).or_else(|| of_record.map(|epoch| epoch.max(log.knows)));
-        if epoch.is_some() && epoch != known && !log.is_compacted || (rises && claimer.is_none() && !alone) {
+        if epoch.is_some() && epoch != known || (rises && claimer.is_none() && !alone) {
             return Err(Wrong::Differs { claimed, epoch, known });
         }
         if let Some(epoch) = claimer {
@@ -148,7 +146,6 @@ mod tests {
             held: end,
             committed,
             epochs: &epochs,
-            is_compacted: false,
         };
         let mut known = Committed::default();
         known.led(2, &seen(Some(2), 0, 0)).expect("the first");
@@ -163,17 +160,7 @@ mod tests {
     fn who_led_within_one_step_and_wrote_nothing_speaks_of_an_epoch_that_it_knows() {
         let mut epochs = LeaderEpochs::default();
         epochs.assign(LeaderEpoch(0), Offset(0));
-        let mine = LogSeen {
-            leads: Some(0),
-            led: None,
-            knows: 0,
-            start: 0,
-            end: 22,
-            held: 22,
-            committed: 12,
-            epochs: &epochs,
-            is_compacted: false,
-        };
+        let mine = LogSeen { leads: Some(0), led: None, knows: 0, start: 0, end: 22, held: 22, committed: 12, epochs: &epochs };
         let mut known = Committed::default();
         known.led(4, &LogSeen { end: 0, ..mine }).expect("the first");
         known.claimed(&mine, false).expect("it leads");

@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn seen(epochs: &LeaderEpochs, start: i64, end: i64, committed: i64) -> LogSeen<'_> {
-        LogSeen { leads: None, led: None, knows: -1, start, end, held: end, committed, epochs, is_compacted: false }
+        LogSeen { leads: None, led: None, knows: -1, start, end, held: end, committed, epochs }
     }
 
     #[test]

@@ -280,7 +280,6 @@ impl Judge {
             held: quorum.positions.durable_end.0,
             committed: quorum.committed.0,
             epochs: quorum.epochs,
-            is_compacted: false,
         };
         let voters: Vec<(i32, Uuid)> = node.voters().collect();
         let alone = matches!(voters[..], [(id, _)] if self.machine_of(id) == Some(machine));
@@ -381,7 +380,6 @@ impl Judge {
             },
             committed: view.high_watermark.0,
             epochs: view.epochs,
-            is_compacted: is_compacted(core, view),
         };
         let track = self.partitions.entry(key).or_default();
         match track.take(machine, &seen, false) {
@@ -449,7 +447,7 @@ impl Track {
 }
 
 /// Whether records may be missing in the middle of a log.
-pub(crate) fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
+fn is_compacted(core: &Core, view: &PartitionView<'_>) -> bool {
     let known = core.topics.by_id(view.topic);
     view.name.as_str() == OFFSETS_TOPIC
         || view.name.as_str() == TRANSACTIONS_TOPIC
