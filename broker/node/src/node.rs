@@ -190,7 +190,7 @@ impl Node {
             // Whether the topics were made the committed metadata says.
             Asker::AutoCreation => {}
             Asker::Replication => following::answered(&mut self.broker, now, tag.number, result),
-            Asker::ShareStates => share::on_response(&mut self.broker, now, tag.number, result, outbox),
+            Asker::ShareStates => share::states::answered(&mut self.broker, now, tag.number, result, outbox),
             Asker::Markers => markers::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Verification => verification::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Lag => coordinator::distant::on_response(&mut self.broker, now, tag.number, result, outbox),

@@ -1,7 +1,5 @@
 //! Which log directory of a broker holds which replica, and moves between them. Source: KIP-113, KIP-827.
 
-use std::collections::BTreeMap;
-
 use strandline_protocol::ids::{BrokerId, TopicName};
 use strandline_protocol::messages::alter_replica_log_dirs::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
@@ -12,6 +10,7 @@ use strandline_protocol::messages::describe_log_dirs::{
 
 use super::{Admin, AdminError, PerItem, in_order, judged};
 use crate::TopicPartition;
+use crate::group::by_topic;
 
 /// A log directory of a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,11 +89,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<PerItem<TopicPartition, ()>, AdminError> {
         let partitions: Vec<TopicPartition> = partitions.into_iter().collect();
-        let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in &partitions {
-            by_topic.entry(topic).or_default().push(*partition);
-        }
-        let topics = by_topic
+        let topics = by_topic(&partitions)
             .into_iter()
             .map(|(name, partitions)| AlterReplicaLogDirTopic { name: TopicName::from(name), partitions })
             .collect();

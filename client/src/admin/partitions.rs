@@ -14,6 +14,7 @@ use strandline_protocol::messages::list_partition_reassignments::{
 
 use super::{Admin, AdminError, PerItem, in_order, judged};
 use crate::TopicPartition;
+use crate::group::by_topic;
 
 /// Which leader is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +59,7 @@ impl Admin {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) -> Result<PerItem<TopicPartition, ()>, AdminError> {
         let partitions: Vec<TopicPartition> = partitions.into_iter().collect();
-        let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in &partitions {
-            by_topic.entry(topic).or_default().push(*partition);
-        }
-        let asked = by_topic
+        let asked = by_topic(&partitions)
             .into_iter()
             .map(|(topic, partitions)| TopicPartitions { topic: TopicName::from(topic), partitions })
             .collect();
@@ -94,12 +91,12 @@ impl Admin {
         changes: impl IntoIterator<Item = (TopicPartition, Option<Vec<BrokerId>>)>,
     ) -> Result<PerItem<TopicPartition, ()>, AdminError> {
         let changes: Vec<(TopicPartition, Option<Vec<BrokerId>>)> = changes.into_iter().collect();
-        let mut by_topic: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
+        let mut topics: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
         for ((topic, partition), replicas) in &changes {
             let changed = ReassignablePartition { partition_index: *partition, replicas: replicas.clone() };
-            by_topic.entry(topic).or_default().push(changed);
+            topics.entry(topic).or_default().push(changed);
         }
-        let topics = by_topic
+        let topics = topics
             .into_iter()
             .map(|(name, partitions)| ReassignableTopic { name: TopicName::from(name), partitions })
             .collect();

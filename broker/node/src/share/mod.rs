@@ -20,7 +20,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_log::disk::DiskError;
 use strandline_log::lookup::Found;
-use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{GroupId, TopicId};
 
@@ -32,7 +31,7 @@ use self::waiting::ShareWait;
 use crate::broker::Broker;
 use crate::coordinator::share::ShareKey;
 use crate::coordinator::turn::Want;
-use crate::io::{ConnectionId, Effect, Now, PeerLost};
+use crate::io::{ConnectionId, Effect, Now};
 use crate::parked::{ParkedId, Until};
 
 /// Records that members have said something of, since the start.
@@ -198,17 +197,6 @@ pub(crate) fn overdue(broker: &mut Broker, now: Now, id: ParkedId, outbox: &mut 
         waiting::overdue(broker, now, id, outbox);
     }
     is_ours
-}
-
-/// A share coordinator answered, or is lost.
-pub(crate) fn on_response(
-    broker: &mut Broker,
-    now: Now,
-    number: u64,
-    result: Result<Box<Response>, PeerLost>,
-    outbox: &mut Vec<Effect>,
-) {
-    states::answered(broker, now, number, result, outbox);
 }
 
 /// A log was looked through for where a group begins.

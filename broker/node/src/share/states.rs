@@ -168,7 +168,7 @@ fn send_to(broker: &mut Broker, now: Now, node: i32, asks: Vec<Ask>, outbox: &mu
 }
 
 /// A coordinator answered, or is lost.
-pub(super) fn answered(
+pub(crate) fn answered(
     broker: &mut Broker,
     now: Now,
     number: u64,
