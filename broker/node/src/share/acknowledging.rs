@@ -69,18 +69,13 @@ fn try_acknowledge(broker: &mut Broker, now: Now, owner: &Owner, said: Said, ren
         limit: Limit::Records,
         bounds: bounds_of(&config),
     };
-    let write = partition.next_write();
     partition.acknowledge(&taker, &acknowledgements)?;
     acknowledgements.iter().for_each(|said| said.count_into(&mut broker.shares.acknowledgements));
-    // Renewals, and words about records that are done with, change nothing that is written.
-    let is_unsaved = partition.is_unsaved();
+    let write = partition.awaited_write(&acknowledgements);
     broker.shares.changed.insert(key.clone());
     broker.shares.wake(&key);
-    Ok(if is_unsaved && !flaws::is(Flaw::ShareAcknowledgesAtOnce) {
-        Decided::With(write)
-    } else {
-        Decided::Now(ErrorCode::NONE)
-    })
+    let write = write.filter(|_| !flaws::is(Flaw::ShareAcknowledgesAtOnce));
+    Ok(write.map_or(Decided::Now(ErrorCode::NONE), Decided::With))
 }
 
 /// A reply waits for what was decided in one partition.

@@ -462,9 +462,18 @@ impl SharePartition {
         number
     }
 
-    /// The write that will carry what is decided now.
-    pub(crate) fn next_write(&self) -> u64 {
-        self.dirty.next_write()
+    /// The write with which these acknowledgements, which were just taken, hold; `None` if they do already: renewals are not
+    /// written. Of a record below the start it may not be written yet that it is done with: who is told so before, and then finds
+    /// another leader, may be given it again.
+    pub(crate) fn awaited_write(&self, acknowledgements: &[Acknowledgement]) -> Option<u64> {
+        let is_below = |said: &Acknowledgement| said.first.0 < self.start;
+        if self.is_unsaved() {
+            Some(self.dirty.next_write())
+        } else if self.is_writing() && acknowledgements.iter().any(is_below) {
+            Some(self.dirty.under_way())
+        } else {
+            None
+        }
     }
 
     /// Whether something was done that no write has taken yet.

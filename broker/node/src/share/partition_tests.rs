@@ -76,6 +76,23 @@ fn a_record_is_given_out_as_often_as_the_limit_says() {
 }
 
 #[test]
+fn that_a_record_is_done_with_holds_once_it_is_written() {
+    let mut partition = fresh();
+    let bounds = Bounds { deliveries_max: 1, ..BOUNDS };
+    partition.acquire(&Taker { bounds, ..taker("a", 0) }, Offset(0), &[span(0, 0)]);
+    partition.expire(LOCK_MS, bounds);
+    assert_eq!(partition.start(), Offset(1), "it is archived");
+    let late = [said(0, 0, Verdict::Accept)];
+    partition.take_write().expect("something to write");
+    partition.acknowledge(&taker("a", LOCK_MS), &late).expect("it is done with");
+    assert_eq!(partition.awaited_write(&late), Some(1), "the write is under way");
+    partition.wrote(false);
+    assert_eq!(partition.awaited_write(&late), Some(2), "the next one");
+    save(&mut partition).expect("something to write");
+    assert_eq!(partition.awaited_write(&late), None);
+}
+
+#[test]
 fn a_lock_that_runs_out_gives_the_record_to_others_and_renewing_keeps_it() {
     let mut partition = fresh();
     partition.acquire(&taker("a", 0), Offset(0), &[span(0, 1)]);
