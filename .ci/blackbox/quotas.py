@@ -106,7 +106,10 @@ def fill(bootstrap: str) -> set[Value]:
 def set_keys(nodes: Cluster) -> tuple[set[str], set[str]]:
     """The keys of throttles that are set for the two brokers and for the topic."""
     resources = [ConfigResource(ResourceType.BROKER, str(node)) for node in (FROM, TO)] + [ConfigResource(ResourceType.TOPIC, TOPIC)]
-    found = {resource: future.result(30) for resource, future in nodes.admin().describe_configs(resources).items()}
+    asker = nodes.admin()
+    # A call describes one broker at most.
+    asked = [asker.describe_configs([resource]) for resource in resources]
+    found = {resource: future.result(30) for answers in asked for resource, future in answers.items()}
     keys: dict[ResourceType, set[str]] = {ResourceType.BROKER: set(), ResourceType.TOPIC: set()}
     for resource, entries in found.items():
         wanted = BROKER_KEYS if resource.restype == ResourceType.BROKER else TOPIC_KEYS

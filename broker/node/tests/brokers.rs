@@ -53,6 +53,10 @@ impl Cluster {
     }
 
     fn register(&mut self, broker: i32, life: u8) -> Result<(), ErrorCode> {
+        self.register_on(broker, life, broker as u8 + 100)
+    }
+
+    fn register_on(&mut self, broker: i32, life: u8, disk: u8) -> Result<(), ErrorCode> {
         let feature =
             |name: &str, most| Feature { name: name.to_owned(), min_supported_version: 0, max_supported_version: most };
         let request = BrokerRegistrationRequest {
@@ -73,7 +77,7 @@ impl Cluster {
                 feature("transaction.version", 2),
             ],
             rack: Some("r".to_owned()),
-            log_dirs: vec![Uuid([broker as u8 + 100; 16])],
+            log_dirs: vec![Uuid([disk; 16])],
             ..Default::default()
         };
         let Response::BrokerRegistration(response) = self.node.call_inside(broker as u64, 4, request) else {
@@ -238,12 +242,26 @@ fn a_second_process_with_the_same_id_waits_for_the_end_of_the_session() {
     assert_eq!(cluster.register(2, 2), Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION));
     assert_eq!(cluster.register(2, 1), Ok(()), "the same one may amend what it said");
     assert_eq!(cluster.register(1, 9), Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION), "the controller's own broker lives");
+    cluster.node.input(Input::Disconnected { connection: ConnectionId(2) });
+    assert_eq!(cluster.register_on(2, 2, 177), Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION), "on other disks");
     cluster.pass(3500, &[3]);
     let before = cluster.epochs[2];
     cluster.start(2, 2).expect("its session is over");
     assert!(cluster.epochs[2] > before);
     cluster.epochs[2] = before;
     assert_eq!(cluster.heartbeat(2, false).error_code, ErrorCode::STALE_BROKER_EPOCH);
+}
+
+#[test]
+fn a_process_that_is_started_again_at_once_takes_the_place_of_the_one_that_was_killed() {
+    let mut cluster = Cluster::new();
+    cluster.topic(&[2, 3, 1]);
+    assert_eq!(cluster.register(2, 2), Err(ErrorCode::DUPLICATE_BROKER_REGISTRATION), "its heartbeats have a connection");
+    cluster.node.input(Input::Disconnected { connection: ConnectionId(2) });
+    let before = cluster.epochs[2];
+    assert_eq!(cluster.register(2, 2), Ok(()));
+    assert!(cluster.epochs[2] > before);
+    assert_eq!(cluster.sets().0, 3, "another leads until it is back");
 }
 
 #[test]

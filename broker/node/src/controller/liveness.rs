@@ -1,11 +1,14 @@
 //! Which brokers are alive, as far as the active controller has heard: soft state, kept by nobody else.
 //!
 //! A session is a registration's: it begins with it, every heartbeat prolongs it, and whoever is still fenced has one too, so that
-//! no second process takes its id. Two ways lead to the end of a live broker's session:
+//! no second process takes its id. Three ways lead to the end of a live broker's session:
 //! - *silence*: no heartbeat for `broker.session.timeout.ms`. Holds for every fault; takes that long.
 //! - *a refused connection*: the connection that carried its heartbeats broke, and the machine answers that nobody listens
 //!   at its port any more. Only a process that ended does that, so nothing is waited for. A machine that lost power or network
 //!   does not answer, and a stopped process keeps its port: silence ends those.
+//! - *a successor on the same disks*: another process registers with log directories of this one, and no connection carries this one's
+//!   heartbeats any more. A log directory is locked by one process, so this one ended; it was started again before anybody asked at its
+//!   port. Kafka makes it wait for the end of the session.
 //!
 //! A newly active controller knows nothing: everybody gets a whole session from then on, and every port is asked once, for a
 //! process that was controller and broker may just have ended. The table is ordered by
@@ -89,6 +92,11 @@ impl Liveness {
     /// Whether the broker was heard of within its session.
     pub(crate) fn is_live(&self, now_ms: u64, broker: i32) -> bool {
         self.sessions.get(&broker).is_some_and(|session| session.deadline_ms > now_ms)
+    }
+
+    /// Whether a connection is there that carried its heartbeats.
+    pub(crate) fn is_connected(&self, broker: i32) -> bool {
+        self.own == Some(broker) || self.sessions.get(&broker).is_some_and(|session| session.connection.is_some())
     }
 
     /// Takes out one broker whose session is over.

@@ -80,8 +80,10 @@ pub(crate) fn register(
     let another = before.as_ref().is_none_or(|known| known.incarnation != request.incarnation_id);
     if let Some(known) = before.as_ref().filter(|_| another) {
         let is_own = id == broker.identity.node_id && request.incarnation_id == broker.identity.incarnation;
-        let is_live = broker.controller.liveness.is_live(now.monotonic_ms, id);
-        if is_live && !is_own && !known.in_controlled_shutdown {
+        let liveness = &broker.controller.liveness;
+        let is_live = liveness.is_live(now.monotonic_ms, id);
+        let is_successor = has_disks_of(known, request) && !liveness.is_connected(id);
+        if is_live && !is_own && !is_successor && !known.in_controlled_shutdown {
             let message = format!("another process is registered as broker {id}, and alive");
             return Err(Refused::new(ErrorCode::DUPLICATE_BROKER_REGISTRATION, message));
         }
@@ -104,10 +106,12 @@ pub(crate) fn register(
 
 /// The process before wrote all it had and said so last, and its disks are the same.
 fn ended_well(before: Option<&Registration>, request: &BrokerRegistrationRequest) -> bool {
-    before.is_some_and(|known| {
-        let same_disks = request.log_dirs.iter().all(|directory| known.log_dirs.contains(directory));
-        known.epoch == request.previous_broker_epoch && same_disks
-    })
+    before.is_some_and(|known| known.epoch == request.previous_broker_epoch && has_disks_of(known, request))
+}
+
+/// All log directories that work were those of the process before.
+fn has_disks_of(known: &Registration, request: &BrokerRegistrationRequest) -> bool {
+    !request.log_dirs.is_empty() && request.log_dirs.iter().all(|directory| known.log_dirs.contains(directory))
 }
 
 /// Takes a heartbeat.
