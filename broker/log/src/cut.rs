@@ -1,11 +1,13 @@
 //! Cutting what was read from a segment file to the batches that answer a read.
 //!
 //! [`cut`] is pure: the broker's rim reads with whatever executor it has and cuts; [`read`] does the whole of it over
-//! [`Files`], for jobs and for the simulator. Checksums are not compared here: that was done when the batch was taken.
+//! [`Files`], for jobs and for the simulator. Whether what was read is what was written says [`damage`]; [`read_sound`] asks it.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use strandline_protocol::ids::Offset;
-use strandline_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
+use strandline_protocol::records::{BatchError, BatchHeader, HEADER_BYTES, crc32c, position};
 
 use crate::disk::{DiskError, Files};
 use crate::index;
@@ -73,6 +75,64 @@ fn whole_batches(bytes: &[u8], below: Offset, bytes_max: usize) -> usize {
     end
 }
 
+/// What is wrong with bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where among the bytes the batch begins at which it shows.
+    pub at: usize,
+    pub reason: &'static str,
+}
+
+/// Where the batch before stood, which shows whether the next one fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    last_offset: i64,
+    leader_epoch: i32,
+}
+
+impl Before {
+    /// Nothing is known but the segment.
+    pub fn of(slice: &FileSlice) -> Self {
+        Self { last_offset: slice.base_offset.0 - 1, leader_epoch: i32::MIN }
+    }
+
+    /// The last batch that begins in the first `skipped` of `bytes`, which begin with a batch.
+    #[must_use]
+    pub fn skip(self, bytes: &[u8], skipped: usize) -> Self {
+        let (mut at, mut before) = (0, self);
+        while at < skipped
+            && let Some(header) = bytes.get(at..).and_then(|rest| BatchHeader::parse(rest).ok())
+        {
+            before = Self { last_offset: header.last_offset(), leader_epoch: header.partition_leader_epoch };
+            at += header.size_bytes();
+        }
+        before
+    }
+}
+
+/// Looks for damage in `bytes`, which begin with a batch of the slice's segment. Of the batches of `answer` the checksums are compared. It
+/// covers what producers wrote; the base offset and the leader epoch before it, which brokers wrote, show damage only beside their neighbours: both rise
+/// from batch to batch, and no offset reaches the next segment. So batches before the answer and the one behind it are looked at too, and all
+/// there are if the answer is empty: what seems to lie behind the reader's bound may be damaged.
+pub fn damage(bytes: &[u8], answer: Range<usize>, slice: &FileSlice, before: Before) -> Option<Damage> {
+    let (mut at, mut before) = (0, before);
+    while at <= answer.end || answer.is_empty() {
+        // Half a batch, or padding, is for the read that begins there.
+        let header = bytes.get(at..).and_then(|rest| BatchHeader::parse(rest).ok())?;
+        let is_in_order = header.base_offset > before.last_offset && header.partition_leader_epoch >= before.leader_epoch;
+        if !is_in_order || header.last_offset() >= slice.next_offset.0 {
+            return Some(Damage { at, reason: "its offsets or its leader epoch do not fit those of its neighbours" });
+        }
+        let end = at.saturating_add(header.size_bytes());
+        if answer.contains(&at) && crc32c(bytes.get(at + position::ATTRIBUTES..end)?) != header.crc {
+            return Some(Damage { at, reason: "its checksum does not hold" });
+        }
+        before = Before { last_offset: header.last_offset(), leader_epoch: header.partition_leader_epoch };
+        at = end;
+    }
+    None
+}
+
 /// Answers a read: the pieces of memory as they are, otherwise the first file that has something for it.
 ///
 /// # Errors
@@ -99,25 +159,69 @@ pub fn answer(files: &dyn Files, slices: &[Slice]) -> Result<Vec<Bytes>, DiskErr
 /// # Errors
 /// [`DiskError`] if a file cannot be read or holds something else than batches.
 pub fn read(files: &dyn Files, slice: &FileSlice) -> Result<Bytes, DiskError> {
+    read_piece(files, slice).map(|piece| piece.bytes.slice(piece.answer))
+}
+
+/// Why there are no bytes that are known to be sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadFault {
+    Disk(DiskError),
+    /// The file holds something else than what was written there.
+    Damaged(DiskError),
+}
+
+/// Reads the batches of a slice as [`read`] does, and looks for damage.
+///
+/// # Errors
+/// [`ReadFault`]
+pub fn read_sound(files: &dyn Files, slice: &FileSlice) -> Result<Bytes, ReadFault> {
+    let Piece { bytes, position, answer, before } = read_piece(files, slice).map_err(ReadFault::Disk)?;
+    match damage(&bytes, answer.clone(), slice, before) {
+        None => Ok(bytes.slice(answer)),
+        Some(Damage { at, reason }) => Err(ReadFault::Damaged(failed(slice, position + at as u64, reason))),
+    }
+}
+
+/// What was read, and which part of it is the answer.
+struct Piece {
+    bytes: Bytes,
+    position: u64,
+    answer: Range<usize>,
+    /// What was skipped before.
+    before: Before,
+}
+
+/// Which part of `bytes` these batches, which were cut from it, are.
+pub fn part_of(bytes: &Bytes, batches: &Bytes) -> Range<usize> {
+    let begin = if batches.is_empty() { 0 } else { batches.as_ptr() as usize - bytes.as_ptr() as usize };
+    begin..begin + batches.len()
+}
+
+fn read_piece(files: &dyn Files, slice: &FileSlice) -> Result<Piece, DiskError> {
     let mut position = start(files, slice)?;
+    let mut before = Before::of(slice);
     let mut wanted = SEEK_BYTES.max(slice.bytes_max as usize);
     while position < slice.position_end {
         let room = usize::try_from(slice.position_end - position).unwrap_or(usize::MAX);
         let bytes = files.read_segment(&slice.log, position, wanted.min(room))?;
         let found = cut(&bytes, slice.from, slice.below, slice.bytes_max as usize, slice.first);
         match found.map_err(|error| failed(slice, position, &error.to_string()))? {
-            Cut::Batches(batches) => return Ok(batches),
+            Cut::Batches(batches) => {
+                let answer = part_of(&bytes, &batches);
+                return Ok(Piece { bytes, position, answer, before });
+            }
             Cut::Short { skipped, bytes: needed } => {
                 let stuck = skipped == 0 && needed <= bytes.len();
                 if stuck || (skipped == 0 && bytes.len() == room) {
                     return Err(failed(slice, position, "the segment ends inside a batch"));
                 }
+                before = before.skip(&bytes, skipped);
                 position += skipped as u64;
                 wanted = needed.max(SEEK_BYTES);
             }
         }
     }
-    Ok(Bytes::new())
+    Ok(Piece { bytes: Bytes::new(), position, answer: 0..0, before })
 }
 
 fn start(files: &dyn Files, slice: &FileSlice) -> Result<u64, DiskError> {

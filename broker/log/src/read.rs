@@ -36,6 +36,8 @@ pub enum ReadError {
 /// A segment, finished or not, as a reader sees it.
 struct Readable {
     base: Offset,
+    /// Where the next one begins, or the log ends.
+    next: Offset,
     log: FilePath,
     /// How much of it may be read.
     bytes: u64,
@@ -70,7 +72,8 @@ impl Log {
     /// The segment that holds `from`, and the ones behind it as long as there may be nothing left to read in those before.
     fn read_files(&self, from: Offset, below: Offset, bytes_max: u32, first: FirstBatch) -> Read {
         let mut read = Read { slices: Vec::new(), bytes_estimate: 0 };
-        let sealed = self.sealed[self.first_sealed_for(from)..].iter().map(|segment| self.readable_sealed(segment, from));
+        let begin = self.first_sealed_for(from);
+        let sealed = (begin..self.sealed.len()).map(|place| self.readable_sealed(place, from));
         let active = self.active.iter().map(|active| self.readable_active(active, from));
         for segment in sealed.chain(active).filter(|segment| segment.bytes > 0) {
             let position = if let Start::Position(position) = segment.start { position } else { 0 };
@@ -78,6 +81,7 @@ impl Log {
             read.slices.push(Slice::File(FileSlice {
                 log: segment.log,
                 base_offset: segment.base,
+                next_offset: segment.next,
                 start: segment.start,
                 from,
                 below,
@@ -96,13 +100,15 @@ impl Log {
     /// A piece of the first finished segment at or behind `base`, for whoever looks through the whole log: of the one at `base` from
     /// `position` on, where a batch begins, of another from its beginning.
     pub fn finished_from(&self, base: Offset, position: u64, bytes_max: u32) -> Option<FileSlice> {
-        let segment =
-            self.sealed[self.sealed.partition_point(|segment| segment.base < base)..].iter().find(|one| one.bytes > 0)?;
+        let begin = self.sealed.partition_point(|segment| segment.base < base);
+        let place = begin + self.sealed[begin..].iter().position(|one| one.bytes > 0)?;
+        let segment = &self.sealed[place];
         let position = if segment.base == base { position } else { 0 };
         let position_end = self.readable_bytes(segment.base, segment.bytes);
         (position < position_end).then(|| FileSlice {
             log: self.sealed_file(segment, SegmentFile::Log),
             base_offset: segment.base,
+            next_offset: self.base_behind(place),
             start: Start::Position(position),
             from: segment.base,
             below: Offset::MAX,
@@ -120,13 +126,21 @@ impl Log {
         self.sealed.partition_point(|segment| segment.base <= from).saturating_sub(1)
     }
 
-    fn readable_sealed(&self, segment: &Sealed, from: Offset) -> Readable {
+    /// Where the segment behind a sealed one begins, or the log ends.
+    fn base_behind(&self, place: usize) -> Offset {
+        let next = self.sealed.get(place + 1).map(|segment| segment.base);
+        next.or(self.active.as_ref().map(|active| active.base)).unwrap_or(self.positions().log_end)
+    }
+
+    fn readable_sealed(&self, place: usize, from: Offset) -> Readable {
+        let segment: &Sealed = &self.sealed[place];
         let start = match &segment.unwritten {
             Some(unwritten) => Start::Position(u64::from(index::lookup(&unwritten.offsets, segment.base, from))),
             None => Start::Index(self.sealed_file(segment, SegmentFile::OffsetIndex)),
         };
         Readable {
             base: segment.base,
+            next: self.base_behind(place),
             log: self.sealed_file(segment, SegmentFile::Log),
             bytes: self.readable_bytes(segment.base, segment.bytes),
             start,
@@ -137,6 +151,7 @@ impl Log {
     fn readable_active(&self, active: &Active, from: Offset) -> Readable {
         Readable {
             base: active.base,
+            next: self.positions().log_end,
             log: active.log.clone(),
             bytes: self.readable_bytes(active.base, active.bytes),
             start: Start::Position(active.position_for(from)),

@@ -25,6 +25,8 @@ pub struct FileSlice {
     pub log: FilePath,
     /// The segment's base offset: index entries are relative to it.
     pub base_offset: Offset,
+    /// Where the next segment begins, or the log ends.
+    pub next_offset: Offset,
     /// Where to begin.
     pub start: Start,
     /// Batches that end before this offset are dropped from the front.

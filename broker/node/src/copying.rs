@@ -1,11 +1,10 @@
 //! A piece of a partition's log is read for a copy of it in another log directory, as a job.
 
 use bytes::Bytes;
-use strandline_log::cut;
+use strandline_log::cut::{self, ReadFault};
 use strandline_log::disk::{FilePath, Files};
 use strandline_log::slice::Slice;
 use strandline_protocol::ids::Offset;
-use strandline_protocol::records::whole_batches;
 
 /// What is to be read.
 #[derive(Clone, Debug)]
@@ -38,11 +37,10 @@ pub fn read(files: &dyn Files, piece: &CopyPiece) -> Result<Vec<Bytes>, CopyFaul
             Slice::Memory(bytes) => pieces.push(bytes.clone()),
             Slice::File(slice) => {
                 let (log, base_offset) = (slice.log.clone(), slice.base_offset);
-                let Ok(bytes) = cut::read(files, slice) else { return Err(CopyFault::Disk { log, base_offset }) };
-                let is_whole = whole_batches(bytes.clone()).is_ok_and(|whole| whole.len() == bytes.len());
-                if !is_whole {
-                    return Err(CopyFault::Damaged { log, base_offset });
-                }
+                let bytes = cut::read_sound(files, slice).map_err(|fault| match fault {
+                    ReadFault::Damaged(_) => CopyFault::Damaged { log, base_offset },
+                    ReadFault::Disk(_) => CopyFault::Disk { log, base_offset },
+                })?;
                 if !bytes.is_empty() {
                     pieces.push(bytes);
                     break;

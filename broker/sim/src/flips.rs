@@ -46,12 +46,16 @@ impl Flip {
     }
 }
 
-/// A byte of a batch whose damage a reader can find: the checksum and what it covers, but not what the broker itself keeps
-/// in memory from headers (timestamps, producers, attributes), for that outlives the damage.
+/// The higher bytes of a base offset, which no checksum covers: no log of a simulation reaches so far.
+const HIGH_BYTES: usize = 5;
+
+/// A byte of a batch whose damage a reader can find: the checksum and what it covers, and an offset that cannot be, but not what the broker
+/// itself keeps in memory from headers (timestamps, producers, attributes), for that outlives the damage.
 fn damaged_byte(dice: &mut Dice, batch_bytes: usize) -> usize {
-    match dice.below(8) {
+    match dice.below(9) {
         0 => position::MAGIC + dice.index(position::ATTRIBUTES - position::MAGIC),
         1 => position::LAST_OFFSET_DELTA + dice.index(position::BASE_TIMESTAMP - position::LAST_OFFSET_DELTA),
+        8 => dice.index(HIGH_BYTES),
         2 => position::RECORD_COUNT + dice.index(position::RECORDS - position::RECORD_COUNT),
         _ => HEADER_BYTES + dice.index(batch_bytes.saturating_sub(HEADER_BYTES)),
     }

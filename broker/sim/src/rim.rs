@@ -2,7 +2,7 @@
 //! Fetch responses, encodes. Pure; the connections and their order are `desk.rs`.
 
 use bytes::{Bytes, BytesMut};
-use strandline_log::cut;
+use strandline_log::cut::{self, ReadFault};
 use strandline_log::disk::{DiskError, FilePath, Files};
 use strandline_log::slice::Slice;
 use strandline_log::transactions::aborted;
@@ -15,8 +15,7 @@ use strandline_protocol::ids::Offset;
 use strandline_protocol::messages::fetch::{AbortedTransaction, FetchResponse, PartitionData};
 use strandline_protocol::messages::produce::{ProduceRequest, TopicProduceData};
 use strandline_protocol::records::{
-    Action, BatchHeader, Batches, Limits, ProduceRules, Refusal, Scratch, crc32c, examine, judge, offenders, position, rewrite,
-    set_max_timestamp,
+    Action, BatchHeader, Limits, ProduceRules, Refusal, Scratch, examine, judge, offenders, rewrite, set_max_timestamp,
 };
 use strandline_protocol::wire::{Reader, WireError, Writer};
 
@@ -70,11 +69,6 @@ pub fn decode_request(
         Request::Produce(request) => Asked::Produce(Box::new(check(request, version, rules, now_ms, scratch, flaw))),
         other => Asked::Other(Box::new(other)),
     })
-}
-
-/// Whether the checksums of whole batches hold.
-fn holds(bytes: &Bytes) -> bool {
-    Batches::new(bytes).all(|batch| batch.is_ok_and(|batch| crc32c(&batch.bytes[position::ATTRIBUTES..]) == batch.header.crc))
 }
 
 /// How long a request allows the broker to wait before it answers.
@@ -212,12 +206,13 @@ fn fill_partition(
                 if flaw == Some(Flaw::ReadsAhead) {
                     (file.below, file.position_end) = (Offset::MAX, u64::MAX);
                 }
-                let batches = cut::read(files, &file)?;
-                if checks == Checks::Broker && !holds(&batches) {
-                    let error = DiskError::Failed { file: file.log.clone(), reason: "a checksum does not hold".to_owned() };
-                    return Err(Unread { error, damaged: Some((file.log, file.base_offset)) });
-                }
-                pieces.push(batches);
+                pieces.push(match checks {
+                    Checks::Broker => cut::read_sound(files, &file).map_err(|fault| match fault {
+                        ReadFault::Disk(error) => Unread::from(error),
+                        ReadFault::Damaged(error) => Unread { error, damaged: Some((file.log, file.base_offset)) },
+                    })?,
+                    Checks::Clients => cut::read(files, &file)?,
+                });
             }
         }
         pieces.retain(|piece| !piece.is_empty());

@@ -5,7 +5,7 @@
 //! runs on a thread. Bytes below a slice's `position_end` never change, so what was read ahead stays true; only a file
 //! that is cut back, removed or renamed is forgotten ([`Reader::forget`]).
 //!
-//! What comes from a file is served only if the checksums of its batches hold. What does not hold twice, or cannot be read, is told to the
+//! What comes from a file is served only if its batches are sound ([`damage`]). What does not hold twice, or cannot be read, is told to the
 //! node ([`Reader::report_to`]): the first time a segment may have been cut or exchanged under the reader's hands.
 //!
 //! Not here: the tail cache, which the log keeps, and who may read what, which the node decided.
@@ -16,11 +16,11 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use strandline_log::cut::{Cut, cut};
+use strandline_log::cut::{Before, Cut, Damage, cut, damage, part_of};
 use strandline_log::disk::{DiskError, FilePath, Files};
 use strandline_log::slice::{FileSlice, FirstBatch, Start};
 use strandline_protocol::ids::Offset;
-use strandline_protocol::records::{BatchHeader, crc32c, position};
+use strandline_protocol::records::BatchHeader;
 use tokio::runtime::Handle;
 
 use crate::disk::blocks::BLOCK_BYTES;
@@ -102,11 +102,17 @@ struct Found {
 }
 
 impl Found {
-    /// `batches` is a part of `bytes`, which lie at `position`.
-    fn at(bytes: &Bytes, position: u64, batches: Bytes) -> Self {
-        let skipped = batches.as_ptr() as usize - bytes.as_ptr() as usize;
-        let end = position + (skipped + batches.len()) as u64;
-        Self { batches, end }
+    const fn nothing(position: u64) -> Self {
+        Self { batches: Bytes::new(), end: position }
+    }
+
+    /// `batches` is a part of `bytes`, which lie at `position` and have to be sound.
+    fn sound(bytes: &Bytes, position: u64, batches: Bytes, slice: &FileSlice, before: Before) -> Result<Self, Fault> {
+        let answer = part_of(bytes, &batches);
+        match damage(bytes, answer.clone(), slice, before) {
+            None => Ok(Self { batches, end: position + answer.end as u64 }),
+            Some(Damage { at, reason }) => Err(damaged(position + at as u64, reason)),
+        }
     }
 }
 
@@ -175,13 +181,7 @@ impl Reader {
             Some(position) => position,
             None => self.begin(slice)?,
         };
-        let found = self.read_from(slice, begin)?;
-        match damage(&found.batches) {
-            None => Ok(found),
-            Some(at) => {
-                Err(damaged(found.end - found.batches.len() as u64 + at as u64, "the checksum of a batch does not hold"))
-            }
-        }
+        self.read_from(slice, begin)
     }
 
     /// Forgets what was learned of the files at or below `path`.
@@ -210,25 +210,26 @@ impl Reader {
     fn read_from(&self, slice: &FileSlice, begin: u64) -> Result<Found, Fault> {
         let bytes_max = (slice.bytes_max as usize).min(READ_BYTES_MAX);
         let mut position = begin;
+        let mut before = Before::of(slice);
         let mut wanted = bytes_max.max(SEEK_BYTES);
         while position < slice.position_end {
             let room = usize::try_from(slice.position_end - position).unwrap_or(usize::MAX);
             let bytes = self.files.read_segment(&slice.log, position, wanted.min(room))?;
             let found = cut(&bytes, slice.from, slice.below, bytes_max, slice.first);
             match found.map_err(|error| damaged(position, &error.to_string()))? {
-                Cut::Batches(batches) if batches.is_empty() => return Ok(Found { batches, end: position }),
-                Cut::Batches(batches) => return Ok(Found::at(&bytes, position, batches)),
+                Cut::Batches(batches) => return Found::sound(&bytes, position, batches, slice, before),
                 Cut::Short { skipped, bytes: needed } => {
                     let stuck = skipped == 0 && (needed <= bytes.len() || bytes.len() == room);
                     if stuck {
                         return Err(damaged(position, "the segment ends inside a batch"));
                     }
+                    before = before.skip(&bytes, skipped);
                     position += skipped as u64;
                     wanted = needed.max(SEEK_BYTES);
                 }
             }
         }
-        Ok(Found { batches: Bytes::new(), end: position })
+        Ok(Found::nothing(position))
     }
 
     /// What was read ahead for a slice, or at least where it begins.
@@ -248,8 +249,8 @@ impl Reader {
         let inside = usize::try_from(slice.position_end.saturating_sub(entry.position)).unwrap_or(usize::MAX);
         let bytes = bytes.slice(..bytes.len().min(inside));
         match cut(&bytes, slice.from, slice.below, slice.bytes_max as usize, slice.first) {
-            Ok(Cut::Batches(batches)) if !batches.is_empty() && damage(&batches).is_none() => {
-                let found = Found::at(&bytes, entry.position, batches);
+            Ok(Cut::Batches(batches)) if !batches.is_empty() => {
+                let found = Found::sound(&bytes, entry.position, batches, slice, Before::of(slice)).ok()?;
                 self.read_ahead(slice, &found);
                 Some(found.batches)
             }
@@ -318,19 +319,6 @@ fn next_offset(batches: &Bytes) -> Option<Offset> {
     next
 }
 
-/// Where in `batches` the first one begins whose checksum does not hold.
-fn damage(batches: &Bytes) -> Option<usize> {
-    let mut begin = 0;
-    while let Ok(header) = BatchHeader::parse(batches.get(begin..)?) {
-        let covered = batches.get(begin + position::ATTRIBUTES..begin + header.size_bytes())?;
-        if crc32c(covered) != header.crc {
-            return Some(begin);
-        }
-        begin += header.size_bytes();
-    }
-    None
-}
-
 fn damaged(position: u64, reason: &str) -> Fault {
     Fault::Damage(format!("at byte {position}: {reason}"))
 }
@@ -374,6 +362,7 @@ mod tests {
             FileSlice {
                 log: FilePath::inside("t-0", "0.log"),
                 base_offset: Offset(0),
+                next_offset: Offset(BATCHES * 3),
                 start: Start::Position(0),
                 from: Offset(from),
                 below: Offset(BATCHES * 3),
@@ -461,6 +450,24 @@ mod tests {
         assert!(matches!(reader.read(&bench.slice(150 * 3, 300_000)), Err(DiskError::Failed { .. })));
         assert_eq!(*told.lock().unwrap(), [(Trouble::Damaged, FilePath::inside("t-0", "0.log"), Offset(0))]);
         assert!(reader.read(&bench.slice(151 * 3, 300_000)).is_ok());
+    }
+
+    /// Of what the checksum does not cover, too: the base offset and the leader epoch.
+    #[test]
+    fn a_batch_that_does_not_fit_its_neighbours_is_not_served() {
+        for (byte, bit) in [(7, 1), (7, 4), (6, 1), (0, 0x40), (15, 1), (12, 0x80)] {
+            let bench = Bench::new(&format!("neighbours-{byte}-{bit}"));
+            let mut contents = bench.contents.clone();
+            contents[batch(0).len() * 150 + byte] ^= bit;
+            std::fs::write(bench.root.join("t-0/0.log"), contents).unwrap();
+            let (reader, mut from, mut read) = (bench.reader(), 140 * 3, Vec::new());
+            while let Ok(batches) = reader.read(&bench.slice(from, 50_000)) {
+                read.extend_from_slice(&batches);
+                from = next_offset(&batches).unwrap().0;
+            }
+            assert!(from <= 150 * 3, "byte {byte}, bit {bit}: read to {from}");
+            assert!(bench.contents[batch(0).len() * 140..].starts_with(&read), "byte {byte}, bit {bit}");
+        }
     }
 
     #[test]

@@ -172,6 +172,7 @@ mod tests {
         Slice::File(FileSlice {
             log: FilePath::inside("t-0", "0.log"),
             base_offset: Offset(0),
+            next_offset: Offset(9),
             start: Start::Position(0),
             from: Offset(0),
             below: Offset(9),

@@ -1,6 +1,6 @@
 //! Reading segments batch by batch, in pieces of a step's size.
 //!
-//! Every batch is checked against its checksum: a round never copies damage into a new file, where it would look sound.
+//! Every batch is checked against its checksum, and against the one before it in its piece: a round never copies damage into a new file, where it would look sound.
 
 use bytes::Bytes;
 use strandline_protocol::records::{BatchHeader, HEADER_BYTES, crc32c, position};
@@ -45,6 +45,13 @@ pub(crate) fn batches(
             break;
         }
         let bytes = piece.slice(begin..next);
+        let follows = found.last().is_none_or(|before: &Batch| {
+            header.base_offset >= before.header.next_offset()
+                && header.partition_leader_epoch >= before.header.partition_leader_epoch
+        });
+        if !follows {
+            return Err(corrupt(log, at, "its offsets or its leader epoch do not fit those of its neighbours"));
+        }
         if crc32c(&bytes[position::ATTRIBUTES..]) != header.crc {
             return Err(corrupt(log, at, "the checksum does not hold"));
         }

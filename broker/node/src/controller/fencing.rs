@@ -62,20 +62,21 @@ impl<'a> Cluster<'a> {
     /// The broker starts again without having ended well: where a crash may cost records it is neither in sync nor eligible any more
     /// (KIP-966). Where its directory is not among `directories` it is out of sync; and if a new one has come, which is then in its
     /// place, everything it held is gone, whatever the topic promises. Otherwise the directory may come back with it. One that replicas
-    /// are said to lie in is not new: it comes back.
+    /// are said to lie in is not new: it comes back. A replica of which nobody said yet where it lies was in one of those before.
     pub(crate) fn crash(self, broker: i32, directories: &[Uuid]) -> Vec<MetadataRecord> {
         let before = self.image.brokers.get(broker).map_or(&[][..], |known| known.log_dirs.as_slice());
         let topics = &self.image.topics;
         let lies_in = |(id, index): Place| topics.by_id(id)?.partitions.get(&index)?.directory_of(broker);
         let holds = |directory: &Uuid| topics.standings.hosted_by(broker).any(|place| lies_in(place) == Some(*directory));
         let has_new = directories.iter().any(|directory| !before.contains(directory) && !holds(directory));
+        let lacks_one = before.iter().any(|directory| !directories.contains(directory));
         let is_known = |directory: Uuid| !matches!(directory, Uuid::UNASSIGNED_DIRECTORY | Uuid::MIGRATING_DIRECTORY);
         let held = self.image.topics.standings.hosted_by(broker);
         let crashed = |(partition, terms): &(&Partition, Terms), change: &mut PartitionChange<'_>| {
             let held = partition.directory_of(broker).filter(|held| is_known(*held));
             let is_away = held.is_some_and(|held| !directories.contains(&held));
             // What a replica is worth whose directory was told to be lost was decided then.
-            let is_gone = has_new && (held.is_none() || is_away) && held != Some(Uuid::LOST_DIRECTORY);
+            let is_gone = has_new && (is_away || held.is_none() && lacks_one) && held != Some(Uuid::LOST_DIRECTORY);
             let has_lost = terms.forgets_in_crash || is_gone;
             change.isr.retain(|member| *member != broker);
             change.unclean = has_lost.then_some(broker);
@@ -148,7 +149,7 @@ fn change(known: &Registration, set: impl FnOnce(&mut BrokerRegistrationChangeRe
 mod tests {
     use super::*;
     use crate::controller::worlds::{TOPIC, World, directory};
-    use strandline_protocol::metadata::partition::PartitionRecord;
+    use strandline_protocol::metadata::partition::{PartitionChangeRecord, PartitionRecord};
 
     fn three(configs: &[(&str, &str)]) -> World {
         let mut world = World::new(&[1, 2, 3]);
@@ -233,6 +234,20 @@ mod tests {
         does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9), directory(77)]), 3);
         assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
         does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(9), directory(78)]), 3);
+        assert_eq!(sets(&world), (1, vec![1, 2], vec![]));
+    }
+
+    #[test]
+    fn a_replica_of_which_nobody_said_where_it_lies_is_gone_only_with_a_directory() {
+        let mut world = three(&[("durability", "fsync"), ("min.insync.replicas", "3")]);
+        let directories = Some(vec![directory(1), directory(2), Uuid::UNASSIGNED_DIRECTORY]);
+        world.apply(PartitionChangeRecord { partition_id: 0, topic_id: TOPIC, directories, ..Default::default() });
+        does(&mut world, |cluster, known| cluster.fence(known), 3);
+        let before = world.image.brokers.get(3).expect("registered").log_dirs.clone();
+        let more = [&before[..], &[directory(78)]].concat();
+        does(&mut world, |cluster, known| cluster.crash(known.id, &more), 3);
+        assert_eq!(sets(&world), (1, vec![1, 2], vec![3]));
+        does(&mut world, |cluster, known| cluster.crash(known.id, &[directory(78)]), 3);
         assert_eq!(sets(&world), (1, vec![1, 2], vec![]));
     }
 

@@ -181,7 +181,9 @@ pub(crate) fn on_read(broker: &mut Broker, now: Now, read: Option<Box<SnapshotRe
 /// committed now.
 pub(crate) fn install(broker: &mut Broker, now: Now, outbox: &mut Vec<Effect>) -> Option<Image> {
     let (snapshots, controller) = (&mut broker.snapshots, &mut broker.controller);
-    let is_ready = |fetched: &mut Fetched| matches!(fetched.step, Step::Installing(_)) && controller.log().is_idle();
+    // A log that was closed, for the node stops, does not begin again: the next start finds the snapshot.
+    let (log, is_there) = (controller.log(), |step: &Step| matches!(step, Step::Installing(_)));
+    let is_ready = |fetched: &mut Fetched| is_there(&fetched.step) && log.is_idle() && log.is_open();
     if snapshots.given_up {
         return None;
     }

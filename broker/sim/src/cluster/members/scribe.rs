@@ -385,6 +385,8 @@ impl Scribe {
         let Some(open) = &mut self.open else { return };
         let office = if open.stage == Stage::Offsets { Office::Group } else { Office::Transaction };
         match code {
+            // It was given up while this was asked.
+            ErrorCode::NONE if matches!(open.stage, Stage::Ending { .. }) => {}
             ErrorCode::NONE => open.stage = next,
             ErrorCode::CONCURRENT_TRANSACTIONS => self.not_before_us = core.now_us + 30 * MS,
             code if is_moved(code) => self.unseat(core, router, office),
