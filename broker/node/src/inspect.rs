@@ -204,6 +204,11 @@ impl Node {
         self.broker.log_dirs.online_ids()
     }
 
+    /// Whether the controller is being told where a replica of this broker lies.
+    pub fn is_telling_directory(&self, topic: TopicId, partition: i32) -> bool {
+        self.broker.assignments.is_telling((topic, partition))
+    }
+
     /// A topic's own configuration by the committed metadata.
     pub fn topic_overrides(&self, name: &TopicName) -> Option<&Overrides> {
         self.broker.image.topic_overrides(name)

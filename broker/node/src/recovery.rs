@@ -147,9 +147,10 @@ fn look(files: &dyn Files, log_dir: LogDir, survey: &mut Survey) -> Result<(Shut
 }
 
 impl Survey {
-    /// Decides which one is the partition where two directories hold one of that name. A topic that was deleted while its directory did
-    /// not work, and made again, is told from the new one by its id. Of a replica that was being moved when the process ended
+    /// Decides which one is the partition where two directories hold it. Of a replica that was being moved when the process ended
     /// the one counts that lies where the metadata says: it has all that the other has. Answers with what puts the others out of the way.
+    /// A topic that was deleted while its directory did not work, and made again, is told from the new one by its id: both are opened, for what
+    /// is known of metadata at start may be old, and what is of no topic then goes as ever.
     ///
     /// # Errors
     /// [`SurveyError::Twice`] if both may be it. Source: LogManager.loadLog.
@@ -167,23 +168,24 @@ impl Survey {
         }
         let mut away = Vec::new();
         for ((topic, partition), doubles) in by_name.into_iter().filter(|(_, found)| found.len() > 1) {
-            let ids = doubles.iter().map(|found| topic_id_in(files, &found.directory));
-            let ids: Option<Vec<TopicId>> = ids.collect();
-            let known = image.topics.id_of(&topic).and_then(|id| image.topics.by_id(id));
-            let held = known.and_then(|topic| topic.partitions.get(&partition)?.directory_of(node));
-            let held = held.and_then(|held| log_dirs.online_place_of(held));
-            let is_present = |place: &usize| ids.as_ref().is_some_and(|ids| known.is_some_and(|topic| topic.id == ids[*place]));
-            let present: Vec<usize> = (0..doubles.len()).filter(is_present).collect();
-            let one = match present.as_slice() {
-                [one] => Some(*one),
-                several => several.iter().copied().find(|place| Some(doubles[*place].directory.log_dir()) == held),
-            };
-            let (Some(one), Some(ids)) = (one, ids) else {
+            let twice = |doubles: &[&FoundPartition]| {
                 let log_dirs = [doubles[0].directory.log_dir(), doubles[1].directory.log_dir()];
-                return Err(SurveyError::Twice { topic, partition, log_dirs });
+                SurveyError::Twice { topic: topic.clone(), partition, log_dirs }
             };
-            let others = doubles.into_iter().zip(ids).enumerate().filter(|(place, _)| *place != one);
-            away.extend(others.map(|(_, (found, id))| stray(&found.directory, id)));
+            let mut by_id: BTreeMap<TopicId, Vec<&FoundPartition>> = BTreeMap::new();
+            for found in &doubles {
+                let id = topic_id_in(files, &found.directory).ok_or_else(|| twice(&doubles))?;
+                by_id.entry(id).or_default().push(found);
+            }
+            for (id, doubles) in by_id.into_iter().filter(|(_, found)| found.len() > 1) {
+                let held = image.topics.by_id(id).and_then(|topic| topic.partitions.get(&partition)?.directory_of(node));
+                let held = held.and_then(|held| log_dirs.online_place_of(held));
+                let is_it = |found: &FoundPartition| Some(found.directory.log_dir()) == held;
+                if !doubles.iter().any(|found| is_it(found)) {
+                    return Err(twice(&doubles));
+                }
+                away.extend(doubles.iter().filter(|found| !is_it(found)).map(|found| stray(&found.directory, id)));
+            }
         }
         let is_away = |found: &FoundPartition| {
             away.iter().any(|op| matches!(op, DiskOp::Rename { from, .. } if *from == found.directory))
