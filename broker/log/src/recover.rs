@@ -459,10 +459,12 @@ impl<'a> Recovering<'a> {
     fn producers(&mut self, segments: &mut Segments) -> Result<Producers, RecoverError> {
         // Behind a snapshot below the first segment batches are missing: better to know nothing of a producer than half of it.
         let first_base = segments.first_base().unwrap_or(segments.end);
-        let (from, mut producers) = match self.newest_snapshot(first_base..=segments.end)? {
+        // Which transactions of a segment were aborted shows only who goes through it from its beginning.
+        let rebuilt_from = segments.rebuilt.first().map(|(_, segment)| segment.base);
+        let (from, mut producers) = match self.newest_snapshot(first_base..=rebuilt_from.unwrap_or(segments.end))? {
             Some(loaded) => loaded,
             // Kafka before 0.11 wrote none, and a log without producers needs none.
-            None if self.recovery.shutdown == Shutdown::Clean => (segments.end, Producers::default()),
+            None if self.recovery.shutdown == Shutdown::Clean && rebuilt_from.is_none() => (segments.end, Producers::default()),
             None => (Offset::ZERO, Producers::default()),
         };
         let mut fresh: Vec<&mut Active> = segments.rebuilt.iter_mut().map(|(_, segment)| segment).collect();

@@ -204,6 +204,11 @@ impl Walker<'_> {
             let header = &batch.header;
             if let Some(stop) = self.refuse(header, &segment, expected, depth) {
                 next = Offset(header.base_offset);
+                // Hazard 2: no checksum covers base offsets, and the one before may be what is wrong. What was durable up to here is not
+                // behind it.
+                if stop == Stop::OffsetBack && next < self.trusted_below {
+                    expected = expected.min(next);
+                }
                 break stop;
             }
             // Hazard 1: a flipped bit in a header that was only believed made a batch reach far behind the recovery point, and

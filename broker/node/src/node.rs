@@ -608,8 +608,9 @@ impl Node {
                 }
             }
             (Some(JobOwner::Cut { slot }), JobResult::Truncated(result)) => {
-                if let Err(reason) = following::scanned(&mut self.broker, slot, result, outbox) {
-                    self.fail(now, reason, outbox);
+                match following::scanned(&mut self.broker, now, slot, result, outbox) {
+                    Ok(parked) => parked.into_iter().for_each(|parked| self.give_up(parked, outbox)),
+                    Err(reason) => self.fail(now, reason, outbox),
                 }
             }
             _ => {}

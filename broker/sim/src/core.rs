@@ -305,6 +305,7 @@ impl Core {
     /// A delay of the network.
     pub fn network_us(&mut self) -> u64 {
         let usual = if self.dice.one_in(200) { self.dice.between(5 * MS, 60 * MS) } else { self.dice.between(40, 400) };
-        if self.network.slowness_us > 0 { usual + self.dice.below(self.network.slowness_us) } else { usual }
+        let slowness_us = self.network.slowness_us();
+        if slowness_us > 0 { usual + self.dice.below(slowness_us) } else { usual }
     }
 }

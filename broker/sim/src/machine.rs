@@ -274,12 +274,22 @@ impl Machine {
 
     /// The process dies, with or without the power.
     pub fn crash(&mut self, core: &mut Core, ending: Ending) {
+        let outage_us = self.outage(core);
+        self.crash_for(core, ending, outage_us);
+    }
+
+    /// As `crash`, and it starts again after so long.
+    pub fn crash_for(&mut self, core: &mut Core, ending: Ending, outage_us: u64) {
         core.note(format_args!("m{} {ending:?}", self.id));
         for op in self.lanes.abandon() {
             self.disk.interrupt(&op, &mut self.dice);
         }
         core.judged(|judge, core| judge.unclean(core, self.id));
-        self.end(core, ending);
+        self.end_for(core, ending, outage_us);
+    }
+
+    fn outage(&self, core: &mut Core) -> u64 {
+        core.dice.spread(200 * MS, self.outage_us)
     }
 
     /// As `crash`, but a machine that is off stays as it is.
@@ -298,6 +308,11 @@ impl Machine {
     }
 
     fn end(&mut self, core: &mut Core, ending: Ending) {
+        let outage_us = self.outage(core);
+        self.end_for(core, ending, outage_us);
+    }
+
+    fn end_for(&mut self, core: &mut Core, ending: Ending, outage_us: u64) {
         if ending == Ending::PowerCut {
             self.disk.cut_power(&mut self.dice);
             core.judged(|judge, core| judge.power_cut(core, self.id));
@@ -320,8 +335,7 @@ impl Machine {
                 self.tell_gone(core, caller, connection, PeerLost::Broken);
             }
         }
-        let delay_us = core.dice.spread(200 * MS, self.outage_us);
-        self.start_after(core, delay_us);
+        self.start_after(core, outage_us);
     }
 
     fn start(&mut self, core: &mut Core) {

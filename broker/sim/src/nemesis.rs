@@ -62,7 +62,9 @@ impl Nemesis {
             | Fault::OneWayCut
             | Fault::Split
             | Fault::Refusals
-            | Fault::DirectoryFails => return,
+            | Fault::DirectoryFails
+            | Fault::SlowNetwork
+            | Fault::QuickRestart => return,
         }
         core.note(format_args!("FAULT {}", fault.name()));
         core.mark(fault.name());

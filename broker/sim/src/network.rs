@@ -11,11 +11,26 @@ pub struct Network {
     cuts: BTreeSet<(MachineId, MachineId)>,
     /// From, to: connections are refused on the way.
     refused: BTreeSet<(MachineId, MachineId)>,
-    /// Added to every delay at most.
-    pub slowness_us: u64,
+    /// Added to every delay at most, by the plan and while the network is slow.
+    usual_us: u64,
+    slow_us: u64,
 }
 
 impl Network {
+    pub fn with_delay(usual_us: u64) -> Self {
+        Self { usual_us, ..Self::default() }
+    }
+
+    /// What is added to every delay at most.
+    pub fn slowness_us(&self) -> u64 {
+        self.usual_us.max(self.slow_us)
+    }
+
+    /// Everything takes up to so much longer.
+    pub fn slow_down(&mut self, by_us: u64) {
+        self.slow_us = by_us;
+    }
+
     /// Nothing that `from` sends arrives at `to` any more.
     pub fn cut(&mut self, from: MachineId, to: MachineId) {
         self.cuts.insert((from, to));
@@ -26,9 +41,9 @@ impl Network {
         self.refused.insert((from, to));
     }
 
-    /// Everything arrives everywhere again.
+    /// Everything arrives everywhere again, as soon as usual.
     pub fn heal(&mut self) {
-        *self = Self::default();
+        *self = Self::with_delay(self.usual_us);
     }
 
     pub fn refuses(&self, from: MachineId, to: MachineId) -> bool {

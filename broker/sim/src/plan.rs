@@ -38,6 +38,10 @@ pub enum Fault {
     Refusals,
     /// The device of a log directory that is not the first.
     DirectoryFails,
+    /// Whatever is sent takes up to seconds, and is overtaken by what is sent over other connections.
+    SlowNetwork,
+    /// A process dies, and somebody who watches it starts it again at once.
+    QuickRestart,
 }
 
 /// Every kind that happens to a single node.
@@ -74,6 +78,8 @@ impl Fault {
             Self::Split => "network split",
             Self::Refusals => "connections refused",
             Self::DirectoryFails => "directory failed",
+            Self::SlowNetwork => "slow network",
+            Self::QuickRestart => "process killed and started at once",
         }
     }
 }
@@ -87,6 +93,8 @@ pub const FAULTS_OF_CLUSTERS: &[Fault] = &[
     Fault::Split,
     Fault::Refusals,
     Fault::DirectoryFails,
+    Fault::SlowNetwork,
+    Fault::QuickRestart,
 ];
 
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use strandline_log::producers::{Origin, ProducerVerdict};
 use strandline_log::recover::{Checkpoints, RecoverError, Shutdown, truncate};
 use strandline_log::scan::Stop;
 use strandline_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use strandline_protocol::records::BatchHeader;
+use strandline_protocol::records::{BatchHeader, ControlType};
 
-use crate::support::{Batch, DIRECTORY, NOW_MS, World, small};
+use crate::support::{Batch, DIRECTORY, NOW_MS, World, marker, small};
 
 fn log_file(base: i64) -> FilePath {
     FilePath::inside(DIRECTORY, &format!("{base:020}.log"))
@@ -143,6 +143,36 @@ fn repairs_that_are_interrupted_leave_no_hole() {
     }
 }
 
+/// Found by the simulator (seed 440): a snapshot of the producers was there and the index of aborted transactions not yet, and the next start
+/// took the snapshot's word: who read committed records was given what had been aborted.
+#[test]
+fn what_was_aborted_is_known_after_repairs_that_were_interrupted() {
+    let mut world = World::new(small());
+    world.append(&Batch::from_producer(1, 0, 0).in_transaction());
+    world.append_bytes(marker(ControlType::Abort, 1, 1, 5));
+    for _ in 0..10 {
+        world.append(&Batch::of(2));
+    }
+    // As after a kill in the middle of the roll: of the segment only the records are there.
+    for path in world.names() {
+        if !path.ends_with(".log") && path.starts_with("0000") {
+            world.disk.perform(&DiskOp::Delete { file: FilePath::inside(DIRECTORY, &path) }).expect("it is there");
+        }
+    }
+    let recovered = world.try_reopen(Checkpoints::default(), Shutdown::Unclean).expect("sound");
+    assert!(recovered.repairs.len() > 3, "{:?}", recovered.repairs);
+    for done in 0..=recovered.repairs.len() {
+        let mut again = World { log: world.log.clone(), disk: world.disk.clone(), done: Vec::new(), ..world };
+        for repair in &recovered.repairs[..done] {
+            again.disk.perform(repair).expect("files are there");
+        }
+        again.reopen(Checkpoints::default(), Shutdown::Unclean);
+        let query = again.log.aborted(Offset(0), Offset(2));
+        let aborted = strandline_log::transactions::aborted(&again.disk, &query).expect("readable");
+        assert_eq!(aborted.len(), 1, "after {done} repairs");
+    }
+}
+
 /// Found by the simulator (seed 402): the batch seemed to end far behind the recovery point, so what followed it was cut.
 #[test]
 fn a_flipped_last_offset_below_the_recovery_point_cuts_nothing() {
@@ -157,6 +187,15 @@ fn a_flipped_last_offset_below_the_recovery_point_cuts_nothing() {
         world.disk.put(log_file(0), flipped);
         if let Ok(recovered) = world.try_reopen(world.checkpoints(), Shutdown::Unclean) {
             assert_eq!(recovered.log.positions().log_end, Offset(40), "bit {bit}");
+        }
+    }
+    // Of base offsets, which no checksum covers, too.
+    for bit in 0..64 {
+        let mut flipped = sound.clone();
+        flipped[2 * BATCH_BYTES + bit / 8] ^= 0x80 >> (bit % 8);
+        world.disk.put(log_file(0), flipped);
+        if let Ok(recovered) = world.try_reopen(world.checkpoints(), Shutdown::Unclean) {
+            assert_eq!(recovered.log.positions().log_end, Offset(40), "bit {bit} of a base offset");
         }
     }
 }

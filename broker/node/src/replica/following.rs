@@ -300,23 +300,34 @@ pub(crate) fn continue_cut(broker: &mut Broker, now: Now, slot: u32, outbox: &mu
     }
 }
 
-/// The scan is done.
+/// The scan is done. A log that is damaged below its recovery point is not cut but made anew. Answers with replies that wait in vain.
 ///
 /// # Errors
-/// The log cannot be cut: it is damaged, or the disk fails.
+/// The log cannot be cut: the disk fails, or a checkpoint file is damaged.
 pub(crate) fn scanned(
     broker: &mut Broker,
+    now: Now,
     slot: u32,
     result: Result<Box<Recovered>, RecoverError>,
     outbox: &mut Vec<Effect>,
-) -> Result<(), DiskError> {
-    let Some(replica) = broker.replicas.get_mut(slot) else { return Ok(()) };
-    let Some(truncation) = &mut replica.truncation else { return Ok(()) };
+) -> Result<Vec<ParkedId>, DiskError> {
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Ok(Vec::new()) };
+    let Some(truncation) = &mut replica.truncation else { return Ok(Vec::new()) };
     match result {
         Ok(recovered) => {
             truncation.scanned(*recovered);
             note_cut(broker, slot, outbox);
-            Ok(())
+            Ok(Vec::new())
+        }
+        Err(RecoverError::Damaged { .. }) => {
+            replica.truncation = None;
+            let (topic, partition, is_deleted) = (replica.topic, replica.partition, replica.deleted);
+            if is_deleted {
+                assign::delete_files(broker, slot, outbox);
+                return Ok(Vec::new());
+            }
+            broker.mark_dirty(slot);
+            Ok(renewal::damaged(broker, now, topic, partition, outbox))
         }
         Err(RecoverError::Disk(reason)) => Err(reason),
         Err(reason) => Err(DiskError::Failed { file: replica.log.directory().clone(), reason: reason.to_string() }),

@@ -51,6 +51,17 @@ pub(crate) fn found_damaged(
         return Vec::new();
     }
     let (topic, partition) = (replica.topic, replica.partition);
+    damaged(broker, now, topic, partition, outbox)
+}
+
+/// A hosted replica is damaged. Answers with replies that wait in vain.
+pub(crate) fn damaged(
+    broker: &mut Broker,
+    now: Now,
+    topic: TopicId,
+    partition: i32,
+    outbox: &mut Vec<Effect>,
+) -> Vec<ParkedId> {
     broker.renewals.damaged.insert((topic, partition));
     look(broker, now, topic, partition, outbox)
 }

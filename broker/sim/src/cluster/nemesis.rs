@@ -32,6 +32,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::Split,
     Fault::Refusals,
     Fault::BitFlip,
+    Fault::SlowNetwork,
+    Fault::QuickRestart,
 ];
 
 /// What ends after a while.
@@ -107,11 +109,16 @@ impl Nemesis {
             Fault::Isolation | Fault::OneWayCut | Fault::Split | Fault::Refusals if count > 1 => {
                 self.disconnect(core, count, victim, fault);
             }
+            Fault::SlowNetwork => {
+                core.network.slow_down([50 * MS, 300 * MS, 2 * SECOND][self.dice.index(3)]);
+                self.lasts(core, Lasting::Network);
+            }
             Fault::ClockJump => self.jump(core, machine),
             Fault::BitFlip => return self.flip(core, machines, victim),
             Fault::DirectoryFails if machine.break_directory(core) => self.lasts(core, Lasting::Directory(victim)),
             _ if machine.is_off() => return false,
             Fault::Kill => machine.crash(core, Ending::Killed),
+            Fault::QuickRestart => machine.crash_for(core, Ending::Killed, self.dice.spread(MS, 100 * MS)),
             Fault::Shutdown if machine.phase() == Some(Phase::Serving) => machine.shut_down(core),
             // Impatience with a process that does not end.
             Fault::Shutdown => machine.crash(core, Ending::Killed),

@@ -26,6 +26,7 @@ use crate::disk::SimDisk;
 use crate::history::{PartitionKey, Reach, Value};
 use crate::invariants::Invariant;
 use crate::machine::{Build, Machine, Phase};
+use crate::network::Network;
 use crate::topics::Existence;
 use crate::trace::Trace;
 use crate::world::{Outcome, Seed};
@@ -102,7 +103,7 @@ impl ClusterWorld {
         let numbers: Vec<i32> = (0..plan.nodes.len()).map(number).collect();
         let voters = if plan.electorate.is_some() { Voters::Change } else { Voters::Fixed };
         core.judge_of_cluster = Some(Box::new(Judge::new(numbers.clone(), voters)));
-        core.network.slowness_us = plan.network_us;
+        core.network = Network::with_delay(plan.network_us);
         let machine = |id: usize| {
             let mut disk = SimDisk::new(plan.access, seed.flaw);
             if let Some(electorate) = &plan.electorate {
