@@ -75,6 +75,9 @@ fn whole_batches(bytes: &[u8], below: Offset, bytes_max: usize) -> usize {
     end
 }
 
+pub(crate) const BAD_CHECKSUM: &str = "its checksum does not hold";
+pub(crate) const NO_NEIGHBOUR: &str = "its offsets or its leader epoch do not fit those of its neighbours";
+
 /// What is wrong with bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -96,6 +99,16 @@ impl Before {
         Self { last_offset: slice.base_offset.0 - 1, leader_epoch: i32::MIN }
     }
 
+    /// This batch.
+    pub(crate) fn batch(header: &BatchHeader) -> Self {
+        Self { last_offset: header.last_offset(), leader_epoch: header.partition_leader_epoch }
+    }
+
+    /// Whether the next batch may be this one.
+    pub(crate) fn fits(self, next: &BatchHeader) -> bool {
+        next.base_offset > self.last_offset && next.partition_leader_epoch >= self.leader_epoch
+    }
+
     /// The last batch that begins in the first `skipped` of `bytes`, which begin with a batch.
     #[must_use]
     pub fn skip(self, bytes: &[u8], skipped: usize) -> Self {
@@ -103,7 +116,7 @@ impl Before {
         while at < skipped
             && let Some(header) = bytes.get(at..).and_then(|rest| BatchHeader::parse(rest).ok())
         {
-            before = Self { last_offset: header.last_offset(), leader_epoch: header.partition_leader_epoch };
+            before = Self::batch(&header);
             at += header.size_bytes();
         }
         before
@@ -119,15 +132,14 @@ pub fn damage(bytes: &[u8], answer: Range<usize>, slice: &FileSlice, before: Bef
     while at <= answer.end || answer.is_empty() {
         // Half a batch, or padding, is for the read that begins there.
         let header = bytes.get(at..).and_then(|rest| BatchHeader::parse(rest).ok())?;
-        let is_in_order = header.base_offset > before.last_offset && header.partition_leader_epoch >= before.leader_epoch;
-        if !is_in_order || header.last_offset() >= slice.next_offset.0 {
-            return Some(Damage { at, reason: "its offsets or its leader epoch do not fit those of its neighbours" });
+        if !before.fits(&header) || header.last_offset() >= slice.next_offset.0 {
+            return Some(Damage { at, reason: NO_NEIGHBOUR });
         }
         let end = at.saturating_add(header.size_bytes());
         if answer.contains(&at) && crc32c(bytes.get(at + position::ATTRIBUTES..end)?) != header.crc {
-            return Some(Damage { at, reason: "its checksum does not hold" });
+            return Some(Damage { at, reason: BAD_CHECKSUM });
         }
-        before = Before { last_offset: header.last_offset(), leader_epoch: header.partition_leader_epoch };
+        before = Before::batch(&header);
         at = end;
     }
     None

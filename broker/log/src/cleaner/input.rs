@@ -6,6 +6,7 @@ use bytes::Bytes;
 use strandline_protocol::records::{BatchHeader, HEADER_BYTES, crc32c, position};
 
 use super::round::CleanError;
+use crate::cut::{BAD_CHECKSUM, Before, NO_NEIGHBOUR};
 use crate::disk::{FilePath, Files};
 
 /// A batch and where it lies.
@@ -45,15 +46,11 @@ pub(crate) fn batches(
             break;
         }
         let bytes = piece.slice(begin..next);
-        let follows = found.last().is_none_or(|before: &Batch| {
-            header.base_offset >= before.header.next_offset()
-                && header.partition_leader_epoch >= before.header.partition_leader_epoch
-        });
-        if !follows {
-            return Err(corrupt(log, at, "its offsets or its leader epoch do not fit those of its neighbours"));
+        if !found.last().is_none_or(|before: &Batch| Before::batch(&before.header).fits(&header)) {
+            return Err(corrupt(log, at, NO_NEIGHBOUR));
         }
         if crc32c(&bytes[position::ATTRIBUTES..]) != header.crc {
-            return Err(corrupt(log, at, "the checksum does not hold"));
+            return Err(corrupt(log, at, BAD_CHECKSUM));
         }
         begin = next;
         found.push(Batch { header, bytes, next: position + next as u64 });

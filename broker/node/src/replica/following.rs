@@ -327,7 +327,7 @@ pub(crate) fn scanned(
                 return Ok(Vec::new());
             }
             broker.mark_dirty(slot);
-            Ok(renewal::damaged(broker, now, topic, partition, outbox))
+            Ok(renewal::damaged(broker, now, (topic, partition), outbox))
         }
         Err(RecoverError::Disk(reason)) => Err(reason),
         Err(reason) => Err(DiskError::Failed { file: replica.log.directory().clone(), reason: reason.to_string() }),

@@ -51,19 +51,13 @@ pub(crate) fn found_damaged(
         return Vec::new();
     }
     let (topic, partition) = (replica.topic, replica.partition);
-    damaged(broker, now, topic, partition, outbox)
+    damaged(broker, now, (topic, partition), outbox)
 }
 
 /// A hosted replica is damaged. Answers with replies that wait in vain.
-pub(crate) fn damaged(
-    broker: &mut Broker,
-    now: Now,
-    topic: TopicId,
-    partition: i32,
-    outbox: &mut Vec<Effect>,
-) -> Vec<ParkedId> {
-    broker.renewals.damaged.insert((topic, partition));
-    look(broker, now, topic, partition, outbox)
+pub(crate) fn damaged(broker: &mut Broker, now: Now, key: Key, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
+    broker.renewals.damaged.insert(key);
+    look(broker, now, key.0, key.1, outbox)
 }
 
 /// Takes the next step of a partition's renewal, if it needs one, and sees to it that the controller knows where it lies. Answers
