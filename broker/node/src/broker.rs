@@ -17,6 +17,7 @@ use crate::config::topic::{CompactionLags, TopicConfig};
 use crate::controller::Controller;
 use crate::controller::topics::Bounds;
 use crate::controller_channel::ControllerChannel;
+use crate::controller_membership::ControllerMembership;
 use crate::coordinator::Coordinators;
 use crate::coordinator::settings::CoordinatorSettings;
 use crate::coordinator::share::ShareKey;
@@ -105,6 +106,7 @@ pub struct Broker {
     pub(crate) bootstrap: Vec<MetadataRecord>,
     pub channel: ControllerChannel,
     pub membership: Membership,
+    pub(crate) controller_membership: ControllerMembership,
     pub replicas: Replicas,
     pub(crate) coordinators: Coordinators,
     pub(crate) shares: Shares,
@@ -209,6 +211,7 @@ impl Broker {
             bootstrap: parts.bootstrap,
             channel: ControllerChannel::default(),
             membership,
+            controller_membership: ControllerMembership::default(),
             replicas: Replicas::default(),
             offline: parts.offline,
             log_dirs: parts.log_dirs,

@@ -16,6 +16,8 @@ pub(crate) struct Feature {
 pub(crate) const METADATA_VERSION_LEAST: i16 = 7;
 /// `metadata.version` of Kafka 4.3 (4.3-IV0): whose records we write.
 pub(crate) const METADATA_VERSION: i16 = 30;
+/// `metadata.version` of Kafka 3.7 (3.7-IV0), from which on controllers register (KIP-919).
+pub(crate) const CONTROLLERS_REGISTER_FROM: i16 = 15;
 pub(crate) const METADATA_VERSION_NAME: &str = "metadata.version";
 /// Leaders may come from replicas that left the in-sync set below its minimum (KIP-966); level 1 in new clusters, as in Kafka since 4.1.
 pub(crate) const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";

@@ -112,6 +112,8 @@ pub enum Asker {
     Quorum,
     /// The broker as a member of the cluster: registration and heartbeats.
     Membership,
+    /// This controller as a member of the cluster: its registration.
+    ControllerMembership,
     /// Requests of clients on their way to the active controller.
     Forwarding,
     /// Blocks of producer ids.

@@ -12,6 +12,7 @@ mod cleaning;
 pub mod config;
 mod controller;
 mod controller_channel;
+mod controller_membership;
 pub mod coordinator;
 pub mod copying;
 mod dice;

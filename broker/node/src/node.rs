@@ -20,6 +20,7 @@ use crate::broker::{Broker, JobOwner};
 use crate::cleaning;
 use crate::controller::membership as members;
 use crate::controller_channel;
+use crate::controller_membership;
 use crate::coordinator;
 use crate::directory::After;
 use crate::failing;
@@ -184,6 +185,7 @@ impl Node {
         match tag.asker {
             Asker::Quorum => voter::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::Membership => membership::on_response(&mut self.broker, now, tag, result.ok().map(|response| *response)),
+            Asker::ControllerMembership => controller_membership::on_response(&mut self.broker, now),
             Asker::Liveness => members::on_probed(&mut self.broker, now, tag, result),
             Asker::Forwarding => controller_channel::on_response(&mut self.broker, now, tag, result, outbox),
             Asker::ProducerIds => init_producer_id::on_block(&mut self.broker, result.ok().map(|response| *response)),
@@ -217,8 +219,12 @@ impl Node {
     /// Where the broker stands in the cluster, and what follows for the node.
     fn follow_membership(&mut self, now: Now, outbox: &mut Vec<Effect>) {
         let is_alone = self.broker.is_alone;
-        if !is_alone && !matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped) {
+        let is_stopping = matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped);
+        if !is_alone && !is_stopping {
             membership::follow_up(&mut self.broker, now, outbox);
+        }
+        if !is_stopping {
+            controller_membership::follow_up(&mut self.broker, now, outbox);
         }
         controller_channel::follow_up(&mut self.broker, now, outbox);
         let stage = self.broker.membership.stage;
@@ -351,6 +357,7 @@ impl Node {
         };
         let is_member = self.broker.topology.roles.broker && !self.broker.is_alone;
         let membership = if is_member { self.broker.membership.next_due_ms() } else { u64::MAX };
+        let membership = membership.min(controller_membership::next_due_ms(&self.broker));
         let leaving = if let Phase::Leaving { until_ms, .. } = self.phase { until_ms } else { u64::MAX };
         let quorum = self.broker.controller.next_due_ms(fetched::is_free(&self.broker));
         let asked = self.broker.channel.next_due_ms().min(self.broker.markers.next_due_ms());
@@ -359,7 +366,10 @@ impl Node {
 
     fn settle_slot(&mut self, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
         self.tell_moved(slot, outbox);
-        following::continue_cut(&mut self.broker, now, slot, outbox);
+        let parked = following::continue_cut(&mut self.broker, now, slot, outbox);
+        for parked in parked {
+            self.give_up(parked, outbox);
+        }
         let Some(replica) = self.broker.replicas.get_mut(slot) else { return };
         replica.dirty = false;
         if let Phase::Stopping { closing } = &self.phase

@@ -35,6 +35,9 @@ pub struct Settings {
     /// How long the controller may not know that a log directory failed.
     pub log_dir_failure_timeout_ms: u64,
     pub quorum_request_timeout_ms: u32,
+    /// Of metadata, and of a snapshot of it, in one answer at most.
+    pub quorum_fetch_bytes: i32,
+    pub quorum_snapshot_bytes: i32,
     pub quorum: Timing,
 }
 
@@ -76,6 +79,8 @@ impl Settings {
             heartbeat_interval_ms: millis("broker.heartbeat.interval.ms"),
             log_dir_failure_timeout_ms: millis("log.dir.failure.timeout.ms"),
             quorum_request_timeout_ms: u32::try_from(config.number("controller.quorum.request.timeout.ms")).unwrap_or(u32::MAX),
+            quorum_fetch_bytes: int("controller.quorum.fetch.max.bytes"),
+            quorum_snapshot_bytes: int("controller.quorum.fetch.snapshot.max.bytes"),
             quorum: Timing {
                 election_ms: millis("controller.quorum.election.timeout.ms"),
                 fetch_ms: millis("controller.quorum.fetch.timeout.ms"),

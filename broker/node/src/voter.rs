@@ -208,11 +208,11 @@ fn fulfil(broker: &mut Broker, now: Now, wish: Wish, outbox: &mut Vec<Effect>) {
             send(broker, now, to.id, Letter::Epoch, request.into(), outbox);
         }
         Wish::Fetch { to, ask } => {
-            let request = wire::fetch_request(cluster, ask, broker.controller.committed());
+            let request = wire::fetch_request(cluster, ask, broker.controller.committed(), broker.settings.quorum_fetch_bytes);
             send(broker, now, to, Letter::Fetch, request.into(), outbox);
         }
         Wish::FetchSnapshot { to, ask } => {
-            let request = wire::snapshot_request(cluster, ask);
+            let request = wire::snapshot_request(cluster, ask, broker.settings.quorum_snapshot_bytes);
             send(broker, now, to, Letter::Snapshot, request.into(), outbox);
         }
         Wish::AnswerVote { ticket, answer } => {

@@ -8,11 +8,12 @@ use std::fmt::Arguments;
 
 use bytes::Bytes;
 use strandline_node::io::{ConnectionId, JobId, ListenerKind, PeerLost, Sequence, Tag};
-use strandline_protocol::api::{ApiKey, Response};
+use strandline_protocol::api::{ApiKey, Request, Response};
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::Offset;
 use strandline_protocol::messages::fetch::PartitionData;
 
+use crate::cluster::ambush::{Blow, Snare};
 use crate::cluster::books::Books;
 use crate::cluster::judge::Judge;
 use crate::dice::Dice;
@@ -76,6 +77,8 @@ pub enum Event {
     Nemesis,
     /// A fault that lasts is over.
     Relief(u64),
+    /// Somebody who was waited for is struck.
+    Blow(Blow),
 }
 
 #[derive(Debug)]
@@ -185,6 +188,7 @@ pub struct Core {
     pub network: Network,
     /// Holds the nodes of a cluster against each other.
     pub judge_of_cluster: Option<Box<Judge>>,
+    pub(crate) snare: Option<Snare>,
     /// Workload and faults are over; what is left is to be read.
     pub draining: bool,
     /// Something that makes reads fail is under way.
@@ -211,6 +215,7 @@ impl Core {
             wall_base_ms: 1_800_000_000_000,
             network: Network::default(),
             judge_of_cluster: None,
+            snare: None,
             draining: false,
             reads_may_fail: false,
             damage_read: false,
@@ -272,6 +277,24 @@ impl Core {
     /// Whether a machine's node coordinates a group by the newest committed metadata.
     pub(crate) fn coordinates(&self, group: &str, machine: MachineId) -> bool {
         self.judge_of_cluster.as_ref().is_some_and(|judge| judge.coordinates(group, machine))
+    }
+
+    /// One machine asks another one something: whoever waits for that strikes.
+    pub(crate) fn overhear(&mut self, from: MachineId, to: MachineId, request: &Request) {
+        let Some(snare) = &mut self.snare else { return };
+        let blows = snare.overhear(self.now_us, from, to, request);
+        self.fall(blows);
+    }
+
+    /// One machine answers another one.
+    pub(crate) fn overhear_answer(&mut self, from: MachineId, to: MachineId, answer: &Response) {
+        let Some(snare) = &mut self.snare else { return };
+        let blows = snare.overhear_answer(self.now_us, from, to, answer);
+        self.fall(blows);
+    }
+
+    fn fall(&mut self, blows: Vec<(u64, Blow)>) {
+        blows.into_iter().for_each(|(delay_us, blow)| self.after(delay_us, Event::Blow(blow)));
     }
 
     /// Asks the judge of the cluster, if this is one.

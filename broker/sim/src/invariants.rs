@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strandline_log::disk::Durability;
 use strandline_log::recover::Shutdown;
 use strandline_node::{Cause, Node, OfflinePartition};
-use strandline_protocol::ids::Offset;
+use strandline_protocol::ids::{Offset, Uuid};
 
 use crate::core::Core;
 use crate::history::PartitionKey;
@@ -369,11 +369,16 @@ fn assigned(core: &mut Core, node: &Node) {
         core.violate(Invariant::HostedIsLed, format_args!("broker {here} holds {held:?}, assigned {assigned:?}"));
     }
     for placed in node.placed().filter(|placed| away.contains(&(placed.topic, placed.partition))) {
-        let place = placed.replicas.iter().position(|replica| *replica == here);
-        let directory = place.and_then(|place| placed.directories.get(place));
-        // Who was moving there when its directory failed takes back what it told.
+        let of = |replicas: &[i32], directories: &[Uuid]| {
+            replicas.iter().position(|replica| *replica == here).and_then(|place| directories.get(place)).copied()
+        };
+        let directory = of(placed.replicas, placed.directories);
+        // Who was moving there when its directory failed takes back what it told; the answer may come before the record.
+        let key = PartitionKey { topic: placed.topic, partition: placed.partition };
+        let newest = core.judge_of_cluster.as_ref().and_then(|judge| judge.placed(key));
+        let is_taken_back = newest.is_some_and(|newest| of(&newest.replicas, &newest.directories) != directory);
         let is_telling = node.is_telling_directory(placed.topic, placed.partition);
-        if directory.is_some_and(|directory| online.contains(directory)) && !is_telling {
+        if directory.is_some_and(|directory| online.contains(&directory)) && !is_telling && !is_taken_back {
             let story = format_args!("broker {here} is without {}-{}, in {directory:?}", placed.name, placed.partition);
             core.violate(Invariant::DirectoryFailsAlone, story);
         }

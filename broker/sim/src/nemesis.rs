@@ -64,7 +64,8 @@ impl Nemesis {
             | Fault::Refusals
             | Fault::DirectoryFails
             | Fault::SlowNetwork
-            | Fault::QuickRestart => return,
+            | Fault::QuickRestart
+            | Fault::Ambush => return,
         }
         core.note(format_args!("FAULT {}", fault.name()));
         core.mark(fault.name());

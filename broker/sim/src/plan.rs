@@ -42,6 +42,8 @@ pub enum Fault {
     SlowNetwork,
     /// A process dies, and somebody who watches it starts it again at once.
     QuickRestart,
+    /// Somebody is waited for, and struck where it hurts most.
+    Ambush,
 }
 
 /// Every kind that happens to a single node.
@@ -80,6 +82,7 @@ impl Fault {
             Self::DirectoryFails => "directory failed",
             Self::SlowNetwork => "slow network",
             Self::QuickRestart => "process killed and started at once",
+            Self::Ambush => "ambush",
         }
     }
 }
@@ -95,6 +98,7 @@ pub const FAULTS_OF_CLUSTERS: &[Fault] = &[
     Fault::DirectoryFails,
     Fault::SlowNetwork,
     Fault::QuickRestart,
+    Fault::Ambush,
 ];
 
 #[derive(Clone, Debug)]

@@ -183,6 +183,8 @@ impl World {
             Event::Machine { machine, life, what } => self.machines[machine].on_event(core, life, what),
             Event::Network { machine, what } => self.machines[machine].on_network(core, what),
             Event::Client { client, what } => self.clients[client].on_event(core, what),
+            // Nobody lies in wait for a single node.
+            Event::Blow(_) => {}
             Event::Relief(number) => self.nemesis.relieve(core, &mut self.machines[0], number),
             Event::Nemesis => {
                 if !core.draining {

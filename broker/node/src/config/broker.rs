@@ -46,6 +46,8 @@ pub const BROKER_KEYS: &[Row] = &[
     start("controller.quorum.bootstrap.servers", Kind::Text, None, "", "Controllers that are asked where the quorum is, as HOST:PORT, several separated by commas; the voters stand in the metadata log then."),
     start("controller.quorum.election.backoff.max.ms", Kind::Int { least: 1, most: 600_000 }, Some("1000"), "ms", "How long a voter that lost an election waits at most before it stands again."),
     start("controller.quorum.election.timeout.ms", Kind::Int { least: 10, most: 600_000 }, Some("1000"), "ms", "How long a voter without a leader waits for votes, and up to twice as long, before it asks again."),
+    start("controller.quorum.fetch.max.bytes", Kind::Int { least: 1, most: INT_MAX }, Some("1048576"), "bytes", "Most bytes of metadata that a controller or broker asks for at a time, the first batch excepted."),
+    start("controller.quorum.fetch.snapshot.max.bytes", Kind::Int { least: 1, most: INT_MAX }, Some("1048576"), "bytes", "Most bytes of a metadata snapshot that a controller or broker asks for at a time."),
     start("controller.quorum.fetch.timeout.ms", Kind::Int { least: 10, most: 600_000 }, Some("2000"), "ms", "A leader that was not heard of for so long is given up; one that no majority fetched from for half as long again resigns."),
     start("controller.quorum.request.timeout.ms", Kind::Int { least: 10, most: 600_000 }, Some("2000"), "ms", "How long a voter waits for another one's answer."),
     start("controller.quorum.retry.backoff.ms", Kind::Int { least: 1, most: 600_000 }, Some("20"), "ms", "How long a voter waits before it asks again after a failure."),

@@ -42,8 +42,8 @@ pub(crate) fn update(image: &Image, name: &str, level: i16, direction: Direction
     if level < feature.least || level > feature.most {
         return refuse(format!("the controller works at levels {} to {} of {name}, not {level}", feature.least, feature.most));
     }
-    if let Some(broker) = unable(image, name, level) {
-        return refuse(format!("broker {broker} does not work at level {level} of {name}"));
+    if let Some(member) = unable(image, name, level) {
+        return refuse(format!("{member} does not work at level {level} of {name}"));
     }
     if level < current && direction == Direction::Up {
         return refuse(format!("{name} is at level {current}; lower it with a downgrade, safe or unsafe"));
@@ -79,13 +79,20 @@ pub(crate) fn common_min_isr(image: &Image, start: &BrokerConfig) -> Option<Meta
     Some(record.into())
 }
 
-/// A registered broker that does not know the level.
-fn unable(image: &Image, name: &str, level: i16) -> Option<i32> {
-    let knows = |features: &[crate::image::brokers::SupportedFeature]| {
-        let named = features.iter().find(|feature| feature.name == name);
-        named.map_or(level == 0, |feature| feature.least <= level && level <= feature.most)
-    };
-    image.brokers.iter().find(|known| !knows(&known.features)).map(|known| known.id)
+/// A registered broker or controller that does not know the level.
+fn unable(image: &Image, name: &str, level: i16) -> Option<String> {
+    let mut brokers = image.brokers.iter();
+    let broker = brokers.find(|known| {
+        let named = known.features.iter().find(|feature| feature.name == name);
+        !named.map_or(level == 0, |feature| feature.least <= level && level <= feature.most)
+    });
+    let mut controllers = image.kept.controllers.values();
+    let controller = controllers.find(|known| {
+        let named = known.features.iter().find(|feature| feature.name == name);
+        !named.map_or(level == 0, |feature| feature.min_supported_version <= level && level <= feature.max_supported_version)
+    });
+    let broker = broker.map(|known| format!("broker {}", known.id));
+    broker.or_else(|| controller.map(|known| format!("controller {}", known.controller_id)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! v1 endpoint type (KIP-919): a broker's listener tells of brokers, a controller's of controllers · v2 fenced brokers (KIP-1073).
 
+use std::collections::BTreeMap;
+
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::BrokerId;
 use strandline_protocol::messages::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
@@ -47,18 +49,24 @@ pub(crate) fn describe_cluster(broker: &mut Broker, context: &RequestContext, re
     })
 }
 
-/// The voters, where they listen by the name of the listener that was used.
+/// The voters and who else is registered, where they listen by the name of the listener that was used.
 fn controllers(broker: &Broker, context: &RequestContext) -> DescribeClusterResponse {
     let quorum = &broker.controller.quorum;
-    let told = quorum.voters().iter().filter_map(|voter| {
+    let voters = quorum.voters().iter().filter_map(|voter| {
         let end = voter.endpoint(&context.listener_name)?;
-        Some(DescribeClusterBroker {
-            broker_id: BrokerId(voter.key.id),
-            host: end.host.clone(),
-            port: i32::from(end.port),
-            rack: None,
-            is_fenced: false,
-        })
+        Some((voter.key.id, (end.host.clone(), end.port)))
+    });
+    let registered = broker.image.kept.controllers.values().filter_map(|known| {
+        let end = known.end_points.iter().find(|end| *end.name == *context.listener_name)?;
+        Some((known.controller_id.0, (end.host.clone(), end.port)))
+    });
+    let told: BTreeMap<i32, (String, u16)> = voters.chain(registered).collect();
+    let told = told.into_iter().map(|(id, (host, port))| DescribeClusterBroker {
+        broker_id: BrokerId(id),
+        host,
+        port: i32::from(port),
+        rack: None,
+        is_fenced: false,
     });
     DescribeClusterResponse {
         endpoint_type: CONTROLLERS,

@@ -31,8 +31,6 @@ use crate::io::PeerAddress;
 
 /// How long a leader keeps a fetch waiting. Source: KafkaRaftClient.MAX_FETCH_WAIT_MS.
 pub(crate) const FETCH_WAIT_MS: i32 = 500;
-/// Most bytes of one answer; a batch larger than that still comes.
-const FETCH_BYTES: i32 = 1 << 20;
 
 fn topic() -> TopicName {
     TopicName::from(METADATA_TOPIC)
@@ -198,13 +196,13 @@ pub(crate) fn end_answer(response: &EndQuorumEpochResponse) -> Option<Leadership
 }
 
 /// `committed` is what this node knows to be committed: a leader that knows more answers at once (KIP-1166).
-pub(crate) fn fetch_request(cluster: &str, ask: FetchAsk, committed: Offset) -> FetchRequest {
+pub(crate) fn fetch_request(cluster: &str, ask: FetchAsk, committed: Offset, max_bytes: i32) -> FetchRequest {
     let partition = FetchPartition {
         partition: 0,
         current_leader_epoch: ask.epoch,
         fetch_offset: ask.from.offset,
         last_fetched_epoch: ask.from.epoch,
-        partition_max_bytes: FETCH_BYTES,
+        partition_max_bytes: max_bytes,
         replica_directory_id: ask.replica.directory,
         high_watermark: committed,
         ..Default::default()
@@ -215,7 +213,7 @@ pub(crate) fn fetch_request(cluster: &str, ask: FetchAsk, committed: Offset) -> 
         replica_state: ReplicaState { replica_id: BrokerId(ask.replica.id), ..Default::default() },
         max_wait_ms: FETCH_WAIT_MS,
         min_bytes: 0,
-        max_bytes: FETCH_BYTES,
+        max_bytes,
         topics: vec![FetchTopic { topic: topic(), topic_id: TopicId::METADATA, partitions: vec![partition] }],
         ..Default::default()
     }
@@ -238,7 +236,7 @@ pub(crate) fn fetch_answer(mut response: FetchResponse) -> Option<(FetchAnswer, 
     Some((FetchAnswer { leadership, verdict, high_watermark: data.high_watermark }, data))
 }
 
-pub(crate) fn snapshot_request(cluster: &str, ask: SnapshotAsk) -> FetchSnapshotRequest {
+pub(crate) fn snapshot_request(cluster: &str, ask: SnapshotAsk, max_bytes: i32) -> FetchSnapshotRequest {
     let partition = RequestPartitionSnapshot {
         partition: 0,
         current_leader_epoch: ask.epoch,
@@ -249,7 +247,7 @@ pub(crate) fn snapshot_request(cluster: &str, ask: SnapshotAsk) -> FetchSnapshot
     FetchSnapshotRequest {
         cluster_id: Some(cluster.to_owned()),
         replica_id: BrokerId(ask.replica.id),
-        max_bytes: FETCH_BYTES,
+        max_bytes,
         topics: vec![RequestTopicSnapshot { name: topic(), partitions: vec![partition] }],
     }
 }

@@ -278,12 +278,15 @@ fn altered(broker: &mut Broker, now: Now, number: u64, response: AlterPartitionR
     broker.in_sync.again(slots.into_values(), again_ms);
 }
 
-/// Goes on with a cut when nothing of the log is under way.
-pub(crate) fn continue_cut(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) {
-    let Some(replica) = broker.replicas.get_mut(slot) else { return };
-    let Some(truncation) = &mut replica.truncation else { return };
+/// Goes on with a cut when nothing of the log is under way. Answers with replies that wait in vain.
+pub(crate) fn continue_cut(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
+    let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
+    let Some(truncation) = &mut replica.truncation else { return Vec::new() };
+    if matches!(truncation.step, CutStep::Beginning) && replica.log.is_idle() {
+        return finish(broker, now, slot, outbox);
+    }
     if !matches!(truncation.step, CutStep::Quiet) || !replica.log.is_idle() || broker.moves.holds(slot) {
-        return;
+        return Vec::new();
     }
     match truncation.cut {
         Cut::At(end) => {
@@ -298,6 +301,7 @@ pub(crate) fn continue_cut(broker: &mut Broker, now: Now, slot: u32, outbox: &mu
             note_cut(broker, slot, outbox);
         }
     }
+    Vec::new()
 }
 
 /// The scan is done. A log that is damaged below its recovery point is not cut but made anew. Answers with replies that wait in vain.
@@ -345,21 +349,27 @@ pub(crate) fn repair(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<
     let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
     let Some(mut truncation) = replica.truncation.take() else { return Vec::new() };
     truncation.begin_cutting();
+    let place = truncation.cut;
     match truncation.next_repair() {
         Ok((op, truncation)) => {
             replica.truncation = Some(truncation);
             outbox.push(Effect::Disk { owner: Owner::Partition(slot), op });
             Vec::new()
         }
-        Err(log) => finish(broker, now, slot, *log, outbox),
+        Err(log) => {
+            replica.log = *log;
+            replica.log.set_config(replica.config.log.clone());
+            replica.cut();
+            replica.truncation = Some(Truncation { cut: place, step: CutStep::Beginning });
+            broker.mark_dirty(slot);
+            continue_cut(broker, now, slot, outbox)
+        }
     }
 }
 
-fn finish(broker: &mut Broker, now: Now, slot: u32, log: strandline_log::log::Log, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
+fn finish(broker: &mut Broker, now: Now, slot: u32, outbox: &mut Vec<Effect>) -> Vec<ParkedId> {
     let Some(replica) = broker.replicas.get_mut(slot) else { return Vec::new() };
-    replica.log = log;
-    replica.log.set_config(replica.config.log.clone());
-    replica.cut();
+    replica.truncation = None;
     let (topic, partition) = (replica.topic, replica.partition);
     if replica.log.cleaned_below().is_some() {
         let log_dir = replica.log_dir();

@@ -2,7 +2,8 @@
 //!
 //! Steps, in this order: *quiet* (the log's last operations end), *scanning* (the job), *noting* (checkpoints of the log directory get the lower
 //! recovery point and log start; with the old ones a crash right behind the cut would look like damage), *cutting* (the repairs,
-//! one after the other). What the partition is to become meanwhile is kept, and begun when the log is whole again.
+//! one after the other), and for a log that begins again *beginning* (its first file gets its name: without it a start would find the
+//! old log, whatever was said of the new one). What the partition is to become meanwhile is kept, and begun when the log is whole again.
 
 use std::collections::VecDeque;
 
@@ -24,8 +25,16 @@ pub(crate) enum Cut {
 pub(crate) enum Step {
     Quiet,
     Scanning,
-    Noting { cut: Box<Log>, repairs: VecDeque<DiskOp> },
-    Cutting { cut: Box<Log>, repairs: VecDeque<DiskOp> },
+    Noting {
+        cut: Box<Log>,
+        repairs: VecDeque<DiskOp>,
+    },
+    Cutting {
+        cut: Box<Log>,
+        repairs: VecDeque<DiskOp>,
+    },
+    /// The log is in its place, and is made.
+    Beginning,
 }
 
 #[derive(Debug)]
@@ -54,7 +63,7 @@ impl Truncation {
     pub(crate) fn noted(&self) -> Option<&Log> {
         match &self.step {
             Step::Noting { cut, .. } | Step::Cutting { cut, .. } => Some(cut),
-            Step::Quiet | Step::Scanning => None,
+            Step::Quiet | Step::Scanning | Step::Beginning => None,
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Placed {
     pub replicas: Vec<i32>,
     pub isr: Vec<i32>,
     pub elr: Vec<i32>,
+    /// Where the replicas lie, in their order.
+    pub directories: Vec<Uuid>,
     pub is_moving: bool,
 }
 
@@ -52,6 +54,7 @@ impl Placed {
             replicas: placed.replicas.to_vec(),
             isr: placed.isr.to_vec(),
             elr: placed.elr.to_vec(),
+            directories: placed.directories.to_vec(),
             is_moving: placed.is_moving,
         }
     }

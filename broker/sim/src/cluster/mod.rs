@@ -4,6 +4,7 @@
 //! A run has three parts: the work under faults; the settling, in which everything must become available again; and the
 //! audit, after which the history is judged as a whole.
 
+pub(crate) mod ambush;
 pub(crate) mod books;
 pub(crate) mod committed;
 pub(crate) mod consumer;

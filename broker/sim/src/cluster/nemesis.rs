@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ambush::{self, Blow, Harm};
 use crate::core::{Core, Event, MS, MachineId, SECOND};
 use crate::dice::Dice;
 use crate::faults::Failure;
@@ -34,6 +35,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::BitFlip,
     Fault::SlowNetwork,
     Fault::QuickRestart,
+    Fault::Ambush,
 ];
 
 /// What ends after a while.
@@ -114,6 +116,7 @@ impl Nemesis {
                 self.lasts(core, Lasting::Network);
             }
             Fault::ClockJump => self.jump(core, machine),
+            Fault::Ambush => return ambush::lay(core, machines, &mut self.dice),
             Fault::BitFlip => return self.flip(core, machines, victim),
             Fault::DirectoryFails if machine.break_directory(core) => self.lasts(core, Lasting::Directory(victim)),
             _ if machine.is_off() => return false,
@@ -141,6 +144,25 @@ impl Nemesis {
         true
     }
 
+    /// Somebody who was waited for is struck.
+    pub(super) fn deal(&mut self, core: &mut Core, machines: &mut [Machine], blow: Blow) {
+        let count = machines.len();
+        let machine = &mut machines[blow.victim];
+        match blow.harm {
+            Harm::Ends(Ending::PowerCut) if machine.is_off() => machine.cut_power_while_off(core),
+            Harm::Ends(_) if machine.is_off() => {}
+            Harm::Ends(ending) => machine.crash_for(core, ending, blow.for_us),
+            Harm::ShutsDown if machine.phase() == Some(Phase::Serving) => machine.shut_down(core),
+            Harm::ShutsDown => {}
+            Harm::CutOff => {
+                core.network.heal();
+                core.note(format_args!("m{} is cut off", blow.victim));
+                isolate(core, count, blow.victim);
+                self.lasts_for(core, Lasting::Network, blow.for_us);
+            }
+        }
+    }
+
     /// Cuts somebody off, in one direction or both, from everybody, from some, or from one.
     fn disconnect(&mut self, core: &mut Core, count: usize, victim: MachineId, fault: Fault) {
         match fault {
@@ -160,21 +182,20 @@ impl Nemesis {
                 }
             }
             Fault::Refusals => (0..count).filter(|other| *other != victim).for_each(|other| core.network.refuse(other, victim)),
-            _ => {
-                for other in (0..count).filter(|other| *other != victim) {
-                    core.network.cut(victim, other);
-                    core.network.cut(other, victim);
-                }
-            }
+            _ => isolate(core, count, victim),
         }
         self.lasts(core, Lasting::Network);
     }
 
     fn lasts(&mut self, core: &mut Core, what: Lasting) {
+        let for_us = self.dice.spread(300 * MS, 12 * SECOND);
+        self.lasts_for(core, what, for_us);
+    }
+
+    fn lasts_for(&mut self, core: &mut Core, what: Lasting, for_us: u64) {
         self.next += 1;
         self.lasting.insert(self.next, what);
-        let delay_us = self.dice.spread(300 * MS, 12 * SECOND);
-        core.after(delay_us, Event::Relief(self.next));
+        core.after(for_us, Event::Relief(self.next));
     }
 
     fn jump(&mut self, core: &mut Core, machine: &mut Machine) {
@@ -234,5 +255,13 @@ impl Nemesis {
             machine.disk.mend_dirs();
             machine.crash_unless_off(core, Ending::Killed);
         }
+    }
+}
+
+/// Nothing gets to the victim, nor away from it.
+fn isolate(core: &mut Core, count: usize, victim: MachineId) {
+    for other in (0..count).filter(|other| *other != victim) {
+        core.network.cut(victim, other);
+        core.network.cut(other, victim);
     }
 }

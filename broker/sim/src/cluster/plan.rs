@@ -185,6 +185,8 @@ fn keys(dice: &mut Dice) -> Vec<(&'static str, String)> {
         pick("metadata.log.max.record.bytes.between.snapshots", &[500, 5000, 20 << 20]),
         pick("metadata.log.max.snapshot.interval.ms", &[0, 700, 3_600_000]),
         pick("metadata.max.retention.bytes", &[1, 3000, 100 << 20]),
+        pick("controller.quorum.fetch.max.bytes", &[1, 1, 300, 1 << 20]),
+        pick("controller.quorum.fetch.snapshot.max.bytes", &[300, 1 << 20]),
         ("auto.create.topics.enable", "false".to_owned()),
     ]
 }
@@ -198,6 +200,8 @@ fn row(dice: &mut Dice, number: u64, brokers: usize) -> Row {
         _ => Use::Keeping,
     };
     let promise = if used_for != Use::Compacting && dice.one_in(4) { Promise::Replicated } else { Promise::Fsync };
+    // Without a second one in sync a topic like that promises nothing for a loss of power.
+    let min_isr = if promise == Promise::Replicated && dice.percent(60) { replicas.min(2) } else { min_isr };
     let mut configs = vec![("retention.ms".to_owned(), "-1".to_owned())];
     configs.push(("min.insync.replicas".to_owned(), min_isr.to_string()));
     if promise == Promise::Replicated {

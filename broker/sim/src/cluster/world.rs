@@ -425,6 +425,8 @@ impl ClusterWorld {
             Event::Network { machine, what } => self.machines[machine].on_network(core, what),
             Event::Client { client, what } => self.clients[client].on_event(core, what),
             Event::Relief(number) => self.nemesis.relieve(core, &mut self.machines, number),
+            Event::Blow(blow) if !core.draining => self.nemesis.deal(core, &mut self.machines, blow),
+            Event::Blow(_) => {}
             Event::Nemesis => {
                 if !core.draining {
                     let kinds = &self.plan.nodes;

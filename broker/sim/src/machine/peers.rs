@@ -75,6 +75,7 @@ impl Machine {
         link.open.insert(correlation, tag);
         let frame = Frame { key: request.key(), version, correlation, body: rim::encode_request(request, version) };
         core.note(format_args!("m{} c{} to m{target}: {} v{version}", self.id, connection.0, frame.key));
+        core.overhear(self.id, target, request);
         let caller = Caller::Peer { machine: self.id, life: self.life };
         self.transmit(core, connection, NetworkEvent::Arrive { connection, caller, frame });
         let overdue = MachineEvent::PeerOverdue { connection, correlation };

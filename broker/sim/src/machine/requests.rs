@@ -122,6 +122,9 @@ impl Machine {
         };
         let latency_us = core.network_us();
         let Some(known) = self.desk.get_mut(connection) else { return };
+        if let Caller::Peer { machine, .. } = known.caller {
+            core.overhear_answer(self.id, machine, &response);
+        }
         known.floor_us = known.floor_us.max(core.now_us + latency_us);
         let delay_us = known.floor_us - core.now_us;
         let event = match known.caller {

@@ -3,6 +3,9 @@
 //! A transaction: partitions join (clients of `transaction.version` 1 say so themselves), records are written to several partitions,
 //! the group's offsets are committed, the transaction is ended. Whatever goes wrong ends it with an abort, and what it consumed is
 //! consumed again; whoever is fenced, or dies, begins under a new epoch.
+//!
+//! Now and then a client of `transaction.version` 1 sends a batch when its transaction is over and the next one has not begun, to a
+//! partition that was no part of it. Whoever takes that leaves it open for ever (KIP-890).
 
 use std::collections::BTreeMap;
 
@@ -87,6 +90,13 @@ struct Open {
     ended_us: u64,
 }
 
+/// What is sent behind the end of a transaction.
+#[derive(Clone, Debug)]
+struct Late {
+    number: usize,
+    batch: Batch,
+}
+
 pub(crate) struct Scribe {
     id: TransactionalId,
     group: GroupId,
@@ -96,6 +106,7 @@ pub(crate) struct Scribe {
     /// Consumed, and in no transaction yet.
     waiting: Vec<(PartitionKey, i64)>,
     open: Option<Open>,
+    late: Option<Late>,
     /// The one request under way that is no Produce.
     asked: Option<Posted>,
     not_before_us: u64,
@@ -116,6 +127,7 @@ impl Scribe {
             sequences: BTreeMap::new(),
             waiting: Vec::new(),
             open: None,
+            late: None,
             asked: None,
             not_before_us: 0,
             session: 0,
@@ -126,7 +138,7 @@ impl Scribe {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.open.is_none()
+        self.open.is_none() && self.late.is_none()
     }
 
     /// A transaction is open.
@@ -176,12 +188,18 @@ impl Scribe {
                 batch.posted.take_if(|posted| posted.to == machine);
             }
         }
+        if let Some(late) = &mut self.late {
+            late.batch.posted.take_if(|posted| posted.to == machine);
+        }
     }
 
     /// Does what is next. `hurries`: its worker wants to give something back.
     pub(super) fn turn(&mut self, core: &mut Core, router: &mut Router, dice: &mut Dice, hurries: bool, pass: Option<&Pass>) {
         if self.asked.is_some() || core.now_us < self.not_before_us {
             return;
+        }
+        if self.late.is_some() {
+            return self.wait_for_late(core);
         }
         let Some(identity) = self.identity else { return self.init(core, router, dice) };
         if let Some(open) = &mut self.open {
@@ -228,10 +246,10 @@ impl Scribe {
             let sequence = self.sequences.get(&key).copied().unwrap_or(0);
             let recipe = Recipe {
                 partition: key,
-                session: (1 << 63) | ((fingerprint(self.id.as_str()) & 0x7fff) << 32) | self.session,
+                session: session(&self.id, self.session),
                 records: origins.len() as u64,
                 timestamp_ms: core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(0),
-                stamp: ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: sequence },
+                stamp: stamp(identity, sequence),
                 delivery: Delivery::AtMostOnce,
                 transactional: true,
                 keys: Keys::Any,
@@ -331,7 +349,7 @@ impl Scribe {
         self.asked = Some(router.post(core, to, version, &request));
     }
 
-    pub(super) fn hear(&mut self, core: &mut Core, router: &mut Router, posted: Posted, response: &Response) {
+    pub(super) fn hear(&mut self, core: &mut Core, router: &mut Router, dice: &mut Dice, posted: Posted, response: &Response) {
         if let Response::Produce(response) = response {
             return self.produced(core, router, posted, response);
         }
@@ -353,7 +371,7 @@ impl Scribe {
                 let commits = self.open.as_ref().is_some_and(|open| open.wants_commit);
                 self.stepped(core, router, code, Stage::Ending { commits });
             }
-            Response::EndTxn(response) => self.ended(core, router, response),
+            Response::EndTxn(response) => self.ended(core, router, dice, response),
             _ => {}
         }
     }
@@ -414,6 +432,48 @@ impl Scribe {
         }
     }
 
+    /// Sends a batch to a partition that is no part of what has just ended, if there is one.
+    fn send_late(&mut self, core: &mut Core, router: &mut Router, dice: &mut Dice, ended: &[PartitionKey]) {
+        let Some(identity) = self.identity else { return };
+        let sink = core.topics.current(self.script.row).and_then(|topic| core.topics.get(topic)).cloned();
+        let Some(sink) = sink else { return };
+        let mut keys = (0..sink.partitions).map(|partition| sink.key(partition));
+        let Some(key) = keys.find(|key| !ended.contains(key)) else { return };
+        let recipe = Recipe {
+            partition: key,
+            session: session(&self.id, self.session),
+            records: 1,
+            timestamp_ms: core.wall_base_ms + i64::try_from(core.now_us / MS).unwrap_or(0),
+            stamp: stamp(identity, self.sequences.get(&key).copied().unwrap_or(0)),
+            delivery: Delivery::AtMostOnce,
+            transactional: true,
+            keys: Keys::Any,
+        };
+        let made = make(core, dice, &mut self.scratch, &recipe);
+        let number = core.books.transactions.begin();
+        made.values.iter().for_each(|value| core.books.transactions.writes(number, *value, self.group.as_str(), (key, -1)));
+        let mut batches = [Batch { key, made, posted: None, is_done: false }];
+        write(core, router, dice, &self.id, &mut batches, true);
+        let [batch] = batches;
+        self.late = Some(Late { number, batch });
+    }
+
+    /// Whatever became of it: the next transaction is of a new epoch.
+    fn wait_for_late(&mut self, core: &mut Core) {
+        if self.late.as_ref().is_some_and(|late| late.batch.posted.is_none()) {
+            self.give_up_late(core);
+            self.identity = None;
+        }
+    }
+
+    fn give_up_late(&mut self, core: &mut Core) {
+        let Some(late) = self.late.take() else { return };
+        late.batch.made.values.iter().for_each(|value| core.history.give_up(*value));
+        if let Err(story) = core.books.transactions.end(late.number, Fate::Aborted) {
+            core.violate(Invariant::AbortedStaysUnseen, format_args!("{story}"));
+        }
+    }
+
     fn abort(&mut self) {
         if let Some(open) = &mut self.open {
             open.stage = Stage::Ending { commits: false };
@@ -421,6 +481,15 @@ impl Scribe {
     }
 
     fn produced(&mut self, core: &mut Core, router: &mut Router, posted: Posted, response: &ProduceResponse) {
+        if let Some(late) = self.late.as_mut().filter(|late| late.batch.posted == Some(posted)) {
+            late.batch.posted = None;
+            core.mark("batch behind the end of its transaction");
+            let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+            if answers.any(|answer| answer.error_code == ErrorCode::NONE) {
+                core.violate(Invariant::TransactionsWhole, format_args!("{}: a batch of no transaction is taken", self.id));
+            }
+            return;
+        }
         let Some(open) = &mut self.open else { return };
         let Some(batch) = open.batches.iter_mut().find(|batch| batch.posted == Some(posted)) else { return };
         batch.posted = None;
@@ -463,12 +532,12 @@ impl Scribe {
         }
     }
 
-    fn ended(&mut self, core: &mut Core, router: &mut Router, response: &EndTxnResponse) {
+    fn ended(&mut self, core: &mut Core, router: &mut Router, dice: &mut Dice, response: &EndTxnResponse) {
         let Some(Stage::Ending { commits }) = self.open.as_ref().map(|open| open.stage) else { return };
         match response.error_code {
             ErrorCode::NONE => {
                 let raised = Identity { id: response.producer_id.0, epoch: response.producer_epoch.0 };
-                self.over(core, commits, raised);
+                self.over(core, router, dice, commits, raised);
             }
             ErrorCode::CONCURRENT_TRANSACTIONS => self.not_before_us = core.now_us + 30 * MS,
             code if is_moved(code) => self.unseat(core, router, Office::Transaction),
@@ -485,7 +554,7 @@ impl Scribe {
     }
 
     /// The transaction came to the end that was asked for.
-    fn over(&mut self, core: &mut Core, commits: bool, raised: Identity) {
+    fn over(&mut self, core: &mut Core, router: &mut Router, dice: &mut Dice, commits: bool, raised: Identity) {
         let Some(open) = self.open.take() else { return };
         core.note(format_args!("{} ends {}: {}", self.id, open.number, if commits { "committed" } else { "aborted" }));
         core.mark(if commits { "transaction committed" } else { "transaction aborted" });
@@ -502,6 +571,7 @@ impl Scribe {
         } else {
             self.undo();
         }
+        let ended: Vec<PartitionKey> = open.batches.iter().map(|batch| batch.key).collect();
         if self.script.version >= 2 {
             self.identity = Some(raised);
             self.sequences.clear();
@@ -509,6 +579,8 @@ impl Scribe {
         } else if !commits {
             // What was under way may have been stored or not: sequences begin anew with a new epoch.
             self.identity = None;
+        } else if !core.draining && dice.one_in(6) {
+            self.send_late(core, router, dice, &ended);
         }
     }
 
@@ -518,6 +590,7 @@ impl Scribe {
             let asked_for = open.ends > 0 && open.stage == Stage::Ending { commits: true };
             end(core, &open, if asked_for { Fate::Unknown } else { Fate::Aborted });
         }
+        self.give_up_late(core);
         self.undo();
         self.identity = None;
         self.asked = None;
@@ -561,6 +634,10 @@ fn write(core: &mut Core, router: &mut Router, dice: &mut Dice, id: &Transaction
     }
 }
 
-fn fingerprint(id: &str) -> u64 {
-    crate::dice::fnv(id.as_bytes())
+fn session(id: &TransactionalId, session: u64) -> u64 {
+    (1 << 63) | ((crate::dice::fnv(id.as_str().as_bytes()) & 0x7fff) << 32) | session
+}
+
+fn stamp(identity: Identity, base_sequence: i32) -> ProducerStamp {
+    ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence }
 }

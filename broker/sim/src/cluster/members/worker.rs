@@ -64,6 +64,29 @@ enum Question {
     Commit(BTreeMap<PartitionKey, i64>),
 }
 
+/// The generation that a member was in before.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    last: Option<Pass>,
+    left: Option<Pass>,
+    /// What was said in the name of that.
+    posted: Option<Posted>,
+}
+
+impl Past {
+    /// The member is in.
+    fn note(&mut self, pass: Pass) {
+        if self.last.as_ref() == Some(&pass) {
+            return;
+        }
+        self.left = self.last.replace(pass);
+    }
+
+    fn is_asking(&self) -> bool {
+        self.posted.is_some()
+    }
+}
+
 pub(crate) struct Worker {
     router: Router,
     dice: Dice,
@@ -79,6 +102,7 @@ pub(crate) struct Worker {
     /// Since when it has to give something back.
     hurries_since_us: Option<u64>,
     away_until_us: u64,
+    past: Past,
 }
 
 impl Worker {
@@ -104,6 +128,7 @@ impl Worker {
             commit_due_us: 0,
             hurries_since_us: None,
             away_until_us: 0,
+            past: Past::default(),
         }
     }
 
@@ -148,6 +173,7 @@ impl Worker {
     fn lost(&mut self, core: &mut Core, machine: MachineId) {
         self.membership.lost(core, machine);
         self.reader.lost(&mut self.router, machine);
+        self.past.posted.take_if(|late| late.to == machine);
         if let Some(asked) = self.asked.take_if(|asked| asked.posted.to == machine)
             && matches!(asked.what, Question::Commit(_))
         {
@@ -188,6 +214,7 @@ impl Worker {
         self.membership.turn(core, &mut self.router, &mut self.dice);
         self.give_back(core);
         self.ask(core);
+        self.say_too_late(core);
         self.write(core);
         let has_room = self.scribe.as_ref().is_none_or(Scribe::has_room);
         if !core.draining && has_room {
@@ -204,6 +231,7 @@ impl Worker {
             self.membership.crash(core, &mut self.dice);
             self.reader = Reader::new(Isolation::Committed);
             self.asked = None;
+            self.past = Past::default();
             if let Some(scribe) = &mut self.scribe {
                 scribe.crash(core);
             }
@@ -265,6 +293,21 @@ impl Worker {
         }
     }
 
+    /// A thread that missed the rebalance commits in the name of the generation before. Nobody must take that.
+    fn say_too_late(&mut self, core: &mut Core) {
+        let Membership::Classic(_) = self.membership else { return };
+        if let Some(pass) = self.membership.pass() {
+            self.past.note(pass);
+        }
+        let Some((key, place)) = self.places.first_key_value() else { return };
+        if core.draining || self.past.is_asking() || !self.dice.one_in(20) {
+            return;
+        }
+        let offsets = BTreeMap::from([(*key, place.committed)]);
+        let Some(pass) = self.past.left.take() else { return };
+        self.past.posted = self.post_commit(core, &offsets, &pass);
+    }
+
     fn look(&mut self, core: &mut Core, keys: &BTreeSet<PartitionKey>, pass: &Pass) {
         let Some(to) = self.router.seat(core, Office::Group, self.group.as_str()) else { return };
         let version = self.router.version(core, ApiKey::OffsetFetch, 7);
@@ -296,7 +339,13 @@ impl Worker {
     }
 
     fn commit(&mut self, core: &mut Core, offsets: BTreeMap<PartitionKey, i64>, pass: &Pass) {
-        let Some(to) = self.router.seat(core, Office::Group, self.group.as_str()) else { return };
+        let Some(posted) = self.post_commit(core, &offsets, pass) else { return };
+        self.commit_due_us = core.now_us + self.diligence.commit_us;
+        self.asked = Some(Asked { posted, sent_us: core.now_us, what: Question::Commit(offsets) });
+    }
+
+    fn post_commit(&mut self, core: &mut Core, offsets: &BTreeMap<PartitionKey, i64>, pass: &Pass) -> Option<Posted> {
+        let to = self.router.seat(core, Office::Group, self.group.as_str())?;
         // Before version 9 there are no member epochs.
         let least = if matches!(self.membership, Membership::Modern(_)) { 9 } else { 2 };
         let version = self.router.version(core, ApiKey::OffsetCommit, least);
@@ -316,9 +365,7 @@ impl Worker {
             topics: by_topic(core, offsets.iter().map(partition)).into_iter().map(topic).collect(),
             ..OffsetCommitRequest::default()
         };
-        self.commit_due_us = core.now_us + self.diligence.commit_us;
-        let posted = self.router.post(core, to, version, &request.into());
-        self.asked = Some(Asked { posted, sent_us: core.now_us, what: Question::Commit(offsets) });
+        Some(self.router.post(core, to, version, &request.into()))
     }
 
     fn hear(&mut self, core: &mut Core, posted: Posted, response: Response) {
@@ -341,7 +388,7 @@ impl Worker {
             | Response::ConsumerGroupHeartbeat(_) => self.membership.hear(core, &mut self.router, posted, &response),
             response => {
                 let Some(scribe) = &mut self.scribe else { return };
-                scribe.hear(core, &mut self.router, posted, &response);
+                scribe.hear(core, &mut self.router, &mut self.dice, posted, &response);
             }
         }
         self.write(core);
@@ -400,6 +447,15 @@ impl Worker {
     }
 
     fn committed(&mut self, core: &mut Core, posted: Posted, response: &OffsetCommitResponse) {
+        if self.past.posted.take_if(|late| *late == posted).is_some() {
+            let mut codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
+            core.mark("commit of an earlier generation");
+            if codes.any(|code| code == ErrorCode::NONE) {
+                let story = format_args!("{}: a commit of an earlier generation is taken", self.group);
+                core.violate(Invariant::CommittedOffsetsStay, story);
+            }
+            return;
+        }
         let Some(asked) = self.asked.take_if(|asked| asked.posted == posted) else { return };
         let Question::Commit(offsets) = &asked.what else { return };
         let mut codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.error_code);
