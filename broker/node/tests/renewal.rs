@@ -11,6 +11,7 @@ use strandline_protocol::api::Response;
 use strandline_protocol::error::ErrorCode;
 use strandline_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicName};
 use strandline_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use strandline_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use strandline_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use strandline_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use strandline_protocol::messages::metadata::{MetadataRequest, MetadataResponsePartition};
@@ -273,4 +274,40 @@ fn an_active_segment_and_a_partition_elsewhere_are_not_taken_at_a_readers_word()
     world.run(2_000);
     assert_eq!(in_sync(&mut world, 1).len(), 3);
     assert_eq!(end_at(&world, 1), Some(Offset(3)));
+}
+
+fn delete_records(world: &mut World, before: Offset) {
+    let leader = partition(world, 1).leader_id.0;
+    let partition = DeleteRecordsPartition { partition_index: 0, offset: before };
+    let topics = vec![DeleteRecordsTopic { name: TopicName::from(TOPIC), partitions: vec![partition] }];
+    let request = DeleteRecordsRequest { topics, timeout_ms: 1_000 };
+    let Some(Response::DeleteRecords(response)) = world.call_within(5_000, leader, 2, Asked::Other(Box::new(request.into())))
+    else {
+        panic!("not answered")
+    };
+    assert_eq!(response.topics[0].partitions[0].error_code, ErrorCode::NONE);
+}
+
+#[test]
+fn a_follower_that_begins_its_log_again_counts_when_the_new_one_has_its_file() {
+    let mut began = false;
+    for operation in 1.. {
+        let (mut world, _) = world();
+        let follower = 1 + partition(&mut world, 1).leader_id.0 % 3;
+        world.kill(follower);
+        produce(&mut world, b'd');
+        delete_records(&mut world, Offset(4));
+        world.kill_at(follower, operation);
+        world.start(follower);
+        world.run(2_000);
+        if world.spare(follower) {
+            break;
+        }
+        if world.last_end(follower, TOPIC) == Some(Offset(4)) {
+            began = true;
+            let files = world.files(follower, "orders-0");
+            assert!(files.contains(&"00000000000000000004.log".to_owned()), "killed at operation {operation}: {files:?}");
+        }
+    }
+    assert!(began, "it was never killed behind that");
 }

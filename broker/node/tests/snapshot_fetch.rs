@@ -57,7 +57,7 @@ fn cluster() -> (World, i32) {
 
 /// The log was cut: its first segment is gone.
 fn is_cut(world: &World, node: i32) -> bool {
-    !world.metadata_files(node).iter().any(|name| name == "00000000000000000000.log")
+    !world.files(node, "__cluster_metadata-0").iter().any(|name| name == "00000000000000000000.log")
 }
 
 #[test]

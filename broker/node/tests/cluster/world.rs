@@ -79,6 +79,8 @@ struct Member {
     exchanged: u8,
     /// Directories that are not there when the node starts.
     missing: BTreeSet<LogDir>,
+    /// Where the logs that it served ended when it died in the middle of an operation.
+    last_ends: BTreeMap<TopicName, Offset>,
 }
 
 /// Who waits for the answer to a request.
@@ -160,6 +162,7 @@ impl World {
                 offline: BTreeSet::new(),
                 exchanged: 0,
                 missing: BTreeSet::new(),
+                last_ends: BTreeMap::new(),
             },
         );
     }
@@ -242,6 +245,11 @@ impl World {
         self.fuses.remove(&id).is_some()
     }
 
+    /// Where the log of a topic ended when the node died as `kill_at` says, if it was served.
+    pub(crate) fn last_end(&self, id: i32, topic: &str) -> Option<Offset> {
+        self.members[&id].last_ends.get(&TopicName::from(topic)).copied()
+    }
+
     pub(crate) fn cut_off(&mut self, id: i32) {
         self.cut_off = Some(id);
     }
@@ -254,9 +262,9 @@ impl World {
         self.members[&id].node.as_ref().map_or(0, |node| node.gauges(0).hosted_partitions)
     }
 
-    /// The names in the directory of the metadata log.
-    pub(crate) fn metadata_files(&self, id: i32) -> Vec<String> {
-        let entries = self.members[&id].disk.list(&FilePath::top("__cluster_metadata-0")).expect("it is there");
+    /// The names in the directory of a log.
+    pub(crate) fn files(&self, id: i32, log: &str) -> Vec<String> {
+        let entries = self.members[&id].disk.list(&FilePath::top(log)).expect("it is there");
         entries.into_iter().map(|entry| entry.name).collect()
     }
 
@@ -530,6 +538,9 @@ impl World {
                         *left = left.saturating_sub(1);
                         if *left == 0 {
                             self.fuses.remove(&id);
+                            let ends = member.node.iter().flat_map(|node| node.partitions());
+                            let ends = ends.filter(|view| !view.deleted && !view.is_cut);
+                            member.last_ends = ends.map(|view| (view.name.clone(), view.positions.log_end)).collect();
                             return self.kill(id);
                         }
                     }
