@@ -11,6 +11,8 @@ pub struct Network {
     cuts: BTreeSet<(MachineId, MachineId)>,
     /// From, to: connections are refused on the way.
     refused: BTreeSet<(MachineId, MachineId)>,
+    /// Reaches nobody, and nobody reaches it, whatever heals.
+    cut_off: Option<MachineId>,
     /// Added to every delay at most, by the plan and while the network is slow.
     usual_us: u64,
     slow_us: u64,
@@ -41,9 +43,19 @@ impl Network {
         self.refused.insert((from, to));
     }
 
-    /// Everything arrives everywhere again, as soon as usual.
+    /// Everything arrives everywhere again, as soon as usual, but for who is cut off.
     pub fn heal(&mut self) {
-        *self = Self::with_delay(self.usual_us);
+        *self = Self { cut_off: self.cut_off, ..Self::with_delay(self.usual_us) };
+    }
+
+    /// Nothing gets to this machine, nor away from it; whoever was cut off before is back.
+    pub fn cut_off(&mut self, machine: MachineId) {
+        self.cut_off = Some(machine);
+    }
+
+    /// The machine is back, if it is the one that is cut off.
+    pub fn bring_back(&mut self, machine: MachineId) {
+        self.cut_off.take_if(|cut_off| *cut_off == machine);
     }
 
     pub fn refuses(&self, from: MachineId, to: MachineId) -> bool {
@@ -51,6 +63,6 @@ impl Network {
     }
 
     pub fn reaches(&self, from: MachineId, to: MachineId) -> bool {
-        !self.cuts.contains(&(from, to))
+        !self.cuts.contains(&(from, to)) && self.cut_off.is_none_or(|cut_off| cut_off != from && cut_off != to)
     }
 }

@@ -27,6 +27,8 @@ pub enum Harm {
     ShutsDown,
     /// Nothing gets to the machine, nor away from it; whoever was cut off before is back.
     CutOff,
+    /// What is sent, by anybody, takes longer.
+    SlowsDown,
 }
 
 impl Blow {
@@ -136,11 +138,19 @@ pub(super) fn lay(core: &mut Core, machines: &[Machine], dice: &mut Dice) -> boo
     let leader = machines.iter().position(|machine| machine.node().is_some_and(|node| node.quorum().leads));
     let Some(leader) = leader else { return false };
     let word = [Word::Vote, Word::Epoch, Word::Reign][dice.index(3)];
-    let (left, own) = (dice.between(1, 6), dice.fork(&format!("snare {}", core.now_us)));
+    let (left, own) = (
+        if word == Word::Reign { dice.between(3, 8) } else { dice.between(1, 6) },
+        dice.fork(&format!("snare {}", core.now_us)),
+    );
     let until_us = core.now_us + 20 * SECOND;
     core.snare = Some(Snare { word, left, until_us, deaf_until_us: 0, epoch: -1, asked: BTreeSet::new(), dice: own });
     core.note(format_args!("a snare for {word:?}"));
-    core.after(0, Event::Blow(Blow::kill(leader, dice.spread(100 * MS, SECOND))));
+    if word == Word::Vote {
+        // Two who stand at a time need a third one whose vote decides.
+        core.after(0, Event::Blow(Blow { victim: leader, harm: Harm::SlowsDown, for_us: 4 * SECOND }));
+    }
+    let back_us = if word == Word::Vote { dice.spread(5 * MS, 300 * MS) } else { dice.spread(100 * MS, SECOND) };
+    core.after(0, Event::Blow(Blow::kill(leader, back_us)));
     true
 }
 

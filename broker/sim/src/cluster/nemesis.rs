@@ -42,6 +42,7 @@ pub(super) const FAULTS: &[Fault] = &[
 #[derive(Clone, Copy, Debug)]
 enum Lasting {
     Network,
+    CutOff(MachineId),
     Slowness(MachineId),
     Directory(MachineId),
 }
@@ -146,7 +147,6 @@ impl Nemesis {
 
     /// Somebody who was waited for is struck.
     pub(super) fn deal(&mut self, core: &mut Core, machines: &mut [Machine], blow: Blow) {
-        let count = machines.len();
         let machine = &mut machines[blow.victim];
         match blow.harm {
             Harm::Ends(Ending::PowerCut) if machine.is_off() => machine.cut_power_while_off(core),
@@ -155,9 +155,12 @@ impl Nemesis {
             Harm::ShutsDown if machine.phase() == Some(Phase::Serving) => machine.shut_down(core),
             Harm::ShutsDown => {}
             Harm::CutOff => {
-                core.network.heal();
                 core.note(format_args!("m{} is cut off", blow.victim));
-                isolate(core, count, blow.victim);
+                core.network.cut_off(blow.victim);
+                self.lasts_for(core, Lasting::CutOff(blow.victim), blow.for_us);
+            }
+            Harm::SlowsDown => {
+                core.network.slow_down(self.dice.spread(5 * MS, 200 * MS));
                 self.lasts_for(core, Lasting::Network, blow.for_us);
             }
         }
@@ -182,7 +185,12 @@ impl Nemesis {
                 }
             }
             Fault::Refusals => (0..count).filter(|other| *other != victim).for_each(|other| core.network.refuse(other, victim)),
-            _ => isolate(core, count, victim),
+            _ => {
+                for other in (0..count).filter(|other| *other != victim) {
+                    core.network.cut(victim, other);
+                    core.network.cut(other, victim);
+                }
+            }
         }
         self.lasts(core, Lasting::Network);
     }
@@ -227,6 +235,7 @@ impl Nemesis {
     pub(super) fn relieve(&mut self, core: &mut Core, machines: &mut [Machine], number: u64) {
         match self.lasting.remove(&number) {
             Some(Lasting::Network) => core.network.heal(),
+            Some(Lasting::CutOff(machine)) => core.network.bring_back(machine),
             Some(Lasting::Slowness(machine)) => machines[machine].faults.slowness = 1,
             Some(Lasting::Directory(machine)) => machines[machine].mend_directories(core),
             None => return,
@@ -238,6 +247,7 @@ impl Nemesis {
     pub(super) fn retire(&mut self, core: &mut Core, machines: &mut [Machine]) {
         self.lasting.clear();
         core.network.heal();
+        (0..machines.len()).for_each(|machine| core.network.bring_back(machine));
         self.paused_us.fill(0);
         for machine in machines {
             machine.faults.doomed = None;
@@ -255,13 +265,5 @@ impl Nemesis {
             machine.disk.mend_dirs();
             machine.crash_unless_off(core, Ending::Killed);
         }
-    }
-}
-
-/// Nothing gets to the victim, nor away from it.
-fn isolate(core: &mut Core, count: usize, victim: MachineId) {
-    for other in (0..count).filter(|other| *other != victim) {
-        core.network.cut(victim, other);
-        core.network.cut(other, victim);
     }
 }
