@@ -96,12 +96,22 @@ pub struct Before {
 impl Before {
     /// Nothing is known but the segment.
     pub fn of(slice: &FileSlice) -> Self {
-        Self { last_offset: slice.base_offset.0 - 1, leader_epoch: i32::MIN }
+        Self::segment(slice.base_offset)
+    }
+
+    /// The segment that begins here.
+    pub(crate) fn segment(base: Offset) -> Self {
+        Self { last_offset: base.0 - 1, leader_epoch: i32::MIN }
     }
 
     /// This batch.
     pub(crate) fn batch(header: &BatchHeader) -> Self {
         Self { last_offset: header.last_offset(), leader_epoch: header.partition_leader_epoch }
+    }
+
+    /// Behind it.
+    pub(crate) fn end(self) -> Offset {
+        Offset(self.last_offset.saturating_add(1))
     }
 
     /// Whether the next batch may be this one.

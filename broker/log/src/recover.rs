@@ -3,7 +3,7 @@
 //! The directory is listed, the small files are read, and records are looked at only behind the recovery point (or,
 //! after a clean shutdown, behind the last index entry). There the log ends at the first batch that is not good: what follows
 //! was never acknowledged. Below the recovery point everything was durable once, so something wrong there is [`RecoverError::Damaged`]:
-//! nothing is cut, and somebody has to decide.
+//! nothing is cut, and somebody has to decide. The same is true of a log that is cut back: up to its end it was good.
 //!
 //! Nothing is changed here: what has to be is in [`Recovered::repairs`], to be carried out, in order, before the log is used.
 //! Afterwards everything in the log is durable.
@@ -40,7 +40,8 @@ pub enum Shutdown {
     Unclean,
 }
 
-/// What the checkpoint files of the log directory say of the partition; 0 if they do not know it.
+/// What the checkpoint files of the log directory say of the partition; 0 if they do not know it. They know partitions by name: whoever
+/// makes one under a name that was used before has them forget the other one first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoints {
     pub recovery_point: Offset,
@@ -140,6 +141,8 @@ pub fn truncate(files: &dyn Files, log: Log, end: Offset, now_ms: i64) -> Result
         now_ms,
     };
     let mut recovering = Recovering::begin(files, &recovery, end)?;
+    // Whatever else is found below the end is not what was written, and no torn tail.
+    recovering.walker.trusted_below = end;
     recovering.spare_temporary_files();
     let mut recovered = recovering.run()?;
     recovered.log.topic_id = log.topic_id;
@@ -154,6 +157,8 @@ pub fn truncate(files: &dyn Files, log: Log, end: Offset, now_ms: i64) -> Result
     recovered.log.doomed = log.doomed;
     // What was compacted may have been cut off; what comes in its place was not.
     recovered.log.cleaned_below = log.cleaned_below.map(|below| below.min(recovered.log.positions.log_end));
+    // The snapshots behind the cut go with it: without one at the end the next start would have to look for producers far below.
+    recovered.log.checkpoint();
     Ok(recovered)
 }
 
@@ -192,20 +197,27 @@ impl<'a> Recovering<'a> {
     fn begin(files: &'a dyn Files, recovery: &'a Recovery, bound: Offset) -> Result<Self, RecoverError> {
         let listing = Listing::read(files, &recovery.directory)?;
         let first_base = listing.segments.first().map_or(Offset::ZERO, |segment| segment.base);
-        // A recovery point without a snapshot at or behind it is not this log's: the checkpoint knows partitions by
-        // name, and an earlier topic may have had the same.
-        let confirmed = listing.snapshots.last().copied().unwrap_or(Offset::ZERO);
-        let trusted_below = match recovery.shutdown {
+        let derived_below = match recovery.shutdown {
             Shutdown::Clean => Offset::MAX,
-            Shutdown::Unclean => recovery.checkpoints.recovery_point.min(confirmed).max(first_base).min(bound),
+            Shutdown::Unclean => recovery.checkpoints.recovery_point.max(first_base).min(bound),
         };
         let (epochs, epochs_known) = read_epochs(files, &recovery.directory, &listing)?;
-        let with_aborted = listing.segments.iter().filter(|segment| segment.transaction_index_bytes.is_some());
+        let with_aborted = listing.segments.iter().filter(|segment| segment.aborted() > 0);
         let with_aborted = with_aborted.map(|segment| segment.base).collect();
         Ok(Self {
             files,
             recovery,
-            walker: Walker { files, recovery, bound, trusted_below, epochs, with_aborted, last_read: None, bytes_read: 0 },
+            walker: Walker {
+                files,
+                recovery,
+                bound,
+                trusted_below: derived_below,
+                derived_below,
+                epochs,
+                with_aborted,
+                last_read: None,
+                bytes_read: 0,
+            },
             report: Report { files_removed: listing.leftovers.len(), ..Report::default() },
             listing,
             epochs_known,
@@ -231,7 +243,7 @@ impl<'a> Recovering<'a> {
             self.take_trusted(segment, listed[place + 1].base, &mut segments)?;
         }
         // Epochs that began behind what was durable are found again in the batches that carry them.
-        self.walker.epochs.truncate_from_end(self.walker.trusted_below);
+        self.walker.epochs.truncate_from_end(self.walker.derived_below);
         self.scan_from(&listed[first_scanned..], &mut segments)?;
         self.finish(topic_id, segments)
     }
@@ -242,7 +254,7 @@ impl<'a> Recovering<'a> {
         match self.recovery.shutdown {
             Shutdown::Clean => last,
             Shutdown::Unclean => {
-                let begun = listed.partition_point(|segment| segment.base <= self.walker.trusted_below);
+                let begun = listed.partition_point(|segment| segment.base <= self.walker.derived_below);
                 begun.saturating_sub(1).min(last)
             }
         }
@@ -256,7 +268,7 @@ impl<'a> Recovering<'a> {
             segments.sealed.push(sealed);
             return Ok(());
         }
-        let walked = self.walker.walk(listed, self.walker.unknown(listed), listed.base)?;
+        let walked = self.walker.walk(listed, self.walker.unknown(listed), listed.base, next)?;
         if walked.stop != Stop::End {
             return Err(self.damaged(&walked));
         }
@@ -290,7 +302,8 @@ impl<'a> Recovering<'a> {
             // A cut that a crash interrupted goes on: the log ends where an empty segment says so ([`Self::end_behind`]).
             let is_cut = rest.len() == 1 && rest[0].bytes == 0;
             self.walker.bound = rest.first().filter(|_| is_cut).map_or(bound, |next| next.base.min(bound));
-            let walked = self.walker.walk(segment, begun, expected.max(segment.base))?;
+            let limit = rest.first().filter(|_| !is_cut).map_or(Offset::MAX, |next| next.base);
+            let walked = self.walker.walk(segment, begun, expected.max(segment.base), limit)?;
             let was_cut = is_cut && walked.stop == Stop::Bound && self.walker.bound < bound;
             self.walker.bound = bound;
             expected = walked.end;
@@ -305,7 +318,7 @@ impl<'a> Recovering<'a> {
                     // The last goes first: whatever a crash leaves of these repairs, the log has no hole.
                     self.remove_rest(rest);
                     segments.records_end = walked.end;
-                    let end = self.cut_at(&walked).max(walked.end);
+                    let end = self.cut_at(&walked, rest).max(walked.end);
                     if end > walked.end && (walked.segment.bytes > 0 || !segments.sealed.is_empty()) {
                         self.end_behind(segment, walked, end, segments);
                     } else {
@@ -320,10 +333,11 @@ impl<'a> Recovering<'a> {
         Ok(())
     }
 
-    /// Where a cut ends the log that has no records behind the walk's end. A batch that reaches over the bound goes as a whole.
-    fn cut_at(&self, walked: &Walked) -> Offset {
+    /// Where a cut ends the log that has no records behind the walk's end. A batch that reaches over the bound goes as a whole. The last
+    /// segment has a record there.
+    fn cut_at(&self, walked: &Walked, rest: &[ListedSegment]) -> Offset {
         match walked.stop {
-            Stop::End if self.walker.bound < Offset::MAX => self.walker.bound,
+            Stop::End if self.walker.bound < Offset::MAX && !rest.is_empty() => self.walker.bound,
             Stop::Bound => walked.next.min(self.walker.bound),
             _ => walked.end,
         }
@@ -350,16 +364,18 @@ impl<'a> Recovering<'a> {
     /// The log ends in this segment.
     fn end_here(&mut self, listed: &ListedSegment, walked: Walked) -> Result<Active, RecoverError> {
         let was_cut_on_purpose = walked.stop == Stop::Bound;
-        let must_be_whole = self.recovery.shutdown == Shutdown::Clean && walked.stop != Stop::End;
-        let is_short = self.recovery.shutdown == Shutdown::Unclean && walked.end < self.walker.trusted_below;
-        if (must_be_whole || is_short) && !was_cut_on_purpose {
+        let is_damaged = match self.recovery.shutdown {
+            Shutdown::Clean => walked.stop != Stop::End || self.ends_elsewhere(&walked),
+            Shutdown::Unclean => walked.end < self.walker.trusted_below,
+        };
+        if is_damaged && !was_cut_on_purpose {
             return Err(self.damaged(&walked));
         }
         let Walked { mut segment, end, stop, .. } = walked;
         self.report.stop = Some(stop);
         self.report.bytes_cut = listed.bytes - segment.bytes;
         let is_longer = listed.bytes > segment.bytes;
-        let has_news = self.recovery.shutdown == Shutdown::Unclean && end > self.walker.trusted_below;
+        let has_news = self.recovery.shutdown == Shutdown::Unclean && end > self.walker.derived_below;
         segment.dirty = has_news || was_cut_on_purpose || !self.epochs_known;
         segment.padded = is_longer;
         if has_news || was_cut_on_purpose {
@@ -371,6 +387,12 @@ impl<'a> Recovering<'a> {
         // Otherwise the cut waits for the first append: thousands of idle partitions are opened without a write.
         segment.cut_first = segment.padded;
         Ok(segment)
+    }
+
+    /// A log that was closed ends at its recovery point, unless nothing is known of that, or a cut or a copy left a gap at its end.
+    fn ends_elsewhere(&self, walked: &Walked) -> bool {
+        let closed_at = self.recovery.checkpoints.recovery_point;
+        walked.segment.bytes > 0 && closed_at > Offset::ZERO && walked.end != closed_at
     }
 
     fn remove_rest(&mut self, rest: &[ListedSegment]) {
@@ -404,9 +426,10 @@ impl<'a> Recovering<'a> {
         producers.on_high_watermark(high_watermark);
         let stray_snapshot = self.sort_snapshots(&segments);
         self.write_rebuilt(&segments.rebuilt);
+        self.remove_cut_transactions(&segments);
         let recovery_point = match self.recovery.shutdown {
             Shutdown::Clean => end,
-            Shutdown::Unclean => self.walker.trusted_below.min(segments.records_end),
+            Shutdown::Unclean => self.walker.derived_below.min(segments.records_end),
         };
         self.report.bytes_scanned = self.walker.bytes_read;
         let active = segments.active;
@@ -460,7 +483,9 @@ impl<'a> Recovering<'a> {
         // Behind a snapshot below the first segment batches are missing: better to know nothing of a producer than half of it.
         let first_base = segments.first_base().unwrap_or(segments.end);
         // Which transactions of a segment were aborted shows only who goes through it from its beginning.
-        let rebuilt_from = segments.rebuilt.first().map(|(_, segment)| segment.base);
+        let active = segments.active.as_ref().map(|active| active.base);
+        let unknown = active.filter(|base| self.walker.aborted(*base).is_none());
+        let rebuilt_from = segments.rebuilt.first().map(|(_, segment)| segment.base).or(unknown);
         let (from, mut producers) = match self.newest_snapshot(first_base..=rebuilt_from.unwrap_or(segments.end))? {
             Some(loaded) => loaded,
             // Kafka before 0.11 wrote none, and a log without producers needs none.
@@ -539,6 +564,18 @@ impl<'a> Recovering<'a> {
         }
     }
 
+    /// Removes indexes of which every transaction was cut off: they are not written anew, and would speak of what comes in its place. The
+    /// snapshots behind them are gone by then.
+    fn remove_cut_transactions(&mut self, segments: &Segments) {
+        let rebuilt = segments.rebuilt.iter().map(|(_, segment)| segment);
+        for segment in rebuilt.chain(&segments.active).filter(|segment| segment.aborted.is_empty()) {
+            if self.walker.with_aborted.binary_search(&segment.base).is_ok() {
+                let file = self.recovery.directory.child(&SegmentFile::TransactionIndex.name(segment.base));
+                self.repairs.push(DiskOp::Delete { file });
+            }
+        }
+    }
+
     fn read_topic_id(&self) -> Result<TopicId, RecoverError> {
         if !self.listing.has_metadata {
             return Ok(TopicId::ZERO);
@@ -549,13 +586,7 @@ impl<'a> Recovering<'a> {
     }
 
     fn damaged(&self, walked: &Walked) -> RecoverError {
-        RecoverError::Damaged {
-            file: walked.segment.log.clone(),
-            position: walked.segment.bytes,
-            offset: walked.end,
-            recovery_point: self.walker.trusted_below,
-            stop: walked.stop,
-        }
+        self.walker.damaged(&walked.segment.log, walked.segment.bytes, walked.end, walked.stop)
     }
 
     fn file(&self, base: Offset, kind: SegmentFile) -> FilePath {

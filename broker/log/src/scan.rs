@@ -51,6 +51,8 @@ pub enum Stop {
     OffsetBack,
     #[error("a leader epoch below the one before")]
     EpochBack,
+    #[error("an offset behind which records are missing, or that belongs behind the segment")]
+    OffsetAhead,
     #[error("the log was to end here")]
     Bound,
 }
@@ -89,6 +91,15 @@ impl<'a> Scan<'a> {
 
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read
+    }
+
+    pub(crate) fn file(&self) -> &'a FilePath {
+        self.file
+    }
+
+    /// Behind the batches that there were so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The next batch, or why there is none.

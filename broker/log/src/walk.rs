@@ -2,7 +2,8 @@
 //!
 //! A walk feeds every batch to the same [`Active`] segment that appends feed, so rebuilt indexes are those that appending would have
 //! made. Below the recovery point a header is believed; from there on the checksum must hold, offsets must grow and leader
-//! epochs must not fall.
+//! epochs must not fall. A replay for the producers' sake goes over what no walk has checked, and then checks it: what producers did is known
+//! exactly or not at all.
 
 use std::ops::Range;
 
@@ -11,17 +12,19 @@ use strandline_protocol::ids::{LeaderEpoch, Offset};
 use strandline_protocol::records::{BatchHeader, HEADER_BYTES, crc32c, position};
 use strandline_protocol::stored::producer_snapshot::ProducerEntry;
 
+use crate::config::LogConfig;
+use crate::cut::Before;
 use crate::disk::{DiskError, FilePath, Files};
 use crate::epochs::LeaderEpochs;
 use crate::index::{self, OffsetIndex};
 use crate::listing::ListedSegment;
 use crate::names::SegmentFile;
 use crate::producers::{Producers, marker_of};
-use crate::recover::{Recovery, read_whole};
+use crate::recover::{RecoverError, Recovery, Shutdown, read_whole};
 use crate::scan::{BatchInFile, Depth, Scan, Stop};
 use crate::segment::{Active, NO_TIMESTAMP, Place, Placed, Sealed};
 use crate::time_index::{self, TimeIndex};
-use crate::transactions;
+use crate::transactions::{self, AbortedTransaction};
 
 /// Bytes of an index that are read first; more only if all of them are entries. Kafka allocates 10 MiB ahead.
 const INDEX_BYTES_FIRST: usize = 16 << 10;
@@ -42,8 +45,10 @@ pub(crate) struct Walker<'a> {
     pub(crate) recovery: &'a Recovery,
     /// The log ends here at the latest.
     pub(crate) bound: Offset,
-    /// Below this everything was durable.
+    /// Below this everything was durable, or at least good: what is not any more is damage.
     pub(crate) trusted_below: Offset,
+    /// Below this index files and epochs say what the records do. What they say behind it may be about records that were cut off.
+    pub(crate) derived_below: Offset,
     pub(crate) epochs: LeaderEpochs,
     /// Base offsets of the segments that have a transaction index, in order.
     pub(crate) with_aborted: Vec<Offset>,
@@ -119,7 +124,7 @@ impl Walker<'_> {
     /// A segment of which everything is known up to the last index entry below the recovery point.
     pub(crate) fn resume(&self, listed: &ListedSegment) -> Result<Active, DiskError> {
         let empty = self.unknown(listed);
-        if self.trusted_below <= listed.base {
+        if self.derived_below <= listed.base {
             return Ok(empty);
         }
         let offsets = self.offset_index(listed)?;
@@ -143,7 +148,7 @@ impl Walker<'_> {
         let file = self.file(listed.base, SegmentFile::OffsetIndex);
         let (bytes, entries) = self.index_prefix(&file, listed.offset_index_bytes, index::ENTRY_BYTES, valid)?;
         let mut offsets = OffsetIndex::from_prefix(&bytes, entries);
-        offsets.truncate(listed.base, self.trusted_below);
+        offsets.truncate(listed.base, self.derived_below);
         Ok(offsets)
     }
 
@@ -183,38 +188,55 @@ impl Walker<'_> {
         Ok(BatchHeader::parse(&bytes).ok())
     }
 
-    /// Walks from where `segment` stands to the end of what is good. The next batch begins at `expected` or behind.
+    /// Walks from where `segment` stands to the end of what is good. The next batch begins at `expected` or behind, and none reaches
+    /// `limit`, where the next segment begins.
     pub(crate) fn walk(
         &mut self,
         listed: &ListedSegment,
         mut segment: Active,
         mut expected: Offset,
+        limit: Offset,
     ) -> Result<Walked, DiskError> {
         let log = segment.log.clone();
         let mut scan = Scan::new(self.files, &log, segment.bytes, listed.bytes);
-        let interval = self.recovery.config.index_interval_bytes;
+        let LogConfig { index_interval_bytes: interval, compacts, .. } = *self.recovery.config;
         let mut believed = None;
         let mut next = Offset::MAX;
+        let mut jumped = false;
         let mut stop = loop {
+            if expected >= self.bound && scan.position() < listed.bytes {
+                break Stop::Bound;
+            }
             let depth = if expected < self.trusted_below { Depth::Header } else { Depth::Checksum };
             let batch = match scan.next(depth)? {
                 Ok(batch) => batch,
                 Err(stop) => break stop,
             };
             let header = &batch.header;
-            if let Some(stop) = self.refuse(header, &segment, expected, depth) {
+            let skips = Offset(header.base_offset) > expected;
+            if let Some(stop) = self.refuse(header, &segment, expected..limit, depth) {
                 next = Offset(header.base_offset);
-                // Hazard 2: no checksum covers base offsets, and the one before may be what is wrong. What was durable up to here is not
-                // behind it.
-                if stop == Stop::OffsetBack && next < self.trusted_below {
+                if stop == Stop::Bound {
+                    break self.at_bound(&batch, skips, limit, &mut scan)?;
+                }
+                // Hazard 2: no checksum covers base offsets, and the one before, which jumped over the recovery point, may be what is wrong.
+                // What was durable up to here is not behind it.
+                if stop == Stop::OffsetBack && jumped && next < self.trusted_below {
                     expected = expected.min(next);
                 }
                 break stop;
             }
             // Hazard 1: a flipped bit in a header that was only believed made a batch reach far behind the recovery point, and
             // everything durable behind that batch was cut off as if it were news.
-            if depth == Depth::Header && Offset(header.next_offset()) > self.trusted_below && !self.is_sound(&log, &batch)? {
+            let passes = depth == Depth::Header && Offset(header.next_offset()) > self.trusted_below;
+            if passes && !self.is_sound(&log, &batch)? {
                 break Stop::Checksum;
+            }
+            // Hazard 3: a base offset that turned over in the batch right below the recovery point made it one behind it, and the log went
+            // on from there. The log ended at the recovery point once, and only compaction takes what lay before it.
+            jumped = passes && skips;
+            if jumped && (!compacts || Offset(header.base_offset) < self.trusted_below) {
+                break Stop::OffsetAhead;
             }
             // Epochs of batches that the checkpoint covers are older than its newest.
             if header.partition_leader_epoch > self.epochs.latest().map_or(-1, |epoch| epoch.0) {
@@ -225,7 +247,7 @@ impl Walker<'_> {
             believed = (depth == Depth::Header).then_some(batch);
         };
         // The last batch says where the log ends, so that one is not just believed.
-        if let Some(last) = believed.filter(|_| stop != Stop::Bound)
+        if let Some(last) = believed
             && !self.is_sound(&log, &last)?
         {
             (expected, stop) = (Offset(last.header.base_offset), Stop::Checksum);
@@ -241,14 +263,31 @@ impl Walker<'_> {
         Ok(whole.get(position::ATTRIBUTES..).is_some_and(|covered| crc32c(covered) == batch.header.crc))
     }
 
-    fn refuse(&self, header: &BatchHeader, segment: &Active, expected: Offset, depth: Depth) -> Option<Stop> {
+    /// What a batch is that reaches over the bound or lies behind it. Hazard 4: a bit of a header that turned over brings a batch there
+    /// that was to stay, and it is cut off with what follows. No checksum covers base offsets, but only compaction leaves gaps before a batch,
+    /// and the next one shows where it was.
+    fn at_bound(&self, batch: &BatchInFile, skips: bool, limit: Offset, scan: &mut Scan<'_>) -> Result<Stop, DiskError> {
+        let BatchInFile { header, .. } = batch;
+        if Offset(header.base_offset) < self.bound && !self.is_sound(scan.file(), batch)? {
+            return Ok(Stop::Checksum);
+        }
+        let is_ahead = skips
+            && (!self.recovery.config.compacts
+                || header.last_offset() >= limit.0
+                || scan.next(Depth::Header)?.is_ok_and(|next| !Before::batch(header).fits(&next.header)));
+        Ok(if is_ahead { Stop::OffsetAhead } else { Stop::Bound })
+    }
+
+    fn refuse(&self, header: &BatchHeader, segment: &Active, within: Range<Offset>, depth: Depth) -> Option<Stop> {
         let (base, last) = (Offset(header.base_offset), Offset(header.last_offset()));
-        let in_reach = i32::try_from(last.distance_from(segment.base)).is_ok();
-        if base < expected || last < base || !in_reach {
+        if base < within.start || last < base {
             return Some(Stop::OffsetBack);
         }
         if last >= self.bound {
             return Some(Stop::Bound);
+        }
+        if last >= within.end || i32::try_from(last.distance_from(segment.base)).is_err() {
+            return Some(Stop::OffsetAhead);
         }
         let latest = self.epochs.latest().map_or(-1, |epoch| epoch.0);
         let falls = header.partition_leader_epoch >= 0 && header.partition_leader_epoch < latest;
@@ -257,20 +296,20 @@ impl Walker<'_> {
 
     /// Notes the batches of `replay` with their producers. Aborted transactions are noted in those of `fresh`, the segments whose
     /// indexes are in memory, that hold the markers. Answers with the producers at the start of each segment on the way.
+    ///
+    /// # Errors
+    /// [`RecoverError::Damaged`] if one of the batches is not what was written.
     pub(crate) fn replay(
         &mut self,
         producers: &mut Producers,
         replay: Range<Offset>,
         sealed: &[Sealed],
         mut fresh: Vec<&mut Active>,
-    ) -> Result<Vec<(Offset, Vec<ProducerEntry>)>, DiskError> {
+    ) -> Result<Vec<(Offset, Vec<ProducerEntry>)>, RecoverError> {
         let mut at_bases = Vec::new();
         for segment in &mut fresh {
-            if self.with_aborted.binary_search(&segment.base).is_ok() {
-                let known = transactions::read(self.files, &self.file(segment.base, SegmentFile::TransactionIndex));
-                segment.aborted = known.unwrap_or_default();
-                segment.aborted.retain(|entry| entry.last < replay.start);
-            }
+            segment.aborted = self.aborted(segment.base).unwrap_or_default();
+            segment.aborted.retain(|entry| entry.last < replay.start);
         }
         if replay.is_empty() {
             return Ok(at_bases);
@@ -278,27 +317,63 @@ impl Walker<'_> {
         let active = fresh.last().map(|active| (active.base, active.bytes));
         let all: Vec<(Offset, u64)> = sealed.iter().map(|sealed| (sealed.base, sealed.bytes)).chain(active).collect();
         let first = all.partition_point(|(base, _)| *base <= replay.start).saturating_sub(1);
-        for (base, bytes) in &all[first..] {
+        // The batch before shows that the first one is it.
+        let sought = Offset(replay.start.0.saturating_sub(1));
+        // From the recovery point on the walk has checked everything.
+        let unchecked = replay.start..self.trusted_below;
+        for (place, (base, bytes)) in all.iter().enumerate().skip(first) {
             if *base > replay.start {
                 at_bases.push((*base, producers.entries()));
             }
             let log = self.file(*base, SegmentFile::Log);
             let start = match fresh.iter().find(|segment| segment.base == *base) {
-                Some(segment) => segment.position_for(replay.start),
-                None => self.sealed_position(*base, replay.start)?,
+                Some(segment) => segment.position_for(sought),
+                None => self.sealed_position(*base, sought)?,
             };
+            let next_base = all.get(place + 1).map_or(replay.end, |(next, _)| *next);
             let mut scan = Scan::new(self.files, &log, start, *bytes);
             if let Some((_, read)) = self.last_read.take_if(|(segment, _)| segment == base) {
                 scan = scan.knowing(read);
             }
-            while let Ok(batch) = scan.next(Depth::Header)? {
-                if Offset(batch.header.base_offset) >= replay.start {
-                    self.replay_batch(producers, &batch, *base, &mut fresh);
+            let mut before = Before::segment(*base);
+            let (position, stop) = loop {
+                let position = scan.position();
+                let depth = if unchecked.contains(&before.end()) { Depth::Checksum } else { Depth::Header };
+                match scan.next(depth)? {
+                    Ok(batch) if !before.fits(&batch.header) => break (position, Stop::OffsetBack),
+                    Ok(batch) if batch.header.last_offset() >= next_base.0 => break (position, Stop::OffsetAhead),
+                    Ok(batch) => {
+                        before = Before::batch(&batch.header);
+                        if batch.header.base_offset >= replay.start.0 {
+                            self.replay_batch(producers, &batch, *base, &mut fresh);
+                        }
+                    }
+                    Err(stop) => break (position, stop),
                 }
+            };
+            if stop != Stop::End {
+                return Err(self.damaged(&log, position, before.end(), stop));
             }
             self.bytes_read += scan.bytes_read();
         }
         Ok(at_bases)
+    }
+
+    /// The aborted transactions of a segment; `None` if their index makes no sense.
+    pub(crate) fn aborted(&self, base: Offset) -> Option<Vec<AbortedTransaction>> {
+        if self.with_aborted.binary_search(&base).is_err() {
+            return Some(Vec::new());
+        }
+        transactions::read(self.files, &self.file(base, SegmentFile::TransactionIndex)).ok()
+    }
+
+    /// The batch at `position` of this file, which would begin at `offset`, is not what was written there.
+    pub(crate) fn damaged(&self, file: &FilePath, position: u64, offset: Offset, stop: Stop) -> RecoverError {
+        let recovery_point = match self.recovery.shutdown {
+            Shutdown::Clean => self.recovery.checkpoints.recovery_point,
+            Shutdown::Unclean => self.trusted_below,
+        };
+        RecoverError::Damaged { file: file.clone(), position, offset, recovery_point, stop }
     }
 
     fn replay_batch(&self, producers: &mut Producers, batch: &BatchInFile, segment: Offset, fresh: &mut [&mut Active]) {

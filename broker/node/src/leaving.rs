@@ -3,7 +3,8 @@
 //! A topic may be made again under the name of one that was just deleted. Operations of two partitions know no order, so
 //! the new one's first append could land in the old one's directory, which is then renamed and removed: acknowledged
 //! records would be gone. And the checkpoints know partitions by name: a log start of the old one would hide the first records
-//! of the new one after a crash, and with its high watermark records would count as committed that nobody else has. So a new
+//! of the new one after a crash, with its high watermark records would count as committed that nobody else has, and below its recovery
+//! point a torn tail would count as damage. So a new
 //! partition writes nothing until the old directory has its other name and the checkpoints were written without the old one.
 
 use std::collections::{BTreeMap, BTreeSet};

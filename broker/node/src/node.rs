@@ -305,7 +305,7 @@ impl Node {
             moving::settle(&mut self.broker, now, outbox);
             let log_dirs = &self.broker.log_dirs;
             for log_dir in self.broker.leaving.take_due(|log_dir| log_dirs.is_working(log_dir)) {
-                upkeep::forget_deleted(&mut self.broker, log_dir, outbox);
+                upkeep::write_checkpoints(&mut self.broker, log_dir, After::ForgotDeleted, outbox);
             }
             self.broker.take_dirty().into_iter().for_each(|slot| self.settle_slot(now, slot, outbox));
             for parked in std::mem::take(&mut self.broker.answer_now) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use strandline_log::checkpoints;
+use strandline_log::checkpoints::{self, OffsetCheckpoint};
 use strandline_log::clean_shutdown::CleanShutdown;
 use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
 use strandline_log::format::FormatError;
@@ -218,8 +218,8 @@ impl Survey {
         let mut opened = recover(files, &recovery)?;
         opened.log.set_cleaned_below(found.cleaned_below);
         let topic = opened.log.topic_id();
-        // The checkpoints know partitions by name, and an earlier topic may have had the same: where the recovery point is not this
-        // log's, the high watermark may not be either, and records that nobody else has would count as replicated.
+        // The checkpoints know partitions by name, and an earlier topic may have had the same: where no recovery point is known of this
+        // log, the high watermark may be that one's, and records that nobody else has would count as replicated.
         let is_known = found.shutdown == Shutdown::Clean || opened.log.recovery_point() > opened.log.positions().log_start;
         let high_watermark = if is_known { found.checkpoints.high_watermark } else { opened.log.positions().log_start };
         let recovered = RecoveredPartition {
@@ -293,6 +293,15 @@ impl Opened {
 pub(crate) fn recovery_point_of(files: &dyn Files, topic: &str, partition: i32) -> Result<Offset, SurveyError> {
     let points = offsets(files, LogDir::FIRST, RECOVERY_POINT_CHECKPOINT)?;
     Ok(points.get(&(topic.to_owned(), partition)).copied().unwrap_or(Offset::ZERO))
+}
+
+/// Has the first directory's checkpoint forget the recovery point of a log that is not there; nothing if it does not know it.
+pub(crate) fn forget_recovery_point(files: &dyn Files, topic: &str, partition: i32) -> Result<Option<DiskOp>, SurveyError> {
+    let mut points = offsets(files, LogDir::FIRST, RECOVERY_POINT_CHECKPOINT)?;
+    let known = points.remove(&(topic.to_owned(), partition));
+    let left = points.into_iter().map(|((topic, partition), offset)| OffsetCheckpoint { topic, partition, offset });
+    let contents = checkpoints::encode(&left.collect::<Vec<_>>());
+    Ok(known.map(|_| DiskOp::Write { file: FilePath::of(LogDir::FIRST, RECOVERY_POINT_CHECKPOINT), contents }))
 }
 
 /// The mark of a clean shutdown counts once: whoever serves from the directory removes it first.

@@ -143,7 +143,8 @@ fn expire(now: Now, broker: &mut Broker) {
     }
 }
 
-/// Writes everything that checkpoints say of the partitions in a log directory.
+/// Writes everything that checkpoints say of the partitions in a log directory. A start believes it by their names: deleted ones are
+/// forgotten.
 pub(crate) fn write_checkpoints(broker: &mut Broker, log_dir: LogDir, after: After, outbox: &mut Vec<Effect>) {
     write_recovery_points(broker, log_dir, outbox);
     write_high_watermarks(broker, log_dir, outbox);
@@ -166,12 +167,6 @@ pub(crate) fn write_log_starts(broker: &mut Broker, log_dir: LogDir, after: Afte
     let mut starts = offsets(broker, log_dir, |replica| noted(replica).positions().log_start, |known| known.log_start);
     starts.retain(|start| start.offset > Offset::ZERO);
     broker.directory.write_offsets(FilePath::of(log_dir, LOG_START_CHECKPOINT), &starts, after, outbox);
-}
-
-/// Writes what a start would believe of a partition by its name: deleted ones are forgotten.
-pub(crate) fn forget_deleted(broker: &mut Broker, log_dir: LogDir, outbox: &mut Vec<Effect>) {
-    write_high_watermarks(broker, log_dir, outbox);
-    write_log_starts(broker, log_dir, After::ForgotDeleted, outbox);
 }
 
 /// Writes the high watermarks of the partitions in a log directory.

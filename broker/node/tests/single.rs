@@ -4,7 +4,8 @@ mod compaction;
 mod harness;
 
 use harness::{Disk, TestBroker, batch, values_of};
-use strandline_log::disk::FilePath;
+use strandline_log::disk::{DiskOp, FilePath};
+use strandline_log::names::{HIGH_WATERMARK_CHECKPOINT, RECOVERY_POINT_CHECKPOINT};
 use strandline_node::io::Input;
 use strandline_node::metadata_log::load;
 use strandline_protocol::api::Response;
@@ -183,6 +184,23 @@ fn damage_in_the_metadata_log_is_refused_and_not_cut() {
             Ok(loaded) => assert_eq!(loaded.image.topics.topic_count(), 2, "byte {byte}"),
         }
     }
+}
+
+/// With the recovery point of the one before, a kill in the first minute would make damage of its end.
+#[test]
+fn a_metadata_log_that_begins_anew_does_not_take_the_recovery_point_of_one_that_was_taken_away() {
+    let mut broker = TestBroker::new();
+    broker.create_topic("orders", 1, &[]);
+    broker.stop();
+    let points = FilePath::top(RECOVERY_POINT_CHECKPOINT);
+    let known = |disk: &Disk| String::from_utf8(disk.0.contents(&points).expect("it was written").to_vec()).expect("text");
+    let mut disk = Disk(broker.disk.0.clone());
+    assert!(known(&disk).contains("__cluster_metadata"));
+    disk.0.perform(&DiskOp::DeleteDirectory { directory: FilePath::top("__cluster_metadata-0") }).expect("it is there");
+    for repair in load(&disk, broker.now.wall_ms).expect("nothing is there").repairs {
+        disk.0.perform(&repair).expect("it can be carried out");
+    }
+    assert_eq!(known(&disk), "0\n1\norders 0 0\n");
 }
 
 #[test]
@@ -443,19 +461,25 @@ fn one_request_makes_at_most_ten_thousand_partitions_over_all_its_topics() {
 }
 
 #[test]
-fn a_topic_that_is_made_again_does_not_take_the_high_watermark_of_the_one_before() {
+fn a_topic_that_is_made_again_does_not_take_the_checkpoints_of_the_one_before() {
     let mut broker = TestBroker::new();
     let marks = |broker: &TestBroker| {
-        let file = FilePath::top(strandline_log::names::HIGH_WATERMARK_CHECKPOINT);
-        String::from_utf8(broker.disk.0.contents(&file).expect("it was written").to_vec()).expect("text")
+        [HIGH_WATERMARK_CHECKPOINT, RECOVERY_POINT_CHECKPOINT].map(|name| {
+            let contents = broker.disk.0.contents(&FilePath::top(name)).expect("it was written");
+            String::from_utf8(contents.to_vec()).expect("text")
+        })
     };
     broker.create_topic("orders", 1, &[]);
     broker.produce("orders", 0, &["first", "second"]);
-    broker.pass(10_000);
-    assert!(marks(&broker).contains("orders 0 2"), "{}", marks(&broker));
+    let mut broker = broker.restart();
+    assert!(marks(&broker).iter().all(|marks| marks.contains("orders 0 2")), "{:?}", marks(&broker));
     let topic = DeleteTopicState { name: Some(TopicName::from("orders")), ..Default::default() };
     broker.call(6, DeleteTopicsRequest { topics: vec![topic], ..Default::default() });
     broker.create_topic("orders", 1, &[]);
     broker.produce("orders", 0, &["third"]);
-    assert!(!marks(&broker).contains("orders 0 2"), "a crash now must not find it: {}", marks(&broker));
+    assert!(
+        !marks(&broker).iter().any(|marks| marks.contains("orders 0 2")),
+        "a crash now must not find it: {:?}",
+        marks(&broker)
+    );
 }

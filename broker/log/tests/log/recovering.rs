@@ -437,8 +437,8 @@ fn an_interrupted_compaction_is_finished_first() {
 }
 
 #[test]
-fn checkpoints_of_an_earlier_topic_of_the_same_name_do_no_harm() {
-    let stale = Checkpoints { recovery_point: Offset(1_000), log_start: Offset(800), high_watermark: Offset(1_000) };
+fn a_log_start_of_an_earlier_topic_of_the_same_name_does_no_harm() {
+    let stale = Checkpoints { log_start: Offset(800), ..Checkpoints::default() };
     for checkpointed in [false, true] {
         let mut world = appended(small(), 10);
         if checkpointed {
@@ -493,6 +493,183 @@ fn a_truncated_log_ends_at_a_batch_and_forgets_what_came_behind() {
         world.append(&Batch { records: 2, ..Batch::from_producer(9, 1, kept as i32 * 2) });
         world.crash();
         assert_eq!(world.offsets(0), all(kept + 1));
+    }
+}
+
+/// A log of twenty batches of a producer in one segment, checkpointed at its end, and cut back to 30: the repairs and the log's own
+/// writes are due.
+fn cut_at_30() -> (World, Vec<DiskOp>) {
+    let mut world = World::new(LogConfig { index_interval_bytes: 1 << 20, ..roomy() });
+    for batch in 0..20 {
+        world.append(&Batch { records: 2, ..Batch::from_producer(9, 1, batch * 2) });
+    }
+    world.log.checkpoint();
+    world.drain();
+    let recovered = truncate(&world.disk, world.log, Offset(30), NOW_MS).expect("the directory is sound");
+    world.log = recovered.log;
+    (world, recovered.repairs)
+}
+
+fn flipped(world: &World, base: i64, byte: usize, bit: usize) -> Vec<u8> {
+    let mut contents = world.file(&format!("{base:020}.log")).to_vec();
+    contents[byte + bit / 8] ^= 0x80 >> (bit % 8);
+    contents
+}
+
+/// Found by the simulator (seed 300): the cut took the snapshots with it, and the next start took a bit that had turned over for a torn tail.
+#[test]
+fn a_cut_a_bit_that_turned_over_and_a_kill_cost_nothing_that_was_durable() {
+    let (world, repairs) = cut_at_30();
+    let noted = world.checkpoints();
+    assert_eq!(noted.recovery_point, Offset(30));
+    for done in 0..20 {
+        let mut again = World { log: world.log.clone(), disk: world.disk.clone(), done: Vec::new(), ..world };
+        for repair in repairs.iter().take(done) {
+            again.disk.perform(repair).expect("files are there");
+        }
+        for _ in repairs.len()..done {
+            again.step();
+        }
+        let damaged = flipped(&again, 0, 2 * BATCH_BYTES + 70, 0);
+        let mut whole = World { log: again.log.clone(), disk: again.disk.clone(), done: Vec::new(), ..again };
+        whole.reopen(noted, Shutdown::Unclean);
+        let end = whole.ends().3;
+        assert!(end == 30 || (done == 0 && end == 40), "after {done} operations: {end}");
+        let header =
+            BatchHeader::parse(&Batch { records: 2, ..Batch::from_producer(9, 1, end as i32 - 2) }.bytes()).expect("a batch");
+        let verdict = whole.log.check_producer(&header, Origin::Client);
+        assert!(
+            matches!(verdict, ProducerVerdict::Duplicate { last_offset, .. } if last_offset.0 == end - 1),
+            "{done}: {verdict:?}"
+        );
+        again.disk.put(log_file(0), damaged);
+        match again.try_reopen(noted, Shutdown::Unclean) {
+            Ok(opened) => assert!(opened.log.positions().log_end >= Offset(30), "after {done} operations"),
+            Err(error) => assert!(matches!(error, RecoverError::Damaged { stop: Stop::Checksum, .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_cut_leaves_the_producers_at_its_end_behind() {
+    let (mut world, repairs) = cut_at_30();
+    for repair in &repairs {
+        world.disk.perform(repair).expect("files are there");
+    }
+    world.drain();
+    let snapshots: Vec<String> = world.names().into_iter().filter(|name| name.ends_with(".snapshot")).collect();
+    assert_eq!(snapshots, ["00000000000000000030.snapshot"]);
+    // What lies below is nothing to this start, damaged or not.
+    let damaged = flipped(&world, 0, 2 * BATCH_BYTES + 70, 0);
+    world.disk.put(log_file(0), damaged);
+    world.crash();
+    assert_eq!(world.ends().3, 30);
+}
+
+#[test]
+fn a_log_is_not_cut_where_producers_cannot_be_told_from_damage() {
+    let (world, _) = cut_at_30();
+    let mut damaged = World { log: appended(roomy(), 0).log, disk: world.disk.clone(), done: Vec::new(), ..world };
+    damaged.log = damaged
+        .try_reopen(Checkpoints { recovery_point: Offset(40), ..Checkpoints::default() }, Shutdown::Unclean)
+        .expect("whole")
+        .log;
+    // Twice a header that was sound before: of the producer's sequence, and of the payload.
+    for byte in [2 * BATCH_BYTES + 54, 2 * BATCH_BYTES + 70] {
+        let contents = flipped(&world, 0, byte, 0);
+        damaged.disk.put(log_file(0), contents);
+        let refused = truncate(&damaged.disk, damaged.log.clone(), Offset(30), NOW_MS);
+        assert!(matches!(refused, Err(RecoverError::Damaged { offset: Offset(4), stop: Stop::Checksum, .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_base_offset_that_turned_over_right_below_a_cut_is_damage() {
+    for config in [roomy(), small(), LogConfig { compacts: true, ..roomy() }] {
+        let mut world = appended(LogConfig { index_interval_bytes: 1 << 20, ..config.clone() }, 20);
+        world.log.checkpoint();
+        world.drain();
+        // The last batch that stays: small segments hold seven.
+        for (batch, segment) in [(14, 14), (12, 7)] {
+            let first = if config.segment_bytes > 1_000 { 0 } else { segment };
+            let (base, end) = (first * 2, Offset(batch * 2 + 2));
+            let sound = world.file(&format!("{base:020}.log")).to_vec();
+            for bit in 0..64 {
+                let contents = flipped(&world, base, (batch - first) as usize * BATCH_BYTES, bit);
+                world.disk.put(log_file(base), contents);
+                let refused = truncate(&world.disk, world.log.clone(), end, NOW_MS).map(|cut| cut.log.positions());
+                assert!(matches!(refused, Err(RecoverError::Damaged { .. })), "batch {batch}, bit {bit}: {refused:?}");
+                world.disk.put(log_file(base), sound.clone());
+            }
+        }
+    }
+}
+
+/// No checksum covers base offsets. The log went on far behind its end, without its last records.
+#[test]
+fn a_base_offset_that_turned_over_in_the_last_batch_is_damage() {
+    // Without index entries, and with one for every batch.
+    for index_interval_bytes in [1 << 20, 0] {
+        let mut world = appended(LogConfig { index_interval_bytes, ..roomy() }, 20);
+        world.close();
+        for bit in 0..64 {
+            let contents = flipped(&world, 0, 19 * BATCH_BYTES, bit);
+            let mut again = World { log: world.log.clone(), disk: world.disk.clone(), done: Vec::new(), ..world };
+            again.disk.put(log_file(0), contents);
+            for shutdown in [Shutdown::Clean, Shutdown::Unclean] {
+                let refused = again.try_reopen(world.checkpoints(), shutdown).map(|opened| opened.log.positions());
+                assert!(matches!(refused, Err(RecoverError::Damaged { .. })), "{shutdown:?}, bit {bit}: {refused:?}");
+            }
+        }
+    }
+}
+
+/// Nothing durable says where the log ended.
+#[test]
+fn a_base_offset_that_turned_over_behind_the_recovery_point_is_seen_when_the_leader_has_the_log_cut_back() {
+    let mut world = appended(roomy(), 20);
+    let contents = flipped(&world, 0, 19 * BATCH_BYTES, 40);
+    world.disk.put(log_file(0), contents);
+    world.crash();
+    assert!(world.ends().3 > 1_000_000);
+    let refused = truncate(&world.disk, world.log, Offset(40), NOW_MS).map(|cut| cut.log.positions());
+    assert!(matches!(refused, Err(RecoverError::Damaged { offset: Offset(38), .. })), "{refused:?}");
+}
+
+/// What a cut took was aborted; what came in its place was not.
+#[test]
+fn aborted_transactions_that_are_cut_off_do_not_come_back() {
+    for (end, expected) in [(8, 2), (1, 0)] {
+        let mut world = World::new(roomy());
+        for round in 0..3 {
+            world.append(&Batch::from_producer(1, 2 * round, 0).in_transaction());
+            world.append(&Batch::of(2));
+            world.append_bytes(marker(ControlType::Abort, 1, 2 * round + 1, 5));
+        }
+        world.log.checkpoint();
+        world.drain();
+        let recovered = truncate(&world.disk, world.log, Offset(end), NOW_MS).expect("the directory is sound");
+        world.log = recovered.log;
+        let (noted, due) = (world.checkpoints(), recovered.repairs.len() + 8);
+        for done in 0..=due {
+            let mut again = World { log: world.log.clone(), disk: world.disk.clone(), done: Vec::new(), ..world };
+            for repair in recovered.repairs.iter().take(done) {
+                again.disk.perform(repair).expect("files are there");
+            }
+            for _ in recovered.repairs.len()..done {
+                again.step();
+            }
+            again.reopen(noted, Shutdown::Unclean);
+            let was_cut = again.ends().3 == end;
+            // The next leader's records, and a checkpoint behind them.
+            again.append(&Batch::of(20));
+            again.log.checkpoint();
+            again.drain();
+            again.crash();
+            let query = again.log.aborted(Offset(0), Offset::MAX);
+            let aborted = strandline_log::transactions::aborted(&again.disk, &query).expect("readable");
+            assert_eq!(aborted.len(), if was_cut { expected } else { 3 }, "cut at {end}, after {done} operations: {aborted:?}");
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::controller::{METADATA_DIRECTORY, METADATA_TOPIC};
 use crate::image::{ApplyError, Image};
 use crate::io::Effect;
 use crate::quorum::voters::{QuorumRecord, ReplicaKey, VoterHistory, VoterSet};
-use crate::recovery::{SurveyError, recovery_point_of};
+use crate::recovery::{SurveyError, forget_recovery_point, recovery_point_of};
 use crate::snapshot::FoundSnapshots;
 use crate::snapshot::found::{HEADER_BYTES_MAX, last_contained_ms};
 use crate::snapshot::write::SnapshotId;
@@ -144,6 +144,9 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
             replay.snapshot(files, &newest.file(), newest.id)?;
         }
         let log = Log::new(METADATA_DIRECTORY, TopicId::METADATA, config);
+        let mut repairs = half_written(&entries);
+        // One that lay here before was taken away by hand: the new one will not reach that far for a while.
+        repairs.extend(forget_recovery_point(files, METADATA_TOPIC, 0)?);
         return Ok(LoadedMetadata {
             log,
             image: Image::default(),
@@ -152,7 +155,7 @@ pub fn load(files: &dyn Files, now_ms: i64) -> Result<LoadedMetadata, LoadError>
             records: VecDeque::new(),
             epoch: kept_epoch,
             voted,
-            repairs: half_written(&entries),
+            repairs,
             bootstrap: bootstrap::records(files)?,
             quorum: replay.quorum,
         });
