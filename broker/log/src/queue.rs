@@ -113,6 +113,12 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// Whether the log's directory is getting another name.
+    pub(crate) fn is_renaming(&self) -> bool {
+        let waits = |step: &Step| matches!(step, Step::Do { then: Then::Renamed { .. }, .. });
+        matches!(self.in_flight, Some(Then::Renamed { .. })) || self.ahead.iter().any(waits)
+    }
+
     /// The next operation; `None` while one is in flight or nothing is wanted.
     pub(crate) fn poll(&mut self, durability: Durability) -> Option<DiskOp> {
         if self.in_flight.is_some() {

@@ -70,12 +70,11 @@ impl Log {
     /// Writes what a recovery would otherwise have to find out by scanning, so that the recovery point can move to where the log
     /// ends now. Says whether there was anything to write; the point has moved when [`crate::log::Progress`] says so.
     pub fn checkpoint(&mut self) -> bool {
-        let Some(active) = self.active.as_mut().filter(|active| active.dirty) else {
+        // What is written while the directory gets another name would make the old one again.
+        let may_write = self.state == State::Open && !self.queue.is_renaming();
+        let Some(active) = self.active.as_mut().filter(|active| active.dirty && may_write) else {
             return false;
         };
-        if self.state != State::Open {
-            return false;
-        }
         active.dirty = false;
         let (base, indexes) = (active.base, Arc::new(active.indexes()));
         let end = self.positions.log_end;

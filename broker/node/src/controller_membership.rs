@@ -9,6 +9,7 @@ use strandline_protocol::messages::controller_registration::{ControllerRegistrat
 use crate::broker::Broker;
 use crate::controller_channel;
 use crate::features::{CONTROLLERS_REGISTER_FROM, FEATURES, METADATA_VERSION_NAME};
+use crate::image::Image;
 use crate::io::{Asker, Effect, Now, Tag};
 
 /// How long a refused or lost request waits before it is sent again, and an accepted one until the metadata says so.
@@ -26,13 +27,18 @@ pub(crate) fn next_due_ms(broker: &Broker) -> u64 {
     if state.is_asking || !is_to_register(broker) { u64::MAX } else { state.due_ms }
 }
 
-/// Whether the committed metadata knows nothing of this process.
+/// Whether the committed metadata knows nothing of this process. One that is alone registers as it starts (`registration.rs`).
 fn is_to_register(broker: &Broker) -> bool {
-    let level = broker.image.features.get(METADATA_VERSION_NAME).copied().unwrap_or(0);
     let known = broker.image.kept.controllers.get(&broker.identity.node_id);
-    broker.topology.roles.controller
-        && level >= CONTROLLERS_REGISTER_FROM
+    !broker.is_alone
+        && broker.topology.roles.controller
+        && is_known_at(&broker.image)
         && known.is_none_or(|known| known.incarnation_id != broker.identity.incarnation)
+}
+
+/// Whether the metadata is at a level at which controllers register.
+pub(crate) fn is_known_at(image: &Image) -> bool {
+    image.features.get(METADATA_VERSION_NAME).is_some_and(|level| *level >= CONTROLLERS_REGISTER_FROM)
 }
 
 /// Looks at the clock and at the committed metadata, and registers if that is due.
@@ -51,7 +57,7 @@ pub(crate) fn on_response(broker: &mut Broker, now: Now) {
     broker.controller_membership = ControllerMembership { is_asking: false, due_ms: now.monotonic_ms + RETRY_MS };
 }
 
-fn registration(broker: &Broker) -> ControllerRegistrationRequest {
+pub(crate) fn registration(broker: &Broker) -> ControllerRegistrationRequest {
     let listeners = broker.topology.controller_endpoints().map(|end| Listener {
         name: end.listener.clone(),
         host: end.host.clone(),

@@ -16,10 +16,12 @@ use strandline_protocol::metadata::partition::PartitionChangeRecord;
 use crate::broker::Broker;
 use crate::controller::feature_levels::common_min_isr;
 use crate::controller::membership;
+use crate::controller_membership;
 use crate::features::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, GROUP_VERSION, METADATA_VERSION, METADATA_VERSION_NAME, SHARE_VERSION,
     TRANSACTION_VERSION, first_level,
 };
+use crate::handlers::controller_registration;
 use crate::image::brokers::Endpoint;
 use crate::image::topics::{NO_LEADER, Partition};
 use crate::io::Now;
@@ -62,6 +64,10 @@ pub(crate) fn register(broker: &mut Broker, now: Now, found: &[RecoveredPartitio
         ..Default::default()
     };
     broker.controller.emit(now, vec![unfenced.into()]);
+    if controller_membership::is_known_at(&broker.controller.image) {
+        let controller = controller_registration::record(controller_membership::registration(broker));
+        broker.controller.emit(now, vec![controller.into()]);
+    }
     // The broker of this process is known to live.
     membership::take_over(broker, now);
     let found = found.iter().filter(|found| !found.is_copy()).filter_map(|found| {

@@ -49,6 +49,23 @@ fn begun(from: &World, config: LogConfig) -> World {
 }
 
 #[test]
+fn what_is_written_while_a_copy_gets_its_name_does_not_make_the_old_directory_again() {
+    let mut from = World::new(small());
+    from.append(&Batch::of(3));
+    let mut to = begun(&from, small());
+    copy_all(&from, &mut to);
+    to.log.take_name(FilePath::of(LogDir(1), DIRECTORY));
+    assert!(!to.log.checkpoint(), "not now");
+    let rename = to.log.poll(NOW_MS).expect("it is to be renamed");
+    assert!(!to.log.checkpoint(), "nor while that is under way");
+    let done = to.disk.perform(&rename);
+    to.log.on_done(NOW_MS, done).expect("a good disk");
+    assert!(to.log.checkpoint());
+    to.drain();
+    assert!(to.disk.list(&FilePath::of(LogDir(1), COPY)).is_err(), "the old directory is there again");
+}
+
+#[test]
 fn what_was_given_and_not_written_is_written_to_the_copy() {
     let mut from = World::new(small());
     for _ in 0..20 {

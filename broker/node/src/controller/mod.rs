@@ -382,9 +382,39 @@ impl Controller {
     }
 }
 
-/// The log as the quorum looks at it. Before its first record lies the oldest snapshot.
+/// The log as the quorum looks at it. Before its first record lies the oldest snapshot. If that one is not kept any more, whoever ends
+/// there agrees only in the epoch of the first record: then both had it from that epoch's leader.
 fn view(log: &Log, end: LogEnd, snapshots: SnapshotEnds) -> LogView<'_> {
     let offset = log.positions().log_start;
-    let epoch = if snapshots.oldest.offset == offset { snapshots.oldest.epoch } else { LeaderEpoch::NONE };
+    let first = log.epochs().entries().first().map_or(LeaderEpoch::NONE, |entry| entry.epoch);
+    let epoch = if snapshots.oldest.offset == offset { snapshots.oldest.epoch } else { first };
     LogView { start: LogEnd { epoch, offset }, end, epochs: log.epochs(), snapshot: snapshots.newest }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use strandline_log::config::LogConfig;
+    use strandline_protocol::ids::TopicId;
+    use strandline_protocol::records::{BatchBuilder, BatchOptions, NewRecord, Scratch};
+
+    use super::*;
+
+    const fn end(epoch: i32, offset: i64) -> LogEnd {
+        LogEnd { epoch: LeaderEpoch(epoch), offset: Offset(offset) }
+    }
+
+    #[test]
+    fn where_the_snapshot_before_it_is_gone_a_log_begins_in_the_epoch_of_its_first_record() {
+        let mut log = Log::new("__cluster_metadata-0", TopicId::METADATA, Arc::new(LogConfig::default()));
+        log.restart_at(0, Offset(30));
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.append(&NewRecord { timestamp: 1, key: None, value: Some(b"v"), headers: &[] }).expect("fits");
+        log.append(0, builder.build(&mut Scratch::default()).expect("builds"), LeaderEpoch(3)).expect("appends");
+        let kept = SnapshotEnds { oldest: end(2, 30), newest: end(3, 36) };
+        assert_eq!(view(&log, end(3, 31), kept).start, end(2, 30));
+        let gone = SnapshotEnds { oldest: end(3, 36), newest: end(3, 36) };
+        assert_eq!(view(&log, end(3, 31), gone).start, end(3, 30));
+    }
 }

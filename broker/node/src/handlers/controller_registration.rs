@@ -15,6 +15,11 @@ pub(crate) fn controller_registration(
     context: &RequestContext,
     request: ControllerRegistrationRequest,
 ) -> Answer {
+    broker.emit_then(now, context, vec![record(request).into()], ControllerRegistrationResponse::default().into())
+}
+
+/// What the metadata keeps of a registration.
+pub(crate) fn record(request: ControllerRegistrationRequest) -> RegisterControllerRecord {
     let endpoint = |listener: Listener| ControllerEndpoint {
         name: listener.name,
         host: listener.host,
@@ -26,12 +31,11 @@ pub(crate) fn controller_registration(
         min_supported_version: feature.min_supported_version,
         max_supported_version: feature.max_supported_version,
     };
-    let record = RegisterControllerRecord {
+    RegisterControllerRecord {
         controller_id: request.controller_id,
         incarnation_id: request.incarnation_id,
         zk_migration_ready: false,
         end_points: request.listeners.into_iter().map(endpoint).collect(),
         features: request.features.into_iter().map(feature).collect(),
-    };
-    broker.emit_then(now, context, vec![record.into()], ControllerRegistrationResponse::default().into())
+    }
 }

@@ -10,6 +10,7 @@ use strandline_protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData,
 };
 use strandline_protocol::records::{Batches, Scratch, crc32c, open, position};
+use strandline_protocol::wire::Records;
 
 use super::link::{Link, Ticket};
 use super::payload;
@@ -265,6 +266,9 @@ impl Consumer {
         } else {
             self.restart_session();
         }
+        let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        // Who gets nothing of a partition in an answer that is not empty may get it with the next one.
+        let is_empty = partitions.all(|data| data.records.as_ref().is_none_or(Records::is_empty));
         for topic in response.responses {
             for data in topic.partitions {
                 let target = self.cursors.keys().copied().find(|(place, partition)| {
@@ -275,7 +279,7 @@ impl Consumer {
                 });
                 // A session may still tell of a partition that was left a moment ago.
                 let Some(target) = target else { continue };
-                self.partition(core, target, data);
+                self.partition(core, target, data, is_empty);
             }
         }
     }
@@ -285,13 +289,13 @@ impl Consumer {
         self.cursors.values_mut().for_each(|cursor| cursor.told = None);
     }
 
-    fn partition(&mut self, core: &mut Core, target: Target, data: PartitionData) {
+    fn partition(&mut self, core: &mut Core, target: Target, data: PartitionData, is_empty: bool) {
         let Some(topic) = core.topics.get(target.0).cloned() else { return };
         if let Some(cursor) = self.cursors.get(&target) {
             core.check_refusal(cursor.key, cursor.position, &data);
         }
         match data.error_code {
-            ErrorCode::NONE => self.records(core, &topic, target, data),
+            ErrorCode::NONE => self.records(core, &topic, target, data, is_empty),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(core, &topic, target, &data),
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 if topic.existence == Existence::Exists {
@@ -326,7 +330,7 @@ impl Consumer {
         cursor.position = if above || start < 0 { end } else { start };
     }
 
-    fn records(&mut self, core: &mut Core, topic: &Topic, target: Target, data: PartitionData) {
+    fn records(&mut self, core: &mut Core, topic: &Topic, target: Target, data: PartitionData, is_empty: bool) {
         let Some(cursor) = self.cursors.get_mut(&target) else { return };
         cursor.high_watermark = data.high_watermark.0;
         if data.log_start_offset.0 >= 0 {
@@ -395,7 +399,7 @@ impl Consumer {
             }
         }
         // Deletions that are over leave nothing behind, also at the end.
-        if self.audits && topic.used_for == Use::Compacting && bytes.is_empty() {
+        if self.audits && topic.used_for == Use::Compacting && is_empty {
             cursor.position = cursor.position.max(cursor.high_watermark);
         }
         if cursor.position > wanted {
