@@ -718,7 +718,9 @@ impl Node {
 
     fn stop_when_closed(&mut self, outbox: &mut Vec<Effect>) {
         let Phase::Stopping { closing } = &mut self.phase else { return };
-        closing.retain(|slot| self.broker.replicas.get(*slot).is_some_and(|replica| !replica.deleted));
+        // Nobody waits for one that is deleted, but for what is under way for it.
+        let replicas = &self.broker.replicas;
+        closing.retain(|slot| replicas.get(*slot).is_some_and(|replica| !replica.deleted || replica.log.is_in_flight()));
         // The metadata log may have been cut back, or begun anew, since it was closed: another one has its place, which is open.
         let _ = self.broker.controller.log_mut().close();
         if !closing.is_empty() || !self.broker.controller.log().is_closed() || self.broker.snapshots.give_up() {

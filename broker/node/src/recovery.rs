@@ -174,8 +174,12 @@ impl Survey {
             };
             let mut by_id: BTreeMap<TopicId, Vec<&FoundPartition>> = BTreeMap::new();
             for found in &doubles {
-                let id = topic_id_in(files, &found.directory).ok_or_else(|| twice(&doubles))?;
-                by_id.entry(id).or_default().push(found);
+                match topic_id_in(files, &found.directory) {
+                    Some(id) => by_id.entry(id).or_default().push(found),
+                    // It was being made when its device failed.
+                    None if holds_nothing(files, &found.directory) => away.push(stray(&found.directory, TopicId::ZERO)),
+                    None => return Err(twice(&doubles)),
+                }
             }
             for (id, doubles) in by_id.into_iter().filter(|(_, found)| found.len() > 1) {
                 let held = image.topics.by_id(id).and_then(|topic| topic.partitions.get(&partition)?.directory_of(node));
@@ -267,6 +271,11 @@ fn out_of_the_way(found: &FoundPartition, id: TopicId) -> DiskOp {
 fn stray(from: &FilePath, id: TopicId) -> DiskOp {
     let to = FilePath::of(from.log_dir(), &format!("{from}.{:032x}-stray", u128::from_be_bytes(id.0)));
     DiskOp::Rename { from: from.clone(), to }
+}
+
+/// Whether no file of a directory has anything in it.
+fn holds_nothing(files: &dyn Files, directory: &FilePath) -> bool {
+    files.list(directory).is_ok_and(|entries| entries.iter().all(|entry| entry.bytes == 0 && !entry.is_directory))
 }
 
 /// The topic that a partition's directory says it belongs to.

@@ -194,14 +194,19 @@ fn noted(replica: &Replica) -> &Log {
     replica.truncation.as_ref().and_then(Truncation::noted).unwrap_or(&replica.log)
 }
 
-/// One line for every partition of a log directory; of damaged ones what the file said before.
+/// One line for every partition of a log directory; of damaged ones what the file said before. A copy that came to nothing has none
+/// where the partition has another log: a start would hold that one to it.
 fn offsets(
     broker: &Broker,
     log_dir: LogDir,
     offset: impl Fn(&Replica) -> Offset,
     offset_before: impl Fn(&Checkpoints) -> Offset,
 ) -> Vec<OffsetCheckpoint> {
-    let hosted = broker.replicas.iter().filter(|(_, replica)| !replica.deleted && replica.log_dir() == log_dir);
+    let here = || broker.replicas.iter().filter(|(_, replica)| !replica.deleted && replica.log_dir() == log_dir);
+    let has_another = |(slot, replica): &(u32, &Replica)| {
+        here().any(|(other, known)| other != *slot && known.topic == replica.topic && known.partition == replica.partition)
+    };
+    let hosted = here().filter(|found| !broker.moves.is_kept(found.0) || !has_another(found));
     let hosted = hosted.map(|(_, replica)| OffsetCheckpoint {
         topic: replica.name.to_string(),
         partition: replica.partition,

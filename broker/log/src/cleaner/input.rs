@@ -1,8 +1,12 @@
 //! Reading segments batch by batch, in pieces of a step's size.
 //!
-//! Every batch is checked against its checksum, and against the one before it in its piece: a round never copies damage into a new file, where it would look sound.
+//! Every batch is checked against its checksum, against its segment's offsets, and against the one before it in its piece: a round
+//! never copies damage into a new file, where it would look sound.
+
+use std::ops::Range;
 
 use bytes::Bytes;
+use strandline_protocol::ids::Offset;
 use strandline_protocol::records::{BatchHeader, HEADER_BYTES, crc32c, position};
 
 use super::round::CleanError;
@@ -18,14 +22,15 @@ pub(crate) struct Batch {
     pub(crate) next: u64,
 }
 
-/// The whole batches of about `bytes_wanted` bytes at `position`, where one begins; at least one. Of `log` nothing is read from `end`
-/// on, where a batch ends.
+/// The whole batches of about `bytes_wanted` bytes at `position`, where one begins; at least one. Of `log`, which holds these `offsets`,
+/// nothing is read from `end` on, where a batch ends.
 ///
 /// # Errors
 /// [`CleanError`] if the file cannot be read or holds something else.
 pub(crate) fn batches(
     files: &dyn Files,
     log: &FilePath,
+    offsets: Range<Offset>,
     position: u64,
     end: u64,
     bytes_wanted: usize,
@@ -46,7 +51,8 @@ pub(crate) fn batches(
             break;
         }
         let bytes = piece.slice(begin..next);
-        if !found.last().is_none_or(|before: &Batch| Before::batch(&before.header).fits(&header)) {
+        let before = found.last().map_or(Before::segment(offsets.start), |before: &Batch| Before::batch(&before.header));
+        if !before.fits(&header) || header.last_offset() >= offsets.end.0 {
             return Err(corrupt(log, at, NO_NEIGHBOUR));
         }
         if crc32c(&bytes[position::ATTRIBUTES..]) != header.crc {

@@ -232,7 +232,8 @@ impl Round {
             return Ok(Stepped { ops: Vec::new(), next: Next::Step, bytes: 0 });
         }
         let log = known.log.clone();
-        let read = batches(files, &log, position, known.bytes, self.limits.step_bytes)?;
+        let offsets = known.base..known.next;
+        let read = batches(files, &log, offsets, position, known.bytes, self.limits.step_bytes)?;
         let mut scratch = Scratch::default();
         let mut next = position;
         for batch in &read {
@@ -312,12 +313,12 @@ impl Round {
     }
 
     fn write_some(&mut self, files: &dyn Files, mut writing: Writing) -> Result<Stepped, CleanError> {
-        let Source { bytes, log, .. } = &self.sources[writing.source];
+        let Source { base, next, bytes, log, .. } = &self.sources[writing.source];
         if writing.position >= *bytes {
             return self.end_source(files, writing);
         }
         let is_last = self.sources[writing.source + 1..writing.end].iter().all(|source| source.bytes == 0);
-        let read = batches(files, log, writing.position, *bytes, self.limits.step_bytes)?;
+        let read = batches(files, log, *base..*next, writing.position, *bytes, self.limits.step_bytes)?;
         let filter = Filter {
             map: &self.map,
             mapped_below: self.mapped_below,

@@ -373,6 +373,26 @@ fn damage_stops_the_round_and_nothing_is_swapped_in() {
 }
 
 #[test]
+fn a_base_offset_that_turned_over_is_not_copied_although_its_batch_has_no_neighbour() {
+    for bit in [3, 35] {
+        let mut world = World::new(compacting());
+        (0..9).for_each(|n| world.put(&[(["a", "b"][n % 2], Some(&format!("{n:040}")))]));
+        world.roll();
+        world.put(&[("c", Some("alone"))]);
+        world.roll();
+        world.put(&[("a", Some("new"))]);
+        world.roll();
+        let log = FilePath::inside(DIRECTORY, "00000000000000000009.log");
+        let mut bytes = world.disk.contents(&log).expect("it is there").to_vec();
+        bytes[7 - bit / 8] ^= 1 << (bit % 8);
+        world.disk.put(log.clone(), bytes);
+        let round = world.begin().expect("dirty");
+        let error = world.run(round).expect_err("the offset is another segment's");
+        assert!(matches!(error, CleanError::Corrupt { file, position: 0, .. } if file == log));
+    }
+}
+
+#[test]
 fn a_crash_at_any_operation_loses_nothing_and_brings_nothing_back() {
     let mut built = World::new(compacting());
     for n in 0..16 {

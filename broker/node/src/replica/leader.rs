@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use strandline_protocol::ids::{LeaderEpoch, Offset};
+use strandline_protocol::ids::{LeaderEpoch, Offset, Uuid};
 
 use crate::flaws::{self, Flaw};
 use crate::image::topics::Partition;
@@ -115,6 +115,9 @@ impl Leader {
             self.followers.entry(*replica).or_insert(fresh);
         }
         self.followers.retain(|replica, _| state.replicas.contains(replica));
+        // Whoever lost its log begins it anew: what it had before says nothing of that one.
+        let has_lost = |replica: i32| state.directory_of(replica) == Some(Uuid::LOST_DIRECTORY);
+        self.followers.iter_mut().filter(|(replica, _)| has_lost(**replica)).for_each(|(_, progress)| *progress = fresh);
     }
 
     /// Whether the partition has no other replica in sync and none on its way: then the leader's end decides.
@@ -352,6 +355,18 @@ mod tests {
         fetch(&mut leader, 3, 100, 120, 1000);
         assert!(leader.joining(Offset(101)).is_empty(), "below the high watermark");
         assert_eq!(leader.joining(Offset(100)), [(3, 7)]);
+    }
+
+    #[test]
+    fn what_a_follower_had_before_it_lost_its_log_does_not_bring_it_back() {
+        let mut leader = leader(&[1, 2, 3]);
+        fetch(&mut leader, 3, 120, 120, 1000);
+        let directories = |third| vec![Uuid([1; 16]), Uuid([2; 16]), third];
+        leader.adopt(&Partition { directories: directories(Uuid::LOST_DIRECTORY), ..state(&[1, 2], 11) }, 1100);
+        leader.adopt(&Partition { directories: directories(Uuid([3; 16])), ..state(&[1, 2], 12) }, 1200);
+        assert!(leader.joining(Offset(110)).is_empty());
+        fetch(&mut leader, 3, 110, 120, 1300);
+        assert_eq!(leader.joining(Offset(110)), [(3, 7)]);
     }
 
     #[test]

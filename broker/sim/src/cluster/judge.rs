@@ -59,6 +59,12 @@ impl Placed {
         }
     }
 
+    /// Whether nobody may lead but who said that the directory of its replica is lost.
+    pub(super) fn is_lost(&self) -> bool {
+        let lies_in = |id: &i32| self.directories.get(self.replicas.iter().position(|replica| replica == id)?);
+        self.isr.iter().chain(&self.elr).all(|id| lies_in(id) == Some(&Uuid::LOST_DIRECTORY))
+    }
+
     fn fits(&self) -> bool {
         let assigned = self.isr.iter().chain(&self.elr).all(|member| self.replicas.contains(member));
         let apart = self.isr.iter().all(|member| !self.elr.contains(member));

@@ -112,6 +112,11 @@ impl Moves {
         self.holds(self.copies.get(&slot).copied().unwrap_or(slot))
     }
 
+    /// Whether the log in this slot is a copy that came to nothing.
+    pub(crate) fn is_kept(&self, slot: u32) -> bool {
+        self.kept.contains_key(&slot)
+    }
+
     /// Whether the replica in this slot moves.
     pub(crate) fn has(&self, slot: u32) -> bool {
         self.by_slot.contains_key(&slot)
