@@ -35,6 +35,8 @@ const STAND_INS_FROM: u64 = 1 << 63;
 const TIMEOUT_MS: u32 = 30_000;
 /// A request of the broker itself is asked again, elsewhere perhaps, after less.
 const OWN_TIMEOUT_MS: u32 = 2_000;
+/// How long a forwarded request waits for its answer: a busy controller may take a while, and one that is cut off never answers.
+const FORWARDED_TIMEOUT_MS: u32 = 10_000;
 /// How long a forwarded request waits for a controller to be found before it is tried again.
 const RETRY_MS: u64 = 50;
 /// Most requests of clients under way to the controller; more connections are closed.
@@ -108,8 +110,13 @@ pub(crate) fn ask(
     request: Request,
     outbox: &mut Vec<Effect>,
 ) -> Result<(), Unanswered> {
+    ask_by(broker, now, Lane::Control, Ask { tag, request, timeout_ms: OWN_TIMEOUT_MS }, outbox)
+}
+
+fn ask_by(broker: &mut Broker, now: Now, lane: Lane, ask: Ask, outbox: &mut Vec<Effect>) -> Result<(), Unanswered> {
+    let Ask { tag, request, timeout_ms } = ask;
     if let Some(to) = broker.active_controller.clone() {
-        outbox.push(Effect::Send { to, lane: Lane::Control, tag, request: Box::new(request), timeout_ms: OWN_TIMEOUT_MS });
+        outbox.push(Effect::Send { to, lane, tag, request: Box::new(request), timeout_ms });
         return Ok(());
     }
     if !broker.controller.is_active() {
@@ -348,7 +355,8 @@ fn send(broker: &mut Broker, now: Now, number: u64, outbox: &mut Vec<Effect>) {
         client_host_address: Bytes::from_static(&[127, 0, 0, 1]),
     };
     let tag = Tag { asker: Asker::Forwarding, number };
-    let sent = ask(broker, now, tag, envelope.into(), outbox);
+    let ask = Ask { tag, request: envelope.into(), timeout_ms: FORWARDED_TIMEOUT_MS };
+    let sent = ask_by(broker, now, Lane::Forwarding, ask, outbox);
     if let Some(forwarded) = broker.channel.forwarded.get_mut(&number) {
         forwarded.again_ms = sent.is_err().then_some(now.monotonic_ms + RETRY_MS);
     }

@@ -153,6 +153,8 @@ pub enum Lane {
     Quorum,
     /// Small requests that are answered soon: heartbeats, what the controller is asked to decide.
     Control,
+    /// Requests of clients on their way to the active controller, which answers when they are committed.
+    Forwarding,
     /// Records of partitions.
     Replication,
     /// Questions to share coordinators, whose answers wait for replication.

@@ -283,7 +283,7 @@ impl Classic {
     }
 
     /// Goes on saying that it lives while it does something that takes long. What the beats are told is told again later.
-    async fn while_beating<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn while_beating<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let interval = self.shared.settings.heartbeat_interval;
         loop {

@@ -67,7 +67,8 @@ async fn live(mut member: Member, shared: Arc<Shared>, mut leave: watch::Receive
         patience = left(&mut leave) => patience,
         never = be_member(&mut member, &shared) => match never {},
     };
-    shared.give_up(shared.assignment(), patience).await;
+    // Its epoch may have moved on meanwhile, and what is done is committed in the newest one only.
+    member.while_beating(shared.give_up(shared.assignment(), patience)).await;
     member.leave().await;
     shared.set_identity(None);
 }
@@ -143,6 +144,13 @@ impl Member {
         match self {
             Self::Classic(member) => member.session().await,
             Self::Modern(member) => member.session().await,
+        }
+    }
+
+    async fn while_beating<T>(&mut self, work: impl Future<Output = T>) -> T {
+        match self {
+            Self::Classic(member) => member.while_beating(work).await,
+            Self::Modern(member) => member.while_beating(work).await,
         }
     }
 

@@ -216,7 +216,7 @@ impl Modern {
     }
 
     /// Goes on with heartbeats while it does something that takes long.
-    async fn while_beating<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn while_beating<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
