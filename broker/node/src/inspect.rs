@@ -70,6 +70,8 @@ pub struct PlacedPartition<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct QuorumView<'a> {
     pub epoch: LeaderEpoch,
+    /// To whom this node gave its vote in the epoch.
+    pub voted: Option<i32>,
     /// This node leads, and decides.
     pub leads: bool,
     pub committed: Offset,
@@ -136,6 +138,7 @@ impl Node {
         let controller = &self.broker.controller;
         QuorumView {
             epoch: controller.epoch(),
+            voted: controller.quorum.voted(),
             leads: controller.is_active(),
             committed: controller.committed(),
             positions: controller.log().positions(),

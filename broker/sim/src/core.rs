@@ -16,6 +16,7 @@ use strandline_protocol::messages::fetch::PartitionData;
 use crate::cluster::ambush::{Blow, Snare};
 use crate::cluster::books::Books;
 use crate::cluster::judge::Judge;
+use crate::cluster::votes::Votes;
 use crate::dice::Dice;
 use crate::flaw::Flaw;
 use crate::history::{Anomaly, History, PartitionKey};
@@ -189,6 +190,7 @@ pub struct Core {
     /// Holds the nodes of a cluster against each other.
     pub judge_of_cluster: Option<Box<Judge>>,
     pub(crate) snare: Option<Snare>,
+    pub(crate) votes: Votes,
     /// Workload and faults are over; what is left is to be read.
     pub draining: bool,
     /// Something that makes reads fail is under way.
@@ -216,6 +218,7 @@ impl Core {
             network: Network::default(),
             judge_of_cluster: None,
             snare: None,
+            votes: Votes::default(),
             draining: false,
             reads_may_fail: false,
             damage_read: false,
@@ -281,15 +284,17 @@ impl Core {
 
     /// One machine asks another one something: whoever waits for that strikes.
     pub(crate) fn overhear(&mut self, from: MachineId, to: MachineId, request: &Request) {
+        self.votes.asked(from, to, request);
         let Some(snare) = &mut self.snare else { return };
-        let blows = snare.overhear(self.now_us, from, to, request);
+        let blows = snare.overhear(self.now_us, from, request);
         self.fall(blows);
     }
 
     /// One machine answers another one.
     pub(crate) fn overhear_answer(&mut self, from: MachineId, to: MachineId, answer: &Response) {
-        let Some(snare) = &mut self.snare else { return };
-        let blows = snare.overhear_answer(self.now_us, from, to, answer);
+        let is_vote = self.votes.answered(from, to, answer);
+        let Some(snare) = self.snare.as_mut().filter(|_| is_vote) else { return };
+        let blows = snare.overhear_vote(self.now_us, from, to);
         self.fall(blows);
     }
 

@@ -71,6 +71,7 @@ pub enum Invariant {
     ExactlyOnce,
     VotersAsNamed,
     DirectoryFailsAlone,
+    VoteIsKept,
 }
 
 /// Number and sentence of every row.
@@ -131,6 +132,7 @@ pub const INVARIANTS: &[(Invariant, u32, &str)] = &[
     (Invariant::ExactlyOnce, 62, "what a group consumed in transactions stands in its output once, up to its committed offsets and no further"),
     (Invariant::VotersAsNamed, 63, "whoever has a committed record of the voters goes by it or by a later one in its log, and a leader changes them one at a time, when its epoch and the last change are committed"),
     (Invariant::DirectoryFailsAlone, 64, "a log directory that fails takes along the replicas in it and nothing else, and others lead what they led"),
+    (Invariant::VoteIsKept, 65, "a voter that answered with its vote knows of it in every later life"),
 ];
 
 impl Invariant {

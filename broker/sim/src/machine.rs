@@ -504,6 +504,9 @@ impl Machine {
         self.outbox = outbox;
         let State::Running { node, phase } = &self.state else { return };
         self.watch.step(core, node);
+        if let Some(story) = core.votes.missing(self.id, node) {
+            core.violate(Invariant::VoteIsKept, format_args!("{story}"));
+        }
         // In a cluster a node also asks itself, over no connection.
         if core.judge_of_cluster.is_none() && node.parked_replies() > self.desk.open() {
             let story = format_args!("{} parked, {} open", node.parked_replies(), self.desk.open());

@@ -571,6 +571,11 @@ impl Quorum {
         self.member.may_vote && self.history.voters().has(self.me)
     }
 
+    /// To whom this node gave its vote in the epoch.
+    pub fn voted(&self) -> Option<i32> {
+        self.voted.map(|candidate| candidate.id)
+    }
+
     /// Whether the voters that count are known to be committed.
     pub fn has_settled_voters(&self) -> bool {
         self.history.voters_at().is_none_or(|offset| offset < self.high_watermark)

@@ -1,9 +1,7 @@
 //! Blows that are aimed. Chance alone seldom hits the moments that count: when a voter has just given its vote, when a
 //! leader's epoch has just begun, when an eligible replica comes back without what it had not synced.
 
-use std::collections::BTreeSet;
-
-use strandline_protocol::api::{Request, Response};
+use strandline_protocol::api::Request;
 use strandline_protocol::messages::begin_quorum_epoch::BeginQuorumEpochRequest;
 
 use crate::core::{Core, Event, MS, MachineId, SECOND};
@@ -58,23 +56,13 @@ pub(crate) struct Snare {
     deaf_until_us: u64,
     /// The newest epoch of which somebody said that it begins.
     epoch: i32,
-    /// Who was asked for its vote, and by whom.
-    asked: BTreeSet<(MachineId, MachineId)>,
     dice: Dice,
 }
 
 impl Snare {
     /// One machine asks another one something.
-    pub(crate) fn overhear(&mut self, now_us: u64, from: MachineId, to: MachineId, request: &Request) -> Vec<(u64, Blow)> {
+    pub(crate) fn overhear(&mut self, now_us: u64, from: MachineId, request: &Request) -> Vec<(u64, Blow)> {
         match (self.word, request) {
-            (Word::Vote, Request::Vote(asked)) => {
-                let mut partitions = asked.topics.iter().flat_map(|topic| &topic.partitions);
-                if partitions.all(|partition| partition.pre_vote) {
-                    self.asked.remove(&(to, from));
-                } else {
-                    self.asked.insert((to, from));
-                }
-            }
             (Word::Epoch, Request::BeginQuorumEpoch(begun)) if self.is_awake(now_us) && self.is_new(begun) => {
                 let dice = &mut self.dice;
                 let ending = if dice.one_in(2) { Ending::Killed } else { Ending::PowerCut };
@@ -92,17 +80,9 @@ impl Snare {
         Vec::new()
     }
 
-    /// One machine answers another one: whoever gave its vote forgets what it did not write down, and whoever got it tells nobody.
-    pub(crate) fn overhear_answer(
-        &mut self,
-        now_us: u64,
-        from: MachineId,
-        to: MachineId,
-        answer: &Response,
-    ) -> Vec<(u64, Blow)> {
-        let Response::Vote(answer) = answer else { return Vec::new() };
-        let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        if !self.asked.contains(&(from, to)) || !partitions.any(|partition| partition.vote_granted) || !self.is_awake(now_us) {
+    /// One machine gives another one its vote: it forgets what it did not write down, and whoever got it tells nobody.
+    pub(crate) fn overhear_vote(&mut self, now_us: u64, from: MachineId, to: MachineId) -> Vec<(u64, Blow)> {
+        if self.word != Word::Vote || !self.is_awake(now_us) {
             return Vec::new();
         }
         let alone = Blow { victim: to, harm: Harm::CutOff, for_us: self.dice.spread(2 * SECOND, 6 * SECOND) };
@@ -143,7 +123,7 @@ pub(super) fn lay(core: &mut Core, machines: &[Machine], dice: &mut Dice) -> boo
         dice.fork(&format!("snare {}", core.now_us)),
     );
     let until_us = core.now_us + 20 * SECOND;
-    core.snare = Some(Snare { word, left, until_us, deaf_until_us: 0, epoch: -1, asked: BTreeSet::new(), dice: own });
+    core.snare = Some(Snare { word, left, until_us, deaf_until_us: 0, epoch: -1, dice: own });
     core.note(format_args!("a snare for {word:?}"));
     if word == Word::Vote {
         // Two who stand at a time need a third one whose vote decides.

@@ -21,5 +21,6 @@ pub(crate) mod reading;
 pub(crate) mod router;
 pub(crate) mod seats;
 pub(crate) mod voters;
+pub(crate) mod votes;
 pub(crate) mod work;
 pub(crate) mod world;

@@ -123,6 +123,7 @@ impl Electorate {
         let lost = machines[victim].directory();
         machines[victim].replace_disk(core);
         core.judged(|judge, _| judge.disk_replaced(victim, lost));
+        core.votes.forget(victim);
         core.mark("disk of a controller replaced");
         Some(victim)
     }
