@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use strandline_log::checkpoints::{self, OffsetCheckpoint};
 use strandline_log::clean_shutdown::CleanShutdown;
-use strandline_log::disk::{DiskError, DiskOp, FilePath, Files, LogDir};
+use strandline_log::disk::{DiskError, DiskOp, Entry, FilePath, Files, LogDir};
 use strandline_log::format::FormatError;
 use strandline_log::names::{
     CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DirectoryName, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, PARTITION_METADATA,
@@ -273,9 +273,10 @@ fn stray(from: &FilePath, id: TopicId) -> DiskOp {
     DiskOp::Rename { from: from.clone(), to }
 }
 
-/// Whether no file of a directory has anything in it.
+/// Whether no segment in a directory has anything in it.
 fn holds_nothing(files: &dyn Files, directory: &FilePath) -> bool {
-    files.list(directory).is_ok_and(|entries| entries.iter().all(|entry| entry.bytes == 0 && !entry.is_directory))
+    let is_empty = |entry: &Entry| entry.bytes == 0 || !entry.name.contains(".log");
+    files.list(directory).is_ok_and(|entries| entries.iter().all(is_empty))
 }
 
 /// The topic that a partition's directory says it belongs to.

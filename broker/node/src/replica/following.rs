@@ -211,6 +211,12 @@ fn take(broker: &mut Broker, now: Now, slot: u32, data: PartitionData) {
         Step::Truncate { end } => cut(broker, slot, Cut::At(end)),
         Step::Restart { at } => cut(broker, slot, Cut::Restart(at)),
         Step::Append { records, log_start } => {
+            // First of all: what the leader has deleted is committed nowhere, and here it may be something else than it was there.
+            if log_start > replica.log_start() && log_start <= replica.log.positions().readable_end {
+                // Only a failed log refuses.
+                let _ = replica.log.delete_records(log_start, log_start);
+                replica.advance(now.monotonic_ms);
+            }
             let has_records = !records.is_empty();
             if has_records {
                 let size = records.len() as u64;
@@ -225,11 +231,6 @@ fn take(broker: &mut Broker, now: Now, slot: u32, data: PartitionData) {
                 broker.fetchers.writes(slot);
             }
             replica.advance(now.monotonic_ms);
-            let high_watermark = replica.high_watermark();
-            if log_start > replica.log_start() && log_start <= high_watermark {
-                // Only a failed log refuses.
-                let _ = replica.log.delete_records(log_start, high_watermark);
-            }
             broker.mark_dirty(slot);
         }
     }

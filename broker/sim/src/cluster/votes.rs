@@ -1,7 +1,7 @@
 //! Votes of the quorum as they travel: who was asked, and who gave its vote to whom. A vote that was answered is kept, whatever happens
 //! to the process or its power (Raft 5.2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use strandline_node::Node;
 use strandline_protocol::api::{Request, Response};
@@ -11,8 +11,8 @@ use crate::core::MachineId;
 
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
-    /// Who was asked for its vote, and by whom; questions before an election are none.
-    asked: BTreeSet<(MachineId, MachineId)>,
+    /// Who was asked for its vote, by whom and in which epoch; questions before an election are none.
+    asked: BTreeMap<(MachineId, MachineId), i32>,
     /// By voter, the newest epoch in which it gave its vote, and to whom.
     given: BTreeMap<MachineId, (i32, i32)>,
 }
@@ -22,10 +22,9 @@ impl Votes {
     pub(crate) fn asked(&mut self, from: MachineId, to: MachineId, request: &Request) {
         let Request::Vote(asked) = request else { return };
         let mut partitions = asked.topics.iter().flat_map(|topic| &topic.partitions);
-        if partitions.all(|partition| partition.pre_vote) {
-            self.asked.remove(&(to, from));
-        } else {
-            self.asked.insert((to, from));
+        match partitions.find(|partition| !partition.pre_vote) {
+            Some(partition) => drop(self.asked.insert((to, from), partition.replica_epoch.0)),
+            None => drop(self.asked.remove(&(to, from))),
         }
     }
 
@@ -33,7 +32,9 @@ impl Votes {
     pub(crate) fn answered(&mut self, from: MachineId, to: MachineId, answer: &Response) -> bool {
         let Response::Vote(answer) = answer else { return false };
         let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        let granted = partitions.find(|partition| partition.vote_granted).filter(|_| self.asked.contains(&(from, to)));
+        let asked = self.asked.get(&(from, to));
+        // What is answered may still be the question before.
+        let granted = partitions.find(|partition| partition.vote_granted && asked == Some(&partition.leader_epoch.0));
         if let Some(partition) = granted {
             self.given.insert(from, (partition.leader_epoch.0, number(to)));
         }
