@@ -82,8 +82,10 @@ fn reverted<'a>(topic: &Topic, index: i32, partition: &'a Partition) -> Result<P
     change.isr.retain(stays);
     change.adding = Vec::new();
     change.removing = Vec::new();
-    if change.isr.is_empty() && !partition.isr.is_empty() {
-        let message = format!("only added replicas of {}-{index} are in sync: to cancel would lose records", topic.name);
+    let mut holders = partition.isr.iter().chain(&partition.elr).peekable();
+    if holders.peek().is_some() && !holders.any(stays) {
+        let message =
+            format!("only added replicas of {}-{index} are in sync or eligible: to cancel would lose records", topic.name);
         return Err(Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
     }
     Ok(change)
@@ -91,8 +93,11 @@ fn reverted<'a>(topic: &Topic, index: i32, partition: &'a Partition) -> Result<P
 
 #[cfg(test)]
 mod tests {
+    use strandline_protocol::ids::BrokerId;
+    use strandline_protocol::metadata::partition::PartitionChangeRecord;
+
     use super::*;
-    use crate::controller::worlds::World;
+    use crate::controller::worlds::{TOPIC, World};
 
     fn four() -> World {
         let mut world = World::new(&[1, 2, 3, 4]);
@@ -129,6 +134,23 @@ mod tests {
         assert_eq!(replicas, [1, 2, 3]);
         assert!(!world.partition().is_moving());
         assert_eq!(ask(&mut world, None, Factor::Free), Err(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS));
+    }
+
+    #[test]
+    fn what_only_an_added_replica_holds_is_not_given_up_to_cancel() {
+        for (isr, elr) in [(vec![4], vec![]), (vec![], vec![4])] {
+            let mut world = four();
+            ask(&mut world, Some(&[4, 2, 3]), Factor::Free).expect("legal");
+            let ids = |ids: Vec<i32>| Some(ids.into_iter().map(BrokerId).collect());
+            world.apply(PartitionChangeRecord {
+                partition_id: 0,
+                topic_id: TOPIC,
+                isr: ids(isr),
+                eligible_leader_replicas: ids(elr),
+                ..PartitionChangeRecord::default()
+            });
+            assert_eq!(ask(&mut world, None, Factor::Free), Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT));
+        }
     }
 
     #[test]
